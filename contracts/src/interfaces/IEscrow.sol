@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity ^0.8.30;
+
+import {Status, Terms} from "../types/Lease.sol";
+
+/// @title IEscrow
+/// @notice Holds the deposit of each lease apart from every other, pays the provider what the renter's newest
+/// receipt owes, and gives the rest back. It has no owner, no pause, no upgrade and no fee of its own.
+///
+/// Every call names a lease by its full `Terms`; the lease id is their hash. All amounts are in units of the
+/// lease's token. Money leaves a lease only by `settle` (the provider, at any time while it is open) and by
+/// `reclaim` (the renter, once `expiry + grace` has passed), and each of them closes it for ever. So a
+/// provider can collect the highest receipt it holds through `expiry + grace`, whatever anybody else does.
+///
+/// An exit never fails because a payee cannot be paid: the amount is credited to that payee instead, who takes
+/// it later by `withdraw`.
+interface IEscrow {
+    // ---------------------------------------------------------------- events
+
+    /// @notice A lease was opened and its deposit received. The event carries the whole terms, so that whoever
+    /// lost them finds them on the chain.
+    event LeaseOpened(
+        bytes32 indexed leaseId,
+        address indexed renter,
+        address indexed provider,
+        address token,
+        uint96 deposit,
+        uint40 expiry,
+        address receiptKey,
+        address providerSigner,
+        address builder,
+        uint16 builderBps,
+        uint32 grace,
+        bytes32 salt
+    );
+
+    /// @notice Money was added to a lease, or its expiry was moved, or both.
+    /// @param from Who paid.
+    /// @param amount What was added.
+    /// @param deposit The lease's new deposit.
+    /// @param expiry The lease's new expiry.
+    event LeaseToppedUp(bytes32 indexed leaseId, address indexed from, uint96 amount, uint96 deposit, uint40 expiry);
+
+    /// @notice The provider collected and the lease was closed. `paid + builderPaid + refund` is what the lease
+    /// still held.
+    /// @param paid What the provider got.
+    /// @param builderPaid What the builder got.
+    /// @param refund What the renter got back.
+    event LeaseSettled(bytes32 indexed leaseId, uint96 paid, uint96 builderPaid, uint96 refund);
+
+    /// @notice The renter took back what was unclaimed after `expiry + grace`, and the lease was closed.
+    event LeaseReclaimed(bytes32 indexed leaseId, uint96 refund);
+
+    /// @notice A payee could not be paid and was credited.
+    event Credited(address indexed token, address indexed payee, uint256 amount);
+
+    /// @notice A payee was paid its credit.
+    event Withdrawn(address indexed token, address indexed payee, uint256 amount);
+
+    // ---------------------------------------------------------------- errors
+
+    /// @notice Only the renter of the terms may do this.
+    error CallerNotRenter(address caller, address renter);
+
+    /// @notice Only the provider or its signer may do this.
+    error CallerNotProvider(address caller, address provider, address providerSigner);
+
+    /// @notice The provider, its signer or the receipt key is the zero address.
+    error PartyIsZero();
+
+    /// @notice The terms give a share to nobody.
+    error BuilderIsZero(uint16 builderBps);
+
+    /// @notice The builder's share is above the maximum.
+    error BuilderShareTooHigh(uint16 builderBps, uint16 maximum);
+
+    /// @notice The grace is longer than the maximum.
+    error GraceTooLong(uint32 grace, uint32 maximum);
+
+    /// @notice A lease with this id was opened before; ids are used once.
+    error LeaseExists(bytes32 leaseId, Status status);
+
+    /// @notice The lease is not open: it never was, or it is closed.
+    error LeaseNotOpen(bytes32 leaseId, Status status);
+
+    /// @notice The amount must not be zero.
+    error AmountIsZero();
+
+    /// @notice A lease cannot hold this much.
+    error DepositTooLarge(uint256 deposit, uint256 maximum);
+
+    /// @notice The token delivered another amount than it was asked to, such as one that takes a fee.
+    error DepositNotReceived(uint256 expected, uint256 received);
+
+    /// @notice The expiry is not in the future.
+    error ExpiryInPast(uint40 expiry, uint256 blockTime);
+
+    /// @notice The expiry is too far in the future.
+    error ExpiryTooFar(uint40 expiry, uint256 latest);
+
+    /// @notice An expiry is never brought forward.
+    error ExpiryShortened(uint40 expiry, uint40 current);
+
+    /// @notice The provider claims more than the receipt owes.
+    error AmountAboveReceipt(uint96 amount, uint96 receiptCumulative);
+
+    /// @notice The receipt was not signed by the receipt key. `recovered` is zero when the signature is malformed.
+    error WrongReceiptSigner(address recovered, address receiptKey);
+
+    /// @notice The renter can reclaim only when the block time is later than `expiry + grace`.
+    error ReclaimTooEarly(uint256 blockTime, uint256 expiryPlusGrace);
+
+    /// @notice A payment failed that was not given enough gas to tell why; send the call again with more.
+    error PaymentGasTooLow(uint256 available, uint256 required);
+
+    /// @notice The payee has no credit in that token.
+    error NothingCredited(address token, address payee);
+
+    // ----------------------------------------------------------------- calls
+
+    /// @notice Opens a lease and pulls its deposit from the caller, who must be the renter and have approved it.
+    /// @param terms The fixed words of the lease; their id must never have been used.
+    /// @param deposit Units of the token to pull; not zero.
+    /// @param expiry Block time in seconds; in the future, at most `MAX_EXPIRY_AHEAD` ahead.
+    function open(Terms calldata terms, uint96 deposit, uint40 expiry) external;
+
+    /// @notice The same as `open`, after an EIP-2612 permit over `deposit` from the caller to this contract. The
+    /// permit is tried and never relied on: one that fails, or that somebody else has used before, leaves the
+    /// standing allowance to decide.
+    function openWithPermit(
+        Terms calldata terms,
+        uint96 deposit,
+        uint40 expiry,
+        uint256 permitDeadline,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external;
+
+    /// @notice Adds money to an open lease, pulled from the caller, and moves its expiry. Anybody may add money;
+    /// whatever is not claimed goes to the renter. Only the renter may move the expiry, and only later.
+    /// @param terms The fixed words of the lease.
+    /// @param amount Units of the token to pull; may be zero only when the expiry is moved.
+    /// @param newExpiry Block time in seconds, not before the present expiry and at most `MAX_EXPIRY_AHEAD` ahead; zero leaves it.
+    function topUp(Terms calldata terms, uint96 amount, uint40 newExpiry) external;
+
+    /// @notice The same as `topUp`, after an EIP-2612 permit over `amount`, tried as in `openWithPermit`.
+    function topUpWithPermit(
+        Terms calldata terms,
+        uint96 amount,
+        uint40 newExpiry,
+        uint256 permitDeadline,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external;
+
+    /// @notice Pays the provider and the builder, refunds the renter and closes the lease. The provider or its
+    /// signer may call it at any time while the lease is open, also after `expiry + grace` if the renter has not
+    /// reclaimed.
+    /// @dev Pays `min(amount, deposit)` less what was claimed before, of which the builder gets
+    /// `floor(claimed * builderBps / 10000)` over the lease's life and the provider the rest.
+    /// @param terms The fixed words of the lease.
+    /// @param amount What the provider claims over the lease's life; at most `receiptCumulative`.
+    /// @param receiptCumulative What the receipt says is owed.
+    /// @param receiptSignature The receipt key's 65-byte signature (r, s, v; low s) over
+    /// `Receipt(leaseId, receiptCumulative)`. Not looked at when `receiptCumulative` is zero.
+    function settle(Terms calldata terms, uint96 amount, uint96 receiptCumulative, bytes calldata receiptSignature)
+        external;
+
+    /// @notice Gives the renter all that was not claimed and closes the lease; only the renter, and only once the
+    /// block time is later than `expiry + grace`.
+    function reclaim(Terms calldata terms) external;
+
+    /// @notice Pays a credited payee its whole credit in a token. Anybody may call it; only the payee is paid.
+    function withdraw(address token, address payee) external;
+
+    // ----------------------------------------------------------------- views
+
+    /// @notice What is stored of a lease. The deposit and what was claimed stay readable after it is closed.
+    function leaseOf(bytes32 leaseId)
+        external
+        view
+        returns (uint96 deposit, uint96 claimed, uint40 expiry, Status status);
+
+    /// @notice The id of the lease with these terms: `keccak256(abi.encode(terms, chainId, escrow))`.
+    function leaseIdOf(Terms calldata terms) external view returns (bytes32);
+
+    /// @notice What a payee can withdraw of a token.
+    function creditOf(address token, address payee) external view returns (uint256);
+
+    /// @notice The EIP-712 digest that the receipt key signs for a receipt.
+    function receiptDigest(bytes32 leaseId, uint96 cumulative) external view returns (bytes32);
+
+    /// @notice How far ahead of the block time an expiry may be, in seconds.
+    function MAX_EXPIRY_AHEAD() external view returns (uint256);
+
+    /// @notice The longest grace, in seconds.
+    function MAX_GRACE() external view returns (uint32);
+
+    /// @notice The highest builder's share, in basis points.
+    function MAX_BUILDER_BPS() external view returns (uint16);
+
+    /// @notice The gas that a payment to one payee may use. A payee that needs more is credited.
+    function PAYMENT_GAS() external view returns (uint256);
+}
