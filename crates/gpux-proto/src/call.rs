@@ -1,0 +1,245 @@
+//! Calls between the two nodes of a lease. Renter to provider: quote, lease, part, stop, status, logs. Provider to renter:
+//! meter (which asks for a receipt) and part reports.
+
+use crate::{JobSpec, OutputSpec, PartSpec, QuoteRequest, SignedQuote, SignedQuoteRequest};
+use alloy_primitives::{B256, Signature};
+use gpux_types::{Amount, ByteSize, LeaseId, Millis, PartIndex, UnixSeconds};
+use serde::{Deserialize, Serialize};
+
+/// One call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Asks for a firm price and holds the resources.
+    Quote(Box<SignedQuoteRequest>),
+    /// Tells of a deposit that was just sent, and of the job.
+    Lease(Box<LeaseRequest>),
+    /// Gives one part to a lease. Idempotent for the same part and attempt.
+    Part(LeaseId, PartSpec),
+    /// Ends a lease: stop the work, settle.
+    Stop(StopRequest),
+    /// Asks how a lease is.
+    Status(LeaseId),
+    /// Tells what was metered and asks for a receipt.
+    Meter(MeterReport),
+    /// Tells what became of a part.
+    PartReport(PartReport),
+}
+
+/// One answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Response {
+    /// To [`Request::Quote`].
+    Quote(Box<SignedQuote>),
+    /// Noted, durably where it matters.
+    Accepted,
+    /// To [`Request::Status`].
+    Status(Box<LeaseReport>),
+    /// To [`Request::Meter`]: the newest receipt, perhaps lower than asked.
+    Receipt {
+        /// The cumulative amount.
+        cumulative: Amount,
+        /// By the receipt key.
+        signature: Signature,
+    },
+    /// Refused.
+    Error(PeerError),
+}
+
+/// Why a call was refused: a code for programs and a sentence that is safe to show.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message} ({code:?})")]
+pub struct PeerError {
+    /// For programs.
+    pub code: ErrorCode,
+    /// For people; at most 300 characters; says nothing of the peer's inside.
+    pub message: String,
+}
+
+impl PeerError {
+    /// An error with its sentence cut to the limit.
+    #[must_use]
+    pub fn new(code: ErrorCode, message: impl AsRef<str>) -> Self {
+        Self { code, message: message.as_ref().chars().filter(|c| !c.is_control()).take(300).collect() }
+    }
+}
+
+/// The kinds of refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ErrorCode {
+    /// The message is not one that this node understands or allows.
+    BadRequest,
+    /// The signature or the peer is not the one that the message needs.
+    NotAuthorised,
+    /// No such lease here.
+    NoSuchLease,
+    /// Not enough free resources.
+    NoCapacity,
+    /// The wallet cannot cover the deposit, or holds another quote.
+    NotCovered,
+    /// The request cannot hold here: another escrow, token or price.
+    Unsupported,
+    /// The quote is over, or was never given.
+    QuoteGone,
+    /// Too many calls.
+    TooMany,
+    /// A fault of this node's own.
+    Internal,
+}
+
+/// A deposit that was just sent. The provider reads the lease from the chain; this message only tells it to look.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseRequest {
+    /// The request that the quote answered.
+    pub request: QuoteRequest,
+    /// The quote.
+    pub quote: SignedQuote,
+    /// The hash of the deposit's transaction.
+    pub transaction: B256,
+    /// The expiry that the deposit names.
+    pub expiry: UnixSeconds,
+    /// What to prepare and run.
+    pub job: JobSpec,
+    /// How to reach the renter's node: a peer ticket in its text form.
+    pub renter_ticket: String,
+}
+
+/// Ends a lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopRequest {
+    /// Which.
+    pub lease: LeaseId,
+    /// For people and records; at most 200 characters.
+    pub reason: String,
+}
+
+/// What the work of a lease is doing, as its shim sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Work {
+    /// Nothing was started yet.
+    Idle,
+    /// Started; the meter runs.
+    Running,
+    /// Frozen; the meter stands.
+    Frozen,
+    /// Over; the meter stands for ever.
+    Gone,
+}
+
+/// What was metered, and what is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeterReport {
+    /// Which lease.
+    pub lease: LeaseId,
+    /// The cumulative amount that the next receipt should name.
+    pub asked: Amount,
+    /// Unfrozen time since the first start.
+    pub metered: Millis,
+    /// What the work is doing.
+    pub work: Work,
+}
+
+/// What became of a part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PartReport {
+    /// Its process runs.
+    Started {
+        /// Which lease.
+        lease: LeaseId,
+        /// Which part.
+        part: PartIndex,
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// It ended by itself.
+    Ended {
+        /// Which lease.
+        lease: LeaseId,
+        /// Which part.
+        part: PartIndex,
+        /// Which attempt.
+        attempt: u32,
+        /// Its exit code; 128 + the signal when a signal ended it.
+        exit_code: i32,
+        /// Whether it was over its memory.
+        out_of_memory: bool,
+        /// What it handed back, at most [`crate::MAX_OUTPUTS`].
+        outputs: Vec<OutputSpec>,
+    },
+    /// It could not be started or was lost, by no fault of the renter.
+    Failed {
+        /// Which lease.
+        lease: LeaseId,
+        /// Which part.
+        part: PartIndex,
+        /// Which attempt.
+        attempt: u32,
+        /// Whether the program itself could not be started (the job's fault), rather than the node lost it.
+        bad_program: bool,
+        /// For people; at most 300 characters.
+        message: String,
+    },
+}
+
+impl PartReport {
+    /// The lease, part and attempt that the report is of.
+    #[must_use]
+    pub const fn key(&self) -> (LeaseId, PartIndex, u32) {
+        match self {
+            Self::Started { lease, part, attempt }
+            | Self::Ended { lease, part, attempt, .. }
+            | Self::Failed { lease, part, attempt, .. } => (*lease, *part, *attempt),
+        }
+    }
+}
+
+/// How a lease is, as its provider sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseReport {
+    /// Which.
+    pub lease: LeaseId,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Metered time.
+    pub metered: Millis,
+    /// The newest receipt that the provider holds.
+    pub signed: Amount,
+}
+
+/// Where a lease stands at its provider.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// Fetching and unpacking.
+    Preparing {
+        /// Bytes that are here.
+        done: ByteSize,
+        /// Bytes that are needed.
+        total: ByteSize,
+    },
+    /// Prepared; the deposit is not deep enough in the chain yet.
+    AwaitingDeposit,
+    /// Prepared and funded; waiting for the first receipt.
+    AwaitingReceipt,
+    /// Parts may run.
+    Running,
+    /// Frozen for want of a receipt.
+    Frozen,
+    /// The work is being stopped.
+    Stopping,
+    /// The work is gone; the settlement is on its way.
+    Settling,
+    /// Over; for the reason given.
+    Ended(String),
+}
+
+/// Asks for the log of one part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogsRequest {
+    /// Which lease.
+    pub lease: LeaseId,
+    /// Which part.
+    pub part: PartIndex,
+    /// From which byte.
+    pub offset: u64,
+    /// Whether to wait for more until the part is over.
+    pub follow: bool,
+}

@@ -1,0 +1,20 @@
+//! What nodes say to each other, in versioned bytes.
+//!
+//! Pure: this crate encodes, decodes, signs nothing and sends nothing. Every limit on a message stands beside its type.
+//! The wire is described for other implementations in `docs/spec/wire.md`.
+#![forbid(unsafe_code)]
+
+mod call;
+mod codec;
+mod job;
+mod offer;
+mod quote;
+
+pub use call::{
+    ErrorCode, LeaseReport, LeaseRequest, LogsRequest, MeterReport, PartReport, PeerError, Phase, Request, Response,
+    StopRequest, Work,
+};
+pub use codec::{DecodeError, MAX_MESSAGE_BYTES, VERSION, decode, encode};
+pub use job::{BlobSpec, Command, ImageSpec, InputSpec, JobSpec, LayerSpec, MAX_INPUTS, MAX_LAYERS, MAX_OUTPUTS, OutputSpec, PartSpec};
+pub use offer::{MAX_OFFER_BYTES, SignedOffer, VerifyOfferError};
+pub use quote::{Quote, QuoteRequest, SignedQuote, SignedQuoteRequest, VerifyQuoteError};

@@ -1,0 +1,15 @@
+//! Ids, money, time and resources: the words that every other crate of GPUX speaks.
+//!
+//! Pure data with checked arithmetic. Nothing here reads a clock, a file or the network.
+#![forbid(unsafe_code)]
+
+mod ids;
+mod money;
+mod resources;
+mod time;
+
+pub use alloy_primitives::{Address, B256};
+pub use ids::{BlobHash, JobId, LeaseId, NodeId, ParseIdError, PartIndex, QuoteId};
+pub use money::{Amount, BasisPoints, MoneyError, ParseAmountError, PricePerHour, Token};
+pub use resources::{ByteSize, Cpu, ParseResourceError, Resources};
+pub use time::{Millis, ParseDurationError, UnixSeconds};
