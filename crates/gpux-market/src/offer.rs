@@ -25,6 +25,8 @@ const MAX_LEASE: Millis = Millis::from_secs(90 * 86_400);
 pub struct Offer {
     /// The node.
     pub node: NodeId,
+    /// The key that signs the offer and stands behind the node.
+    pub wallet: Address,
     /// The address that is paid.
     pub provider: Address,
     /// The hot key that settles and signs closing amounts.
@@ -121,6 +123,7 @@ impl Offer {
     /// The first thing found wrong.
     pub fn check(&self) -> Result<(), OfferError> {
         let addresses = [
+            ("wallet", self.wallet),
             ("provider", self.provider),
             ("signer", self.signer),
             ("escrow", self.escrow),

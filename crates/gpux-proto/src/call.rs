@@ -3,6 +3,7 @@
 
 use crate::{JobSpec, OutputSpec, PartSpec, QuoteRequest, SignedQuote, SignedQuoteRequest};
 use alloy_primitives::{B256, Signature};
+use gpux_lease::Work;
 use gpux_types::{Amount, ByteSize, LeaseId, Millis, PartIndex, UnixSeconds};
 use serde::{Deserialize, Serialize};
 
@@ -110,19 +111,6 @@ pub struct StopRequest {
     pub lease: LeaseId,
     /// For people and records; at most 200 characters.
     pub reason: String,
-}
-
-/// What the work of a lease is doing, as its shim sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Work {
-    /// Nothing was started yet.
-    Idle,
-    /// Started; the meter runs.
-    Running,
-    /// Frozen; the meter stands.
-    Frozen,
-    /// Over; the meter stands for ever.
-    Gone,
 }
 
 /// What was metered, and what is asked for.

@@ -12,7 +12,7 @@ mod quote;
 
 pub use call::{
     ErrorCode, LeaseReport, LeaseRequest, LogsRequest, MeterReport, PartReport, PeerError, Phase, Request, Response,
-    StopRequest, Work,
+    StopRequest,
 };
 pub use codec::{DecodeError, MAX_MESSAGE_BYTES, VERSION, decode, encode};
 pub use job::{BlobSpec, Command, ImageSpec, InputSpec, JobSpec, LayerSpec, MAX_INPUTS, MAX_LAYERS, MAX_OUTPUTS, OutputSpec, PartSpec};

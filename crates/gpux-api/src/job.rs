@@ -1,0 +1,240 @@
+//! Jobs, their leases and their parts.
+
+use crate::market::PlanRequest;
+use gpux_types::{Amount, BlobHash, ByteSize, JobId, LeaseId, Millis, NodeId, PartIndex, PricePerHour, Token, UnixSeconds};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Starts a job.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RunRequest {
+    /// The job, as it was planned.
+    pub plan: PlanRequest,
+    /// The most that the person said yes to: nothing is opened when the plan has become dearer since.
+    pub agreed_total: Amount,
+}
+
+/// All jobs, the newest first.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct JobList {
+    /// `gpux.jobs/v1`.
+    pub schema: String,
+    /// The jobs.
+    pub jobs: Vec<JobView>,
+}
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// Asking the chosen nodes for firm prices.
+    Quoting,
+    /// The deposits are on their way, or the nodes prepare; no process of the user's runs yet.
+    Starting,
+    /// At least one process of the user's has been started.
+    Running,
+    /// All parts are over; leases are being settled.
+    Settling,
+    /// All parts succeeded and all leases are over.
+    Succeeded,
+    /// Over without success.
+    Failed,
+    /// Stopped by the renter.
+    Stopped,
+}
+
+impl JobState {
+    /// Whether nothing will happen any more.
+    #[must_use]
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Stopped)
+    }
+}
+
+/// Who made something end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Actor {
+    /// The renter, or the job itself.
+    Renter,
+    /// The provider.
+    Provider,
+    /// Neither: the way between them.
+    Network,
+    /// The chain.
+    Chain,
+}
+
+/// Why something ended, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EndView {
+    /// A sentence.
+    pub reason: String,
+    /// By whom.
+    pub actor: Actor,
+    /// The exit code of the first part that failed.
+    pub exit_code: Option<i32>,
+}
+
+/// One job.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct JobView {
+    /// `gpux.job/v1`.
+    pub schema: String,
+    /// Its id.
+    pub id: JobId,
+    /// Its name for people, unique on this node.
+    pub name: String,
+    /// Where it stands.
+    pub state: JobState,
+    /// When it was accepted.
+    pub accepted_at: UnixSeconds,
+    /// How long it has been going, or went.
+    pub elapsed: Millis,
+    /// The token of its amounts.
+    pub token: Token,
+    /// Its parts.
+    pub parts: PartsView,
+    /// Its leases.
+    pub leases: Vec<LeaseView>,
+    /// Where its outputs are.
+    pub output: String,
+    /// The outputs that are here.
+    pub outputs: Vec<OutputView>,
+    /// Why it ended.
+    pub end: Option<EndView>,
+}
+
+/// How many parts are where.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PartsView {
+    /// In all.
+    pub total: u32,
+    /// Not given to a node, or waiting for another try.
+    pub queued: u32,
+    /// Given to a node.
+    pub running: u32,
+    /// Over, with their outputs on this machine's disk.
+    pub done: u32,
+    /// Given up.
+    pub failed: u32,
+}
+
+/// One lease.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct LeaseView {
+    /// Its id.
+    pub id: LeaseId,
+    /// The node.
+    pub node: NodeId,
+    /// The provider's payout address.
+    pub provider: String,
+    /// Where it stands.
+    pub state: LeaseState,
+    /// What the renter pays for an hour, with the builder's share.
+    pub price: PricePerHour,
+    /// The first deposit.
+    pub deposit: Amount,
+    /// Added since.
+    pub topped_up: Amount,
+    /// The newest receipt.
+    pub signed: Amount,
+    /// When the escrow ends it.
+    pub expiry: UnixSeconds,
+    /// Metered time, as the provider last told it.
+    pub metered: Millis,
+    /// How many parts this node finished.
+    pub parts_done: u32,
+    /// How many it holds now.
+    pub parts_running: u32,
+    /// Bytes fetched while it prepares.
+    pub prepared: ByteSize,
+    /// Bytes to fetch.
+    pub to_prepare: ByteSize,
+    /// Why it ended.
+    pub end: Option<EndView>,
+}
+
+/// Where a lease stands, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LeaseState {
+    /// The deposit is on its way.
+    Opening,
+    /// The deposit is in; the node fetches and unpacks. Nothing is billed.
+    Preparing,
+    /// A process of the user's was started; billed.
+    Running,
+    /// Frozen for want of a receipt; not billed.
+    Frozen,
+    /// The node has not answered for a while.
+    Unreachable,
+    /// The work is over; the settlement is on its way.
+    Settling,
+    /// Paid and refunded.
+    Settled,
+    /// Waiting for its expiry and grace to get everything back.
+    Reclaimable,
+    /// Everything came back.
+    Reclaimed,
+    /// It never held money.
+    Failed,
+}
+
+/// One file that came back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OutputView {
+    /// Below the job's output directory.
+    pub path: String,
+    /// Its part.
+    pub part: PartIndex,
+    /// The node that made it.
+    pub node: NodeId,
+    /// The lease that paid for it.
+    pub lease: LeaseId,
+    /// Its BLAKE3 hash.
+    pub hash: BlobHash,
+    /// Its length.
+    pub size: ByteSize,
+}
+
+/// A line of a log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LogLine {
+    /// The node.
+    pub node: NodeId,
+    /// The part.
+    pub part: PartIndex,
+    /// The text, without control characters other than tabs.
+    pub text: String,
+}
+
+/// Adds money to every running lease of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TopUpRequest {
+    /// For each lease, in the token's units as people write them.
+    pub amount: String,
+    /// Moves the expiry by as much as the amount pays for.
+    #[serde(default)]
+    pub extend: bool,
+}
+
+/// What a top-up did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TopUpReply {
+    /// `gpux.topup/v1`.
+    pub schema: String,
+    /// For each lease, the amount and the transaction.
+    pub leases: Vec<crate::cost::TransactionView>,
+}
+
+/// Ends a job.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StopJobRequest {
+    /// For the record.
+    #[serde(default)]
+    pub reason: String,
+}

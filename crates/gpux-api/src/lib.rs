@@ -1,0 +1,25 @@
+//! The types of the daemon's local HTTP API, which the command line and the page both use.
+//!
+//! Every document names its schema (`gpux.job/v1`); amounts are decimal texts in the token's smallest unit, never floats;
+//! times are seconds since the epoch or whole milliseconds.
+#![forbid(unsafe_code)]
+
+mod cost;
+mod error;
+mod job;
+mod market;
+mod wallet;
+
+pub use cost::{CostView, LeaseCost, TransactionKind, TransactionView};
+pub use error::{ErrorBody, ErrorCode, ErrorDocument};
+pub use job::{
+    Actor, EndView, JobList, JobState, JobView, LeaseState, LeaseView, LogLine, OutputView, PartsView, RunRequest,
+    StopJobRequest, TopUpReply, TopUpRequest,
+};
+pub use market::{
+    LeasePlan, OfferView, OffersView, PlanRequest, PlanView, PreflightFinding, PreflightView, RejectedOffer,
+};
+pub use wallet::{DaemonView, DoctorCheck, DoctorView, WalletView};
+
+/// Where every route of this version starts.
+pub const API_PREFIX: &str = "/v1";

@@ -1,0 +1,155 @@
+//! Offers and plans.
+
+use gpux_types::{Amount, Millis, NodeId, PricePerHour, Resources, Token};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The offers that this node knows.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct OffersView {
+    /// `gpux.offers/v1`.
+    pub schema: String,
+    /// The token that prices are in.
+    pub token: Token,
+    /// From the cheapest to the dearest.
+    pub offers: Vec<OfferView>,
+}
+
+/// One offer.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct OfferView {
+    /// The node.
+    pub node: NodeId,
+    /// Its provider's wallet.
+    pub provider: String,
+    /// Where it says that it is.
+    pub region: Option<String>,
+    /// What it has in all for renters.
+    pub total: Resources,
+    /// What of it is free.
+    pub free: Resources,
+    /// What one hour of everything that is free costs, net.
+    pub price: PricePerHour,
+    /// The measured speed of one core, in points; see `gpux node bench`.
+    pub cpu_score: u32,
+    /// How long ago the offer was heard.
+    pub age: Millis,
+}
+
+/// A job file with what the command line changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PlanRequest {
+    /// The text of the job file.
+    pub job_file: String,
+    /// The directory that paths in it are relative to.
+    pub directory: String,
+    /// Where the command was typed: outputs go below it unless the job file or `--output` says otherwise.
+    pub working_directory: String,
+    /// `--set name=value`.
+    #[serde(default)]
+    pub set: BTreeMap<String, String>,
+    /// `--input name=path`.
+    #[serde(default)]
+    pub inputs: BTreeMap<String, String>,
+    /// `--nodes`.
+    #[serde(default)]
+    pub nodes: Option<u32>,
+    /// `--max-total`, in the token's units as people write them.
+    #[serde(default)]
+    pub max_total: Option<String>,
+    /// `--output`: where outputs go; else the job file's own word.
+    #[serde(default)]
+    pub output: Option<String>,
+}
+
+/// What would run where, for how much at most.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct PlanView {
+    /// `gpux.plan/v1`.
+    pub schema: String,
+    /// The job's name.
+    pub name: String,
+    /// What it runs from.
+    pub image: String,
+    /// How many parts it has.
+    pub parts: u32,
+    /// What each lease holds.
+    pub resources: Resources,
+    /// The token that amounts are in.
+    pub token: Token,
+    /// The leases that would be opened.
+    pub leases: Vec<LeasePlan>,
+    /// Offers that match and were not chosen.
+    pub alternatives: Vec<LeasePlan>,
+    /// Offers that do not match, each with every reason.
+    pub rejected: Vec<RejectedOffer>,
+    /// The longest that the leases last.
+    pub max_duration: Millis,
+    /// The sum of the deposits.
+    pub deposit: Amount,
+    /// The most that can be spent: the same, since nothing can take more than the deposits without another yes.
+    pub worst_case: Amount,
+    /// What the wallet has.
+    pub balance: Amount,
+    /// The builder's share in basis points, on top of the providers' prices.
+    pub builder_share: u16,
+    /// What the app's own check said.
+    pub preflight: PreflightView,
+    /// Where outputs will be.
+    pub output: String,
+}
+
+/// One lease of a plan.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct LeasePlan {
+    /// The node.
+    pub node: NodeId,
+    /// Its provider's wallet.
+    pub provider: String,
+    /// Where it says that it is.
+    pub region: Option<String>,
+    /// What the renter pays for an hour, with the builder's share.
+    pub price: PricePerHour,
+    /// The deposit.
+    pub deposit: Amount,
+    /// The measured speed of one core, in points.
+    pub cpu_score: u32,
+}
+
+/// An offer that does not match.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct RejectedOffer {
+    /// The node.
+    pub node: NodeId,
+    /// Every reason, with what was wanted and what is there.
+    pub reasons: Vec<String>,
+}
+
+/// What the app's own check said before any money moved.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum PreflightView {
+    /// The app has none.
+    None,
+    /// It was skipped, for the reason given.
+    Skipped {
+        /// Why.
+        reason: String,
+    },
+    /// It ran and let the job through.
+    Passed {
+        /// What it noticed.
+        findings: Vec<PreflightFinding>,
+    },
+}
+
+/// One line of an app's check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PreflightFinding {
+    /// `error` refuses the job, `warning` and `info` do not.
+    pub level: String,
+    /// What was found.
+    pub message: String,
+}
