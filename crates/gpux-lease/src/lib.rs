@@ -3,8 +3,24 @@
 //! Every rule about when work may run and what is owed lives here as a total, pure function; time is an argument.
 #![forbid(unsafe_code)]
 
+mod lifecycle;
+mod meter;
+mod parts;
+mod provider;
+mod receipt;
+mod renter;
 mod terms;
 
+pub use lifecycle::{Actor, End, EndReason, EscrowView, JOURNAL_VERSION, UnexpectedEvent, Work};
+pub use meter::{FREEZE_MARGIN, HOLD, INTERVAL, Tariff, WorkClock, sign, slack};
+pub use parts::{
+    PartEffect, PartEvent, PartFault, PartPolicy, PartQueue, PartState, PartsSummary, ReleaseRule, UnknownPart,
+};
+pub use provider::{
+    Closing, FreezeCause, Preparation, ProviderConfig, ProviderEffect, ProviderEvent, ProviderLease, ProviderState,
+};
+pub use receipt::{Receipt, SignedClosing, VerifiedReceipt, VerifyReceiptError};
+pub use renter::{RenterConfig, RenterEffect, RenterEvent, RenterLease, RenterState, TopUp};
 pub use terms::{
     EscrowRef, Terms, VerifySignatureError, closing_digest, receipt_digest, recover_signer, verify_signer,
 };

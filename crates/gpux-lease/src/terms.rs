@@ -107,14 +107,20 @@ impl Terms {
 /// The EIP-712 digest of a receipt: `Receipt(bytes32 leaseId,uint96 cumulative)`.
 #[must_use]
 pub fn receipt_digest(escrow: &EscrowRef, lease: LeaseId, cumulative: Amount) -> B256 {
-    let receipt = sol_types::Receipt { leaseId: lease.into(), cumulative: uint96(cumulative) };
+    let receipt = sol_types::Receipt {
+        leaseId: lease.into(),
+        cumulative: uint96(cumulative),
+    };
     receipt.eip712_signing_hash(&escrow.domain())
 }
 
 /// The EIP-712 digest of a closing amount: `Closing(bytes32 leaseId,uint96 amount)`.
 #[must_use]
 pub fn closing_digest(escrow: &EscrowRef, lease: LeaseId, amount: Amount) -> B256 {
-    let closing = sol_types::Closing { leaseId: lease.into(), amount: uint96(amount) };
+    let closing = sol_types::Closing {
+        leaseId: lease.into(),
+        amount: uint96(amount),
+    };
     closing.eip712_signing_hash(&escrow.domain())
 }
 
@@ -149,7 +155,9 @@ pub fn recover_signer(digest: B256, signature: &Signature) -> Result<Address, Ve
     if signature.normalize_s().is_some() {
         return Err(VerifySignatureError::Malleable);
     }
-    signature.recover_address_from_prehash(&digest).map_err(|_| VerifySignatureError::Unrecoverable)
+    signature
+        .recover_address_from_prehash(&digest)
+        .map_err(|_| VerifySignatureError::Unrecoverable)
 }
 
 /// Checks that `expected` signed `digest`.
@@ -158,5 +166,9 @@ pub fn recover_signer(digest: B256, signature: &Signature) -> Result<Address, Ve
 /// When it did not, or the escrow would refuse the signature.
 pub fn verify_signer(digest: B256, signature: &Signature, expected: Address) -> Result<(), VerifySignatureError> {
     let signer = recover_signer(digest, signature)?;
-    if signer == expected { Ok(()) } else { Err(VerifySignatureError::WrongSigner { expected, signer }) }
+    if signer == expected {
+        Ok(())
+    } else {
+        Err(VerifySignatureError::WrongSigner { expected, signer })
+    }
 }

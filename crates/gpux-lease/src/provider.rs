@@ -1,0 +1,587 @@
+//! The provider's side of one lease: when it prepares, works, freezes, stops and settles.
+//!
+//! The daemon owns one [`ProviderLease`] per lease. It turns what it hears into a [`ProviderEvent`], journals the
+//! machine after [`ProviderLease::handle`], and only then performs the effects. An event updates facts (the escrow,
+//! the meter, the newest receipt); what follows from the facts is decided in one place, `advance.rs`, so the order in
+//! which facts arrive cannot matter, and hearing one again changes nothing.
+//!
+//! ```text
+//! Waiting ──deposit──> Preparing ──prepared──> Ready ──first receipt──> Running <──receipt── Frozen
+//!    │                     │                     │                        │  └──unpaid, unassured──^ │
+//!    └─────────────────────┴──────────┬──────────┴────────────────────────┴─────────────────────────┘
+//!                                     v
+//!                                 Stopping ──gone──> Closing ──> (Offering) ──> Settling ──closed──> Ended
+//!                                     └──gone, no deposit──> Refusing ──late deposit──^                ^
+//!                                                                └──────────nothing came───────────────┘
+//! ```
+
+mod advance;
+
+use crate::lifecycle::{Actor, BlockClock, End, EndReason, EscrowView, UnexpectedEvent, Work};
+use crate::meter::{HOLD, Tariff};
+use crate::receipt::VerifiedReceipt;
+use gpux_types::{Amount, Millis, UnixSeconds};
+use serde::{Deserialize, Serialize};
+
+/// What the provider agreed to and how patient it is. Fixed for the life of a lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderConfig {
+    /// Gross price and pace of receipts.
+    pub tariff: Tariff,
+    /// How long frozen work waits for a receipt, unbilled. In the quote.
+    pub hold: Millis,
+    /// How long the deposit may take to appear.
+    pub funding_limit: Millis,
+    /// How long image and inputs may take. In the quote.
+    pub preparation_limit: Millis,
+    /// The most that is metered; `None` means as long as the deposit lasts.
+    pub job_limit: Option<Millis>,
+    /// Work stops when the deposit pays for only this much more: what is metered while it stops is still paid for.
+    pub reserve: Millis,
+    /// Work stops this long before the expiry, in seconds, so that the settlement is never late.
+    pub expiry_margin_secs: u64,
+    /// How much of a deposit that is not deep enough in the chain yet is worked off.
+    pub exposure: Amount,
+    /// How long work stays frozen, unbilled, until more of the deposit is deep enough.
+    pub assurance_limit: Millis,
+    /// How long the last receipt may take once the work is gone.
+    pub last_receipt_limit: Millis,
+    /// How long after it gave up on a deposit the provider still sends one back.
+    pub late_deposit_limit: Millis,
+    /// Who closes a lease whose work is gone.
+    pub closing: Closing,
+}
+
+impl ProviderConfig {
+    /// A cautious provider: relies on no deposit that is not deep enough, and settles by itself.
+    #[must_use]
+    pub const fn new(tariff: Tariff) -> Self {
+        Self {
+            tariff,
+            hold: HOLD,
+            funding_limit: Millis::from_secs(120),
+            preparation_limit: Millis::from_secs(600),
+            job_limit: None,
+            reserve: Millis::from_secs(10),
+            expiry_margin_secs: 60,
+            exposure: Amount::ZERO,
+            assurance_limit: Millis::from_secs(1_800),
+            last_receipt_limit: Millis::from_secs(10),
+            late_deposit_limit: Millis::from_secs(3_600),
+            closing: Closing::SettleAlone,
+        }
+    }
+}
+
+/// Who closes a lease whose work is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Closing {
+    /// The provider settles at once.
+    SettleAlone,
+    /// The provider signs a closing amount, and settles only if no close lands within `wait`.
+    Offer {
+        /// How long the renter has.
+        wait: Millis,
+    },
+}
+
+/// Where a lease stands on the provider's side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProviderState {
+    /// For the deposit, preparing meanwhile.
+    Waiting {
+        /// When it was requested.
+        since: Millis,
+        /// How far image and inputs are.
+        preparation: Preparation,
+    },
+    /// Deposited; image and inputs are still on their way.
+    Preparing {
+        /// When it was requested.
+        since: Millis,
+    },
+    /// Deposited and prepared; the first receipt is asked for and nothing runs yet.
+    Ready {
+        /// When it became so.
+        since: Millis,
+    },
+    /// Parts may start and run.
+    Running,
+    /// Held where it is, unbilled.
+    Frozen {
+        /// When it froze.
+        since: Millis,
+        /// What it waits for.
+        cause: FreezeCause,
+    },
+    /// The work is being ended.
+    Stopping {
+        /// When it was last told to end.
+        since: Millis,
+        /// Why.
+        end: End,
+    },
+    /// The work is gone; the last receipt is asked for.
+    Closing {
+        /// When the work was gone.
+        since: Millis,
+        /// Why.
+        end: End,
+    },
+    /// A closing amount is signed; the renter may close with it.
+    Offering {
+        /// When it was signed.
+        since: Millis,
+        /// Why the work ended.
+        end: End,
+        /// What was signed.
+        amount: Amount,
+    },
+    /// The settlement is sent.
+    Settling {
+        /// When it was last sent.
+        since: Millis,
+        /// Why the work ended.
+        end: End,
+        /// What is claimed.
+        amount: Amount,
+    },
+    /// Given up without a deposit; one that still comes goes back at once.
+    Refusing {
+        /// Since when.
+        since: Millis,
+        /// Why.
+        end: End,
+    },
+    /// For ever.
+    Ended {
+        /// Why.
+        end: End,
+        /// What the escrow paid.
+        paid: Amount,
+    },
+}
+
+/// How far image and inputs are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Preparation {
+    /// On their way.
+    Underway,
+    /// All there.
+    Done,
+}
+
+/// What frozen work waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FreezeCause {
+    /// The next receipt.
+    Unpaid,
+    /// More of the deposit being deep enough in the chain.
+    Unassured,
+}
+
+/// Something that the provider's daemon saw or heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProviderEvent {
+    /// The escrow was read: when anything of the lease changed, and after a restart. `Closed` only when it is as deep
+    /// in the chain as the provider wants its payment.
+    EscrowSeen(EscrowView),
+    /// A block came.
+    BlockSeen {
+        /// Its time.
+        time: UnixSeconds,
+    },
+    /// Image and inputs are there and the shim is up.
+    Prepared,
+    /// They cannot be made ready.
+    PreparationFailed {
+        /// Through whom.
+        by: Actor,
+    },
+    /// A receipt came whose signature fits the terms.
+    ReceiptReceived(VerifiedReceipt),
+    /// The shim was asked. Also the answer to [`ProviderEffect::StopWork`], with [`Work::Gone`].
+    Metered {
+        /// Unfrozen time since the first exec.
+        metered: Millis,
+        /// What the work does.
+        work: Work,
+    },
+    /// The shim is gone; what was left of its work was killed.
+    ShimLost {
+        /// The last reading of the meter that it had synced.
+        metered: Millis,
+    },
+    /// Every part that the renter had for this lease is done.
+    PartsDrained,
+    /// Somebody wants the lease to end.
+    StopRequested {
+        /// Who.
+        by: Actor,
+    },
+    /// The time of the last [`ProviderEffect::WakeAt`] has come and there is no meter to read.
+    Ticked,
+    /// The daemon read this machine from its journal; its clock may have started anew. Comes first after a restart.
+    Restarted,
+}
+
+impl ProviderEvent {
+    /// The event's name, for logs.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::EscrowSeen(_) => "escrow seen",
+            Self::BlockSeen { .. } => "block seen",
+            Self::Prepared => "prepared",
+            Self::PreparationFailed { .. } => "preparation failed",
+            Self::ReceiptReceived(_) => "receipt received",
+            Self::Metered { .. } => "metered",
+            Self::ShimLost { .. } => "shim lost",
+            Self::PartsDrained => "parts drained",
+            Self::StopRequested { .. } => "stop requested",
+            Self::Ticked => "ticked",
+            Self::Restarted => "restarted",
+        }
+    }
+}
+
+/// Something for the provider's daemon to do. Each may come again, and doing it again must change nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProviderEffect {
+    /// Get image and inputs and start the shim, answered by `Prepared` or `PreparationFailed`.
+    Prepare,
+    /// Ask the renter to sign this much, and tell it the meter and the work. At most one ask is worth keeping.
+    AskReceipt {
+        /// Everything owed when this is used up.
+        cumulative: Amount,
+    },
+    /// Parts may start from now on (unless frozen).
+    AllowWork,
+    /// Renew the shim's dead-man switch.
+    Renew,
+    /// Hold all work and start no part.
+    Freeze,
+    /// Let the work go on.
+    Thaw,
+    /// End all work, keep no part, answered by `Metered` with [`Work::Gone`]; also when there was none.
+    StopWork {
+        /// Why.
+        end: End,
+    },
+    /// Sign this closing amount and give it to the renter.
+    SignClosing {
+        /// All that the provider wants.
+        amount: Amount,
+    },
+    /// Settle on the chain.
+    Settle {
+        /// What is claimed: at most the receipt's amount.
+        amount: Amount,
+        /// The newest receipt, or `None` when nothing was ever signed and `amount` is zero.
+        receipt: Option<VerifiedReceipt>,
+    },
+    /// Nothing more will be done for this lease: everything kept for it may go.
+    Forget,
+    /// Read the meter and report it then (or report `Ticked`); replaces any earlier one.
+    WakeAt(Millis),
+}
+
+/// What is known of a lease in every state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Account {
+    escrow: EscrowView,
+    block: Option<BlockClock>,
+    metered: Millis,
+    work: Work,
+    receipt: Option<VerifiedReceipt>,
+    /// When the receipt that is still missing was last asked for.
+    asked: Option<Millis>,
+}
+
+/// One lease, as its provider sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderLease {
+    config: ProviderConfig,
+    state: ProviderState,
+    account: Account,
+    now: Millis,
+}
+
+impl ProviderLease {
+    /// A lease that a renter wants, and what to do first.
+    #[must_use]
+    pub fn request(config: ProviderConfig, now: Millis) -> (Self, Vec<ProviderEffect>) {
+        let account = Account {
+            escrow: EscrowView::Absent,
+            block: None,
+            metered: Millis::ZERO,
+            work: Work::Idle,
+            receipt: None,
+            asked: None,
+        };
+        let state = ProviderState::Waiting {
+            since: now,
+            preparation: Preparation::Underway,
+        };
+        let mut lease = Self {
+            config,
+            state,
+            account,
+            now,
+        };
+        let mut effects = Vec::new();
+        lease.enter(None, &mut effects);
+        lease.advance(&mut effects);
+        (lease, effects)
+    }
+
+    /// Takes an event that happened at `now` on the daemon's monotonic clock.
+    ///
+    /// # Errors
+    /// When the event contradicts what is known (such as a receipt before any deposit); nothing is changed then.
+    /// A repeated event is no contradiction, and once the lease has ended nothing is.
+    pub fn handle(&mut self, now: Millis, event: ProviderEvent) -> Result<Vec<ProviderEffect>, UnexpectedEvent> {
+        let mut effects = Vec::new();
+        if let ProviderState::Ended { .. } = self.state {
+            return Ok(effects);
+        }
+        let before = self.state;
+        let next = self.absorb(now, event)?;
+        if let ProviderEvent::Restarted = event {
+            self.enter(None, &mut effects);
+        }
+        if let Some(next) = next {
+            self.state = next;
+            self.enter(Some(before), &mut effects);
+        }
+        self.advance(&mut effects);
+        if let ProviderEvent::Metered { .. } = event
+            && self.may_renew()
+        {
+            effects.push(ProviderEffect::Renew);
+        }
+        effects.extend(self.wake_at().map(ProviderEffect::WakeAt));
+        Ok(effects)
+    }
+
+    /// Where the lease stands.
+    #[must_use]
+    pub const fn state(&self) -> ProviderState {
+        self.state
+    }
+
+    /// What was agreed.
+    #[must_use]
+    pub const fn config(&self) -> &ProviderConfig {
+        &self.config
+    }
+
+    /// What the escrow said last.
+    #[must_use]
+    pub const fn escrow(&self) -> EscrowView {
+        self.account.escrow
+    }
+
+    /// The newest reading of the meter.
+    #[must_use]
+    pub const fn metered(&self) -> Millis {
+        self.account.metered
+    }
+
+    /// What the work does, as last read or asked for.
+    #[must_use]
+    pub const fn work(&self) -> Work {
+        self.account.work
+    }
+
+    /// The newest receipt.
+    #[must_use]
+    pub const fn receipt(&self) -> Option<&VerifiedReceipt> {
+        self.account.receipt.as_ref()
+    }
+
+    /// Whether a part may be started now.
+    #[must_use]
+    pub const fn allows_work(&self) -> bool {
+        matches!(self.state, ProviderState::Running)
+    }
+
+    /// Why the lease ends or has ended, once it does.
+    #[must_use]
+    pub const fn end(&self) -> Option<End> {
+        self.state.end()
+    }
+
+    /// What the renter has signed so far.
+    fn signed(&self) -> Amount {
+        self.account
+            .receipt
+            .map_or(Amount::ZERO, |receipt| receipt.cumulative())
+    }
+
+    /// Makes the event a fact, and answers with the state that it leads to by itself.
+    fn absorb(&mut self, now: Millis, event: ProviderEvent) -> Result<Option<ProviderState>, UnexpectedEvent> {
+        use ProviderState as S;
+        let unexpected = || UnexpectedEvent {
+            state: self.state.name(),
+            event: event.name(),
+        };
+        let live = self.state.is_live();
+        let mut next = None;
+        match (event, self.state) {
+            (ProviderEvent::ReceiptReceived(_), S::Waiting { .. } | S::Refusing { .. })
+            | (ProviderEvent::PreparationFailed { .. }, S::Ready { .. } | S::Running | S::Frozen { .. }) => {
+                return Err(unexpected());
+            }
+            (ProviderEvent::Restarted, _) => self.restart(now),
+            (ProviderEvent::EscrowSeen(view), _) => self.account.escrow = view,
+            (ProviderEvent::BlockSeen { time }, _) => {
+                self.account.block = Some(BlockClock::seen(self.account.block, time, self.now.max(now)));
+            }
+            (ProviderEvent::Prepared, S::Waiting { since, .. }) => {
+                next = Some(S::Waiting {
+                    since,
+                    preparation: Preparation::Done,
+                });
+            }
+            (ProviderEvent::Prepared, S::Preparing { .. }) => {
+                next = Some(S::Ready {
+                    since: self.now.max(now),
+                })
+            }
+            (ProviderEvent::PreparationFailed { by }, _) if live => {
+                next = Some(self.stopping(now, End::new(EndReason::PreparationFailed, by)));
+            }
+            (ProviderEvent::ReceiptReceived(receipt), _) => self.take_receipt(receipt),
+            (ProviderEvent::Metered { metered, work }, _) => self.take_reading(metered, work),
+            (ProviderEvent::ShimLost { metered }, _) => {
+                self.take_reading(metered, Work::Gone);
+                if live {
+                    next = Some(self.stopping(now, End::new(EndReason::ShimLost, Actor::Provider)));
+                }
+            }
+            (ProviderEvent::PartsDrained, _) if live => {
+                next = Some(self.stopping(now, End::new(EndReason::Completed, Actor::Renter)));
+            }
+            (ProviderEvent::StopRequested { by }, _) if live => {
+                next = Some(self.stopping(now, End::new(EndReason::Stopped, by)));
+            }
+            (
+                ProviderEvent::Prepared
+                | ProviderEvent::PreparationFailed { .. }
+                | ProviderEvent::PartsDrained
+                | ProviderEvent::StopRequested { .. }
+                | ProviderEvent::Ticked,
+                _,
+            ) => {}
+        }
+        self.now = self.now.max(now);
+        Ok(next)
+    }
+
+    fn stopping(&self, now: Millis, end: End) -> ProviderState {
+        ProviderState::Stopping {
+            since: self.now.max(now),
+            end,
+        }
+    }
+
+    fn take_receipt(&mut self, receipt: VerifiedReceipt) {
+        let fixed = matches!(
+            self.state,
+            ProviderState::Offering { .. } | ProviderState::Settling { .. }
+        );
+        if !fixed && receipt.cumulative() > self.signed() {
+            self.account.receipt = Some(receipt);
+            self.account.asked = None;
+        }
+    }
+
+    fn take_reading(&mut self, metered: Millis, work: Work) {
+        self.account.metered = self.account.metered.max(metered);
+        if self.account.work != Work::Gone {
+            self.account.work = work;
+        }
+    }
+
+    /// Every period that was under way begins anew: how long the daemon was away cannot be known.
+    fn restart(&mut self, now: Millis) {
+        self.now = now;
+        self.account.asked = None;
+        self.account.block = self.account.block.map(|block| block.restarted(now));
+        self.state = self.state.restarted(now);
+    }
+}
+
+impl ProviderState {
+    /// The state's name, for logs.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Waiting { .. } => "waiting",
+            Self::Preparing { .. } => "preparing",
+            Self::Ready { .. } => "ready",
+            Self::Running => "running",
+            Self::Frozen { .. } => "frozen",
+            Self::Stopping { .. } => "stopping",
+            Self::Closing { .. } => "closing",
+            Self::Offering { .. } => "offering",
+            Self::Settling { .. } => "settling",
+            Self::Refusing { .. } => "refusing",
+            Self::Ended { .. } => "ended",
+        }
+    }
+
+    const fn end(&self) -> Option<End> {
+        match self {
+            Self::Waiting { .. }
+            | Self::Preparing { .. }
+            | Self::Ready { .. }
+            | Self::Running
+            | Self::Frozen { .. } => None,
+            Self::Stopping { end, .. }
+            | Self::Closing { end, .. }
+            | Self::Offering { end, .. }
+            | Self::Settling { end, .. }
+            | Self::Refusing { end, .. }
+            | Self::Ended { end, .. } => Some(*end),
+        }
+    }
+
+    /// Whether work may still come of it.
+    const fn is_live(&self) -> bool {
+        self.end().is_none()
+    }
+
+    const fn restarted(self, now: Millis) -> Self {
+        match self {
+            Self::Waiting { preparation, .. } => Self::Waiting {
+                since: now,
+                preparation,
+            },
+            Self::Preparing { .. } => Self::Preparing { since: now },
+            Self::Ready { .. } => Self::Ready { since: now },
+            Self::Frozen { cause, .. } => Self::Frozen { since: now, cause },
+            Self::Stopping { end, .. } => Self::Stopping { since: now, end },
+            Self::Closing { end, .. } => Self::Closing { since: now, end },
+            Self::Offering { end, amount, .. } => Self::Offering {
+                since: now,
+                end,
+                amount,
+            },
+            Self::Settling { end, amount, .. } => Self::Settling {
+                since: now,
+                end,
+                amount,
+            },
+            Self::Refusing { end, .. } => Self::Refusing { since: now, end },
+            Self::Running | Self::Ended { .. } => self,
+        }
+    }
+}

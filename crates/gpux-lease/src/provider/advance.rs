@@ -1,0 +1,399 @@
+//! What follows from the facts of a provider's lease: every decision about when work may run and what is claimed.
+//!
+//! Called by [`ProviderLease::handle`] after each event. It reads facts and the time, never the event.
+
+use super::{Closing, FreezeCause, Preparation, ProviderEffect, ProviderLease, ProviderState};
+use crate::lifecycle::{Actor, End, EndReason, EscrowView, Work};
+use crate::meter::FREEZE_MARGIN;
+use gpux_types::{Amount, Millis, UnixSeconds};
+
+/// How often the meter is read while there is work, and a receipt or stop that is missing is asked for again.
+const POLL: Millis = Millis::from_secs(1);
+/// How long a stop or a settlement may take before it is asked for again.
+const RETRY: Millis = Millis::from_secs(30);
+
+impl ProviderLease {
+    /// Moves on until nothing more follows. Every state leads only to later ones, save between running and frozen,
+    /// whose conditions exclude each other, so this ends.
+    pub(super) fn advance(&mut self, effects: &mut Vec<ProviderEffect>) {
+        while let Some(next) = self.next(effects) {
+            let before = self.state;
+            self.state = next;
+            self.enter(Some(before), effects);
+        }
+    }
+
+    /// What entering the state asks for; `None` before it means a request or a restart, which ask again for all of it.
+    pub(super) fn enter(&mut self, before: Option<ProviderState>, effects: &mut Vec<ProviderEffect>) {
+        use ProviderState as S;
+        match self.state {
+            S::Waiting {
+                preparation: Preparation::Underway,
+                ..
+            }
+            | S::Preparing { .. }
+                if before.is_none() =>
+            {
+                effects.push(ProviderEffect::Prepare);
+            }
+            S::Running => {
+                if let Some(S::Frozen { .. }) = before {
+                    self.account.work = Work::Running;
+                    effects.push(ProviderEffect::Thaw);
+                }
+                effects.push(ProviderEffect::AllowWork);
+            }
+            S::Frozen { .. } => {
+                self.account.work = Work::Frozen;
+                effects.push(ProviderEffect::Freeze);
+            }
+            S::Stopping { end, .. } if self.account.work != Work::Gone => {
+                effects.push(ProviderEffect::StopWork { end });
+            }
+            S::Offering { amount, .. } => effects.push(ProviderEffect::SignClosing { amount }),
+            S::Settling { amount, .. } => {
+                let receipt = self.account.receipt.filter(|_| amount > Amount::ZERO);
+                effects.push(ProviderEffect::Settle { amount, receipt });
+            }
+            S::Ended { .. } => effects.push(ProviderEffect::Forget),
+            S::Waiting { .. }
+            | S::Preparing { .. }
+            | S::Ready { .. }
+            | S::Stopping { .. }
+            | S::Closing { .. }
+            | S::Refusing { .. } => {}
+        }
+    }
+
+    fn next(&mut self, effects: &mut Vec<ProviderEffect>) -> Option<ProviderState> {
+        use ProviderState as S;
+        let now = self.now;
+        if self.state.is_live()
+            && let Some(end) = self.reason_to_stop()
+        {
+            return Some(S::Stopping { since: now, end });
+        }
+        match self.state {
+            S::Waiting { since, preparation } => self.after_waiting(since, preparation),
+            S::Preparing { .. } => None,
+            S::Ready { since } => self.after_ready(since, effects),
+            S::Running => self.after_running(effects),
+            S::Frozen { since, cause } => self.after_frozen(since, cause, effects),
+            S::Stopping { since, end } => self.after_stopping(since, end, effects),
+            S::Closing { since, end } => self.after_closing(since, end, effects),
+            S::Offering { since, end, amount } => self.after_offering(since, end, amount),
+            S::Settling { since, end, amount } => self.after_settling(since, end, amount, effects),
+            S::Refusing { since, end } => self.after_refusing(since, end),
+            S::Ended { .. } => None,
+        }
+    }
+
+    /// What ends a lease whatever else it is doing.
+    fn reason_to_stop(&self) -> Option<End> {
+        let (metered, now) = (self.account.metered, self.now);
+        if self.account.work == Work::Gone {
+            return Some(End::new(EndReason::WorkLost, Actor::Provider));
+        }
+        if let ProviderState::Waiting {
+            since,
+            preparation: Preparation::Underway,
+        }
+        | ProviderState::Preparing { since } = self.state
+            && now >= since.saturating_add(self.config.preparation_limit)
+        {
+            return Some(End::new(EndReason::PreparationTimedOut, Actor::Provider));
+        }
+        if self.config.job_limit.is_some_and(|limit| metered >= limit) {
+            return Some(End::new(EndReason::JobLimit, Actor::Renter));
+        }
+        match self.account.escrow {
+            EscrowView::Absent => None,
+            EscrowView::Closed { .. } => Some(End::new(EndReason::ClosedOnChain, Actor::Chain)),
+            EscrowView::Open { deposit, expiry, .. } => {
+                let stop_at = UnixSeconds(expiry.0.saturating_sub(self.config.expiry_margin_secs));
+                if self.account.block.is_some_and(|block| block.at(now) >= stop_at) {
+                    return Some(End::new(EndReason::Expired, Actor::Renter));
+                }
+                (metered >= self.deposit_limit(deposit)).then(|| End::new(EndReason::DepositUsed, Actor::Renter))
+            }
+        }
+    }
+
+    /// The most that may be metered on `deposit`.
+    fn deposit_limit(&self, deposit: Amount) -> Millis {
+        self.config.tariff.covered(deposit).saturating_sub(self.config.reserve)
+    }
+
+    /// The most that is asked for while there is work: the deposit less the reserve.
+    fn ask_cap(&self) -> Amount {
+        let reserve = self.config.tariff.due(self.config.reserve);
+        self.account.escrow.deposit().saturating_sub(reserve)
+    }
+
+    /// Whether the work goes beyond what is deep enough in the chain and the exposure.
+    fn unassured(&self) -> bool {
+        let backed = match self.account.escrow {
+            EscrowView::Open { deposit, assured, .. } => assured.saturating_add(self.config.exposure).min(deposit),
+            EscrowView::Absent | EscrowView::Closed { .. } => Amount::ZERO,
+        };
+        self.account.metered.saturating_add(FREEZE_MARGIN) >= self.config.tariff.covered(backed)
+    }
+
+    fn after_waiting(&self, since: Millis, preparation: Preparation) -> Option<ProviderState> {
+        if self.account.escrow.deposit() > Amount::ZERO {
+            return Some(match preparation {
+                Preparation::Underway => ProviderState::Preparing { since },
+                Preparation::Done => ProviderState::Ready { since: self.now },
+            });
+        }
+        let late = self.now >= since.saturating_add(self.config.funding_limit);
+        late.then(|| self.stop(EndReason::NeverFunded, Actor::Renter))
+    }
+
+    fn after_ready(&mut self, since: Millis, effects: &mut Vec<ProviderEffect>) -> Option<ProviderState> {
+        let first = self.config.tariff.ask(Millis::ZERO, self.ask_cap());
+        let unassured = self.unassured();
+        if self.signed() >= first && !unassured {
+            return Some(ProviderState::Running);
+        }
+        if self.signed() < first {
+            self.ask(first, effects);
+            let late = self.now >= since.saturating_add(self.config.hold);
+            return late.then(|| self.stop(EndReason::Unpaid, Actor::Renter));
+        }
+        let late = self.now >= since.saturating_add(self.config.assurance_limit);
+        late.then(|| self.stop(EndReason::DepositUnassured, Actor::Chain))
+    }
+
+    fn after_running(&mut self, effects: &mut Vec<ProviderEffect>) -> Option<ProviderState> {
+        let metered = self.account.metered;
+        let covered = self.config.tariff.covered(self.signed());
+        let frozen = self.account.work == Work::Frozen;
+        if metered > self.config.tariff.freeze_after(self.signed()) || (frozen && metered >= covered) {
+            return Some(ProviderState::Frozen {
+                since: self.now,
+                cause: FreezeCause::Unpaid,
+            });
+        }
+        if self.unassured() {
+            return Some(ProviderState::Frozen {
+                since: self.now,
+                cause: FreezeCause::Unassured,
+            });
+        }
+        if frozen {
+            // The dead-man switch fired although the work is paid for.
+            self.account.work = Work::Running;
+            effects.push(ProviderEffect::Thaw);
+        }
+        if metered >= covered {
+            self.ask(self.config.tariff.ask(metered, self.ask_cap()), effects);
+        }
+        None
+    }
+
+    fn after_frozen(
+        &mut self,
+        since: Millis,
+        cause: FreezeCause,
+        effects: &mut Vec<ProviderEffect>,
+    ) -> Option<ProviderState> {
+        let metered = self.account.metered;
+        let unpaid = metered >= self.config.tariff.covered(self.signed());
+        let unassured = self.unassured();
+        if !unpaid && !unassured {
+            return Some(ProviderState::Running);
+        }
+        if self.account.work == Work::Running {
+            self.account.work = Work::Frozen;
+            effects.push(ProviderEffect::Freeze);
+        }
+        if unpaid {
+            self.ask(self.config.tariff.ask(metered, self.ask_cap()), effects);
+        }
+        let (still, limit, reason, by) = match cause {
+            FreezeCause::Unpaid => (unpaid, self.config.hold, EndReason::Unpaid, Actor::Renter),
+            FreezeCause::Unassured => (
+                unassured,
+                self.config.assurance_limit,
+                EndReason::DepositUnassured,
+                Actor::Chain,
+            ),
+        };
+        if !still {
+            let cause = if unpaid {
+                FreezeCause::Unpaid
+            } else {
+                FreezeCause::Unassured
+            };
+            return Some(ProviderState::Frozen { since: self.now, cause });
+        }
+        (self.now >= since.saturating_add(limit)).then(|| self.stop(reason, by))
+    }
+
+    fn after_stopping(&mut self, since: Millis, end: End, effects: &mut Vec<ProviderEffect>) -> Option<ProviderState> {
+        let now = self.now;
+        if self.account.work != Work::Gone {
+            if now >= since.saturating_add(RETRY) {
+                self.state = ProviderState::Stopping { since: now, end };
+                effects.push(ProviderEffect::StopWork { end });
+            }
+            return None;
+        }
+        Some(match self.account.escrow {
+            EscrowView::Absent => ProviderState::Refusing { since: now, end },
+            EscrowView::Closed { paid } => ProviderState::Ended { end, paid },
+            EscrowView::Open { .. } => ProviderState::Closing { since: now, end },
+        })
+    }
+
+    fn after_closing(&mut self, since: Millis, end: End, effects: &mut Vec<ProviderEffect>) -> Option<ProviderState> {
+        let deposit = match self.account.escrow {
+            EscrowView::Closed { paid } => return Some(ProviderState::Ended { end, paid }),
+            // A reorganisation took the deposit away: wait for it to come back, as long as for a late one.
+            EscrowView::Absent => {
+                let late = self.now >= since.saturating_add(self.config.late_deposit_limit);
+                return late.then_some(ProviderState::Ended {
+                    end,
+                    paid: Amount::ZERO,
+                });
+            }
+            EscrowView::Open { deposit, .. } => deposit,
+        };
+        let due = self.config.tariff.due(self.account.metered).min(deposit);
+        let late = self.now >= since.saturating_add(self.config.last_receipt_limit);
+        if self.signed() < due && !late {
+            self.ask(due, effects);
+            return None;
+        }
+        let amount = due.min(self.signed());
+        let since = self.now;
+        Some(match self.config.closing {
+            Closing::SettleAlone => ProviderState::Settling { since, end, amount },
+            Closing::Offer { .. } => ProviderState::Offering { since, end, amount },
+        })
+    }
+
+    fn after_offering(&self, since: Millis, end: End, amount: Amount) -> Option<ProviderState> {
+        let now = self.now;
+        let wait = match self.config.closing {
+            Closing::SettleAlone => Millis::ZERO,
+            Closing::Offer { wait } => wait,
+        };
+        let expired = match self.account.escrow {
+            EscrowView::Closed { paid } => return Some(ProviderState::Ended { end, paid }),
+            EscrowView::Absent => false,
+            EscrowView::Open { expiry, .. } => self.account.block.is_some_and(|block| block.at(now) >= expiry),
+        };
+        (expired || now >= since.saturating_add(wait)).then_some(ProviderState::Settling {
+            since: now,
+            end,
+            amount,
+        })
+    }
+
+    fn after_settling(
+        &mut self,
+        since: Millis,
+        end: End,
+        amount: Amount,
+        effects: &mut Vec<ProviderEffect>,
+    ) -> Option<ProviderState> {
+        let waited = self.now.saturating_sub(since);
+        match self.account.escrow {
+            EscrowView::Closed { paid } => return Some(ProviderState::Ended { end, paid }),
+            // A reorganisation took the deposit away; what was sent stands if it comes back.
+            EscrowView::Absent if waited >= self.config.late_deposit_limit => {
+                return Some(ProviderState::Ended {
+                    end,
+                    paid: Amount::ZERO,
+                });
+            }
+            EscrowView::Absent => return None,
+            EscrowView::Open { .. } => {}
+        }
+        if waited >= RETRY {
+            self.state = ProviderState::Settling {
+                since: self.now,
+                end,
+                amount,
+            };
+            self.enter(Some(self.state), effects);
+        }
+        None
+    }
+
+    fn after_refusing(&self, since: Millis, end: End) -> Option<ProviderState> {
+        match self.account.escrow {
+            EscrowView::Open { .. } => Some(ProviderState::Settling {
+                since: self.now,
+                end,
+                amount: Amount::ZERO,
+            }),
+            EscrowView::Closed { paid } => Some(ProviderState::Ended { end, paid }),
+            EscrowView::Absent => {
+                let over = self.now >= since.saturating_add(self.config.late_deposit_limit);
+                over.then_some(ProviderState::Ended {
+                    end,
+                    paid: Amount::ZERO,
+                })
+            }
+        }
+    }
+
+    fn stop(&self, reason: EndReason, by: Actor) -> ProviderState {
+        ProviderState::Stopping {
+            since: self.now,
+            end: End::new(reason, by),
+        }
+    }
+
+    /// Asks for a receipt of `cumulative`, at most once a [`POLL`], and never for one that is there.
+    fn ask(&mut self, cumulative: Amount, effects: &mut Vec<ProviderEffect>) {
+        let waited = self
+            .account
+            .asked
+            .is_none_or(|asked| self.now >= asked.saturating_add(POLL));
+        if cumulative > self.signed() && waited {
+            self.account.asked = Some(self.now);
+            effects.push(ProviderEffect::AskReceipt { cumulative });
+        }
+    }
+
+    /// Whether the dead-man switch may be renewed: not when the two intervals that it then lets the work run on alone
+    /// would end beyond two intervals of unpaid work.
+    pub(super) fn may_renew(&self) -> bool {
+        match self.state {
+            ProviderState::Waiting { .. }
+            | ProviderState::Preparing { .. }
+            | ProviderState::Ready { .. }
+            | ProviderState::Frozen { .. } => true,
+            ProviderState::Running => {
+                let covered = self.config.tariff.covered(self.signed());
+                self.account.metered.saturating_add(FREEZE_MARGIN) <= covered
+            }
+            ProviderState::Stopping { .. }
+            | ProviderState::Closing { .. }
+            | ProviderState::Offering { .. }
+            | ProviderState::Settling { .. }
+            | ProviderState::Refusing { .. }
+            | ProviderState::Ended { .. } => false,
+        }
+    }
+
+    /// When to look again although nothing happened.
+    pub(super) fn wake_at(&self) -> Option<Millis> {
+        match self.state {
+            ProviderState::Waiting { .. }
+            | ProviderState::Preparing { .. }
+            | ProviderState::Ready { .. }
+            | ProviderState::Running
+            | ProviderState::Frozen { .. }
+            | ProviderState::Stopping { .. }
+            | ProviderState::Closing { .. } => Some(self.now.saturating_add(POLL)),
+            ProviderState::Offering { .. } | ProviderState::Settling { .. } => Some(self.now.saturating_add(RETRY)),
+            ProviderState::Refusing { since, .. } => Some(since.saturating_add(self.config.late_deposit_limit)),
+            ProviderState::Ended { .. } => None,
+        }
+    }
+}

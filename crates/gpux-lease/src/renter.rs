@@ -1,0 +1,557 @@
+//! The renter's side of one lease: when it deposits, what it signs, when it gives a node up and takes its money back.
+//!
+//! The daemon owns one [`RenterLease`] per lease of its jobs, journals it after [`RenterLease::handle`], and only then
+//! performs the effects. As on the provider's side an event updates facts, and `advance.rs` decides what follows.
+//!
+//! ```text
+//! Quoted ──accepted──> Opening ──deposit──> Open ──work reported──> Running ──silence──> Lost ──report──> Running
+//!    └──> Failed <──cannot──┘                 └──────────────┬──────────┴─────────────────┘
+//!                                                            v
+//!                                  Ending ──closed──> Settled,   or ──expiry + grace──> Reclaimable ──closed──> Reclaimed
+//! ```
+
+mod advance;
+
+use crate::lifecycle::{Actor, BlockClock, End, EndReason, EscrowView, UnexpectedEvent, Work};
+use crate::meter::{HOLD, INTERVAL, Tariff, WorkClock};
+use gpux_types::{Amount, Millis, UnixSeconds};
+use serde::{Deserialize, Serialize};
+
+/// What the renter agreed to and how patient it is. Fixed for the life of a lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenterConfig {
+    /// Gross price and pace of receipts.
+    pub tariff: Tariff,
+    /// How long the quote holds from when it came.
+    pub quote_limit: Millis,
+    /// A node that was not heard for this long has its parts queued elsewhere.
+    pub unreachable_after: Millis,
+    /// A node that was not heard for this long after that is given up: it does not hold the work any longer either.
+    pub give_up_after: Millis,
+    /// How long after the expiry the provider can still settle, in seconds: the grace of the terms.
+    pub grace_secs: u64,
+}
+
+impl RenterConfig {
+    /// The usual patience.
+    #[must_use]
+    pub const fn new(tariff: Tariff, grace_secs: u64) -> Self {
+        Self {
+            tariff,
+            quote_limit: Millis::from_secs(30),
+            unreachable_after: Millis::from_secs(30),
+            give_up_after: HOLD.saturating_add(INTERVAL),
+            grace_secs,
+        }
+    }
+}
+
+/// Where a lease stands on the renter's side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RenterState {
+    /// A quote is there; nothing is spent.
+    Quoted {
+        /// When it came.
+        since: Millis,
+    },
+    /// The deposit is sent, or sent again because a reorganisation dropped it.
+    Opening,
+    /// Deposited; the provider prepares.
+    Open,
+    /// The provider works, or holds the work.
+    Running,
+    /// Not heard: its parts are queued elsewhere and it gets no receipts, since it asks for none.
+    Lost {
+        /// Since when its parts are.
+        since: Millis,
+    },
+    /// To be settled by the provider.
+    Ending {
+        /// When the provider was last asked to stop.
+        since: Millis,
+        /// Why.
+        end: End,
+        /// What had been counted when the end was decided; little more is signed.
+        counted: Millis,
+    },
+    /// The provider let expiry and grace pass: the money is fetched back.
+    Reclaimable {
+        /// When the reclaim was last sent.
+        since: Millis,
+        /// Why the lease ended.
+        end: End,
+    },
+    /// For ever: the provider was paid and the rest came back.
+    Settled {
+        /// Why.
+        end: End,
+        /// What the escrow paid to the provider and the builder.
+        paid: Amount,
+    },
+    /// For ever: everything unclaimed came back.
+    Reclaimed {
+        /// Why.
+        end: End,
+        /// What the escrow had paid before.
+        paid: Amount,
+    },
+    /// For ever: no money moved.
+    Failed {
+        /// Why.
+        end: End,
+    },
+}
+
+/// More money, more time, or both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopUp {
+    /// Counts the lease's top-ups from 0: the same number is the same top-up.
+    pub number: u32,
+    /// What is added.
+    pub amount: Amount,
+    /// The later expiry; `None` leaves it.
+    pub new_expiry: Option<UnixSeconds>,
+}
+
+/// Something that the renter's daemon saw or heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RenterEvent {
+    /// The plan with this quote was accepted: spend.
+    Accepted,
+    /// The deposit cannot be made, for good: nothing of it is or will be on the chain.
+    OpenFailed,
+    /// The escrow was read: when anything of the lease changed, and after a restart.
+    EscrowSeen(EscrowView),
+    /// A block came.
+    BlockSeen {
+        /// Its time.
+        time: UnixSeconds,
+    },
+    /// The provider told how its work is: in answer to a call, or by itself.
+    Reported {
+        /// Its meter.
+        metered: Millis,
+        /// What the work does.
+        work: Work,
+    },
+    /// The provider asked for a receipt.
+    ReceiptAsked {
+        /// How much it wants signed.
+        cumulative: Amount,
+        /// Its meter.
+        metered: Millis,
+        /// What the work does.
+        work: Work,
+    },
+    /// The provider told that it ends the lease.
+    ProviderEnded {
+        /// Why.
+        end: End,
+    },
+    /// Every part that this lease was wanted for is done.
+    PartsDrained,
+    /// The renter wants the lease to end.
+    StopRequested,
+    /// The renter wants to add money or time. One at a time.
+    TopUpRequested(TopUp),
+    /// The top-up of this number is mined, or cannot be made.
+    TopUpEnded {
+        /// Which.
+        number: u32,
+    },
+    /// The time of the last [`RenterEffect::WakeAt`] has come.
+    Ticked,
+    /// The daemon read this machine from its journal; its clock may have started anew. Comes first after a restart.
+    Restarted,
+}
+
+impl RenterEvent {
+    /// The event's name, for logs.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::OpenFailed => "open failed",
+            Self::EscrowSeen(_) => "escrow seen",
+            Self::BlockSeen { .. } => "block seen",
+            Self::Reported { .. } => "reported",
+            Self::ReceiptAsked { .. } => "receipt asked",
+            Self::ProviderEnded { .. } => "provider ended",
+            Self::PartsDrained => "parts drained",
+            Self::StopRequested => "stop requested",
+            Self::TopUpRequested(_) => "top-up requested",
+            Self::TopUpEnded { .. } => "top-up ended",
+            Self::Ticked => "ticked",
+            Self::Restarted => "restarted",
+        }
+    }
+}
+
+/// Something for the renter's daemon to do. Each may come again, and doing it again must change nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RenterEffect {
+    /// Send the deposit, and tell the provider terms and transaction. Again: send the same signed bytes again.
+    Deposit,
+    /// Sign this and give it to the provider: the answer to an ask.
+    SignReceipt {
+        /// Everything owed so far.
+        cumulative: Amount,
+    },
+    /// Send this top-up.
+    SendTopUp(TopUp),
+    /// The node may be given parts.
+    OfferParts,
+    /// The node's parts go to others, and it is given none.
+    RequeueParts,
+    /// Ask the provider to end the lease.
+    AskStop {
+        /// Why.
+        end: End,
+    },
+    /// Fetch the money back.
+    Reclaim,
+    /// Nothing more will be done for this lease: everything kept for it may go.
+    Forget,
+    /// Report `Ticked` then; replaces any earlier one.
+    WakeAt(Millis),
+}
+
+/// What is known of a lease in every state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Account {
+    escrow: EscrowView,
+    block: Option<BlockClock>,
+    signed: Amount,
+    /// Counts from the first receipt on: before it nothing runs.
+    clock: Option<WorkClock>,
+    work: Work,
+    heard: Millis,
+    top_ups: u32,
+    top_up: Option<TopUp>,
+}
+
+/// One lease, as its renter sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenterLease {
+    config: RenterConfig,
+    state: RenterState,
+    account: Account,
+    now: Millis,
+}
+
+impl RenterLease {
+    /// A lease for which a firm quote came at `now`.
+    #[must_use]
+    pub const fn quoted(config: RenterConfig, now: Millis) -> Self {
+        let account = Account {
+            escrow: EscrowView::Absent,
+            block: None,
+            signed: Amount::ZERO,
+            clock: None,
+            work: Work::Idle,
+            heard: now,
+            top_ups: 0,
+            top_up: None,
+        };
+        Self {
+            config,
+            state: RenterState::Quoted { since: now },
+            account,
+            now,
+        }
+    }
+
+    /// Takes an event that happened at `now` on the daemon's monotonic clock.
+    ///
+    /// # Errors
+    /// When the event contradicts what is known (such as an ask before the deposit is on the chain, or a top-up of a
+    /// lease that ends); nothing is changed then. A repeated event is no contradiction, and once the lease has ended
+    /// only a top-up is.
+    pub fn handle(&mut self, now: Millis, event: RenterEvent) -> Result<Vec<RenterEffect>, UnexpectedEvent> {
+        let mut effects = Vec::new();
+        if self.state.is_final() && !matches!(event, RenterEvent::TopUpRequested(_)) {
+            return Ok(effects);
+        }
+        let before = self.state;
+        let next = self.absorb(now, event, &mut effects)?;
+        if let RenterEvent::Restarted = event {
+            self.enter(None, &mut effects);
+        }
+        if let Some(next) = next {
+            self.state = next;
+            self.enter(Some(before), &mut effects);
+        }
+        self.advance(&mut effects);
+        if let RenterEvent::ReceiptAsked { cumulative, .. } = event {
+            self.answer(cumulative, &mut effects);
+        }
+        effects.extend(self.wake_at().map(RenterEffect::WakeAt));
+        Ok(effects)
+    }
+
+    /// Where the lease stands.
+    #[must_use]
+    pub const fn state(&self) -> RenterState {
+        self.state
+    }
+
+    /// What was agreed.
+    #[must_use]
+    pub const fn config(&self) -> &RenterConfig {
+        &self.config
+    }
+
+    /// What the escrow said last.
+    #[must_use]
+    pub const fn escrow(&self) -> EscrowView {
+        self.account.escrow
+    }
+
+    /// What was signed so far: the most that this lease can cost now.
+    #[must_use]
+    pub const fn signed(&self) -> Amount {
+        self.account.signed
+    }
+
+    /// The work that the renter counted itself.
+    #[must_use]
+    pub fn counted(&self) -> Millis {
+        self.account.clock.map_or(Millis::ZERO, |clock| clock.counted())
+    }
+
+    /// The provider's meter, as it was last reported.
+    #[must_use]
+    pub fn reported(&self) -> Millis {
+        self.account.clock.map_or(Millis::ZERO, |clock| clock.reported())
+    }
+
+    /// What the work does, as it was last reported.
+    #[must_use]
+    pub const fn work(&self) -> Work {
+        self.account.work
+    }
+
+    /// The number that the next top-up must carry.
+    #[must_use]
+    pub const fn next_top_up(&self) -> u32 {
+        self.account.top_ups
+    }
+
+    /// Whether the node may be given parts now.
+    #[must_use]
+    pub const fn takes_parts(&self) -> bool {
+        matches!(self.state, RenterState::Open | RenterState::Running)
+    }
+
+    /// Why the lease ends or has ended, once it does.
+    #[must_use]
+    pub const fn end(&self) -> Option<End> {
+        self.state.end()
+    }
+
+    /// Makes the event a fact, and answers with the state that it leads to by itself.
+    fn absorb(
+        &mut self,
+        now: Millis,
+        event: RenterEvent,
+        effects: &mut Vec<RenterEffect>,
+    ) -> Result<Option<RenterState>, UnexpectedEvent> {
+        use {RenterEvent as On, RenterState as S};
+        let unexpected = UnexpectedEvent {
+            state: self.state.name(),
+            event: event.name(),
+        };
+        let now = if let On::Restarted = event {
+            now
+        } else {
+            self.now.max(now)
+        };
+        let mut next = None;
+        match (event, self.state) {
+            (On::Reported { .. } | On::ReceiptAsked { .. } | On::ProviderEnded { .. }, S::Quoted { .. })
+            | (On::ReceiptAsked { .. }, S::Opening) => return Err(unexpected),
+            (On::OpenFailed, S::Quoted { .. } | S::Open | S::Running | S::Lost { .. } | S::Reclaimable { .. }) => {
+                return Err(unexpected);
+            }
+            (On::TopUpRequested(top_up), _) => self.take_top_up(top_up, effects).ok_or(unexpected)?,
+            (On::Accepted, S::Quoted { since }) if now < since.saturating_add(self.config.quote_limit) => {
+                next = Some(S::Opening);
+            }
+            (On::OpenFailed, S::Opening) => {
+                next = Some(S::Failed {
+                    end: End::new(EndReason::OpenFailed, Actor::Chain),
+                });
+            }
+            (On::OpenFailed, S::Ending { end, .. }) => next = Some(S::Failed { end }),
+            (On::EscrowSeen(view), _) => self.account.escrow = view,
+            (On::BlockSeen { time }, _) => self.account.block = Some(BlockClock::seen(self.account.block, time, now)),
+            (On::Reported { metered, work } | On::ReceiptAsked { metered, work, .. }, _) => {
+                self.take_report(now, metered, work);
+            }
+            (On::ProviderEnded { end }, _) => next = self.ending(now, end),
+            (On::PartsDrained, _) => next = self.ending(now, End::new(EndReason::Completed, Actor::Renter)),
+            (On::StopRequested, S::Quoted { .. }) => {
+                next = Some(S::Failed {
+                    end: End::new(EndReason::Stopped, Actor::Renter),
+                });
+            }
+            (On::StopRequested, _) => next = self.ending(now, End::new(EndReason::Stopped, Actor::Renter)),
+            (On::TopUpEnded { number }, _) => {
+                self.account.top_up = self.account.top_up.filter(|top_up| top_up.number != number);
+            }
+            (On::Restarted, _) => self.restart(now),
+            (On::Accepted | On::OpenFailed | On::Ticked, _) => {}
+        }
+        self.now = now;
+        Ok(next)
+    }
+
+    /// The end, unless one was decided before.
+    fn ending(&self, now: Millis, end: End) -> Option<RenterState> {
+        let live = self.state.end().is_none() && !matches!(self.state, RenterState::Quoted { .. });
+        live.then(|| RenterState::Ending {
+            since: now,
+            end,
+            counted: self.counted(),
+        })
+    }
+
+    fn take_report(&mut self, now: Millis, metered: Millis, work: Work) {
+        let bound = self.count_bound();
+        if let Some(clock) = self.account.clock.as_mut() {
+            clock.hear(now, metered, bound);
+        }
+        self.account.work = work;
+        self.account.heard = now;
+    }
+
+    /// What is never counted beyond: where honest work freezes, and once the end is decided one interval more.
+    fn count_bound(&self) -> Millis {
+        let bound = self.config.tariff.work_bound(self.account.signed);
+        match self.state {
+            RenterState::Ending { counted, .. } => bound.min(counted.saturating_add(self.config.tariff.interval)),
+            RenterState::Quoted { .. }
+            | RenterState::Opening
+            | RenterState::Open
+            | RenterState::Running
+            | RenterState::Lost { .. }
+            | RenterState::Reclaimable { .. }
+            | RenterState::Settled { .. }
+            | RenterState::Reclaimed { .. }
+            | RenterState::Failed { .. } => bound,
+        }
+    }
+
+    /// `None` when it cannot be: another is under way, its number is wrong, or the lease is not open.
+    fn take_top_up(&mut self, top_up: TopUp, effects: &mut Vec<RenterEffect>) -> Option<()> {
+        let open = matches!(
+            self.state,
+            RenterState::Open | RenterState::Running | RenterState::Lost { .. }
+        );
+        match self.account.top_up {
+            Some(before) if before == top_up => {}
+            None if open && top_up.number == self.account.top_ups => {
+                self.account.top_ups = self.account.top_ups.checked_add(1)?;
+                self.account.top_up = Some(top_up);
+                effects.push(RenterEffect::SendTopUp(top_up));
+            }
+            None if top_up.number < self.account.top_ups => {}
+            Some(_) | None => return None,
+        }
+        Some(())
+    }
+
+    /// Signs as much of `asked` as the own count supports, or repeats the newest receipt.
+    fn answer(&mut self, asked: Amount, effects: &mut Vec<RenterEffect>) {
+        let EscrowView::Open { deposit, .. } = self.account.escrow else {
+            return;
+        };
+        let now = self.now;
+        let counted = self.account.clock.get_or_insert(WorkClock::start(now)).counted();
+        let willing = match self.state {
+            RenterState::Open | RenterState::Running | RenterState::Lost { .. } => {
+                self.config.tariff.willing(counted, deposit)
+            }
+            RenterState::Ending { .. } => self.config.tariff.willing_last(counted, deposit),
+            RenterState::Quoted { .. }
+            | RenterState::Opening
+            | RenterState::Reclaimable { .. }
+            | RenterState::Settled { .. }
+            | RenterState::Reclaimed { .. }
+            | RenterState::Failed { .. } => return,
+        };
+        self.account.signed = crate::meter::sign(asked, willing, self.account.signed);
+        effects.push(RenterEffect::SignReceipt {
+            cumulative: self.account.signed,
+        });
+    }
+
+    /// Every period that was under way begins anew: how long the daemon was away cannot be known.
+    fn restart(&mut self, now: Millis) {
+        self.account.heard = now;
+        self.account.block = self.account.block.map(|block| block.restarted(now));
+        if let Some(clock) = self.account.clock.as_mut() {
+            clock.lose_time();
+        }
+        self.state = self.state.restarted(now);
+    }
+}
+
+impl RenterState {
+    /// The state's name, for logs.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Quoted { .. } => "quoted",
+            Self::Opening => "opening",
+            Self::Open => "open",
+            Self::Running => "running",
+            Self::Lost { .. } => "lost",
+            Self::Ending { .. } => "ending",
+            Self::Reclaimable { .. } => "reclaimable",
+            Self::Settled { .. } => "settled",
+            Self::Reclaimed { .. } => "reclaimed",
+            Self::Failed { .. } => "failed",
+        }
+    }
+
+    const fn end(&self) -> Option<End> {
+        match self {
+            Self::Quoted { .. } | Self::Opening | Self::Open | Self::Running | Self::Lost { .. } => None,
+            Self::Ending { end, .. }
+            | Self::Reclaimable { end, .. }
+            | Self::Settled { end, .. }
+            | Self::Reclaimed { end, .. }
+            | Self::Failed { end } => Some(*end),
+        }
+    }
+
+    const fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::Settled { .. } | Self::Reclaimed { .. } | Self::Failed { .. }
+        )
+    }
+
+    const fn restarted(self, now: Millis) -> Self {
+        match self {
+            Self::Quoted { .. } => Self::Quoted { since: now },
+            Self::Lost { .. } => Self::Lost { since: now },
+            Self::Ending { end, counted, .. } => Self::Ending {
+                since: now,
+                end,
+                counted,
+            },
+            Self::Reclaimable { end, .. } => Self::Reclaimable { since: now, end },
+            Self::Opening
+            | Self::Open
+            | Self::Running
+            | Self::Settled { .. }
+            | Self::Reclaimed { .. }
+            | Self::Failed { .. } => self,
+        }
+    }
+}
