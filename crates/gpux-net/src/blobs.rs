@@ -1,0 +1,14 @@
+//! Content-addressed blobs: a store on disk, transfers that resume and verify every chunk, and who may have what.
+
+mod error;
+mod fetch;
+mod grants;
+mod serve;
+mod store;
+
+pub(crate) use grants::Grants;
+pub(crate) use serve::BlobServer;
+pub(crate) use store::{Blobs, open_store};
+
+pub use error::{FetchError, PeerFetchError, StoreError};
+pub use store::{AddMode, BlobRef, ExportMode, Keeper};

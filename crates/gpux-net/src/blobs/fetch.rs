@@ -1,0 +1,293 @@
+//! Fetching a blob: the missing ranges only, from one peer after the other, every chunk verified as it comes.
+//!
+//! The size is agreed on beforehand (it is part of what the lease names), so a peer that announces another one is
+//! refused before the store makes room for it.
+
+use crate::{
+    blobs::{
+        error::{FetchError, PeerFetchError, StoreError},
+        store::{BlobRef, Blobs, Keeper},
+    },
+    calls::Retry,
+    connections::Use,
+};
+use futures_util::StreamExt;
+use gpux_types::{BlobHash, NodeId};
+use iroh::endpoint::{RecvStream, VarInt};
+use iroh_blobs::{
+    Hash, HashAndFormat,
+    api::remote::{GetProgressItem, LocalInfo},
+    get::{
+        GetError, StreamPair,
+        fsm::{AtBlobHeaderNextError, DecodeError},
+    },
+    protocol::{ERR_LIMIT, ERR_PERMISSION},
+    util::{AsyncReadRecvStream, AsyncReadRecvStreamExtra},
+};
+use std::{
+    io,
+    pin::{Pin, pin},
+    sync::PoisonError,
+    task::{Context, Poll, ready},
+};
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    sync::watch,
+    time::timeout,
+};
+
+/// How often the same peer is asked again after its stream was cut. What came is kept, so each try goes further.
+const TRIES_PER_PEER: usize = 3;
+
+impl Blobs {
+    /// Brings `blob` here, keeps it for `keeper`, and tells `progress` how many of its bytes are here.
+    pub(crate) async fn fetch(
+        &self,
+        from: &[NodeId],
+        blob: BlobRef,
+        keeper: Keeper,
+        progress: Option<&watch::Sender<u64>>,
+    ) -> Result<(), FetchError> {
+        let store_error = |source| FetchError::Store {
+            hash: blob.hash,
+            source,
+        };
+        let turn = self.turn(blob.hash);
+        let turn = turn.lock().await;
+        // Kept from now on, so that a collection in the middle of the transfer spares what is here.
+        self.keep(blob.hash, keeper).await.map_err(store_error)?;
+        let result = self.fetch_kept(from, blob, progress).await;
+        drop(turn);
+        self.end_turn(blob.hash);
+        if matches!(result, Err(FetchError::OtherSize { .. })) {
+            self.release_one(blob.hash, keeper).await.map_err(store_error)?;
+        }
+        result
+    }
+
+    async fn fetch_kept(
+        &self,
+        from: &[NodeId],
+        blob: BlobRef,
+        progress: Option<&watch::Sender<u64>>,
+    ) -> Result<(), FetchError> {
+        let hash = blob.hash;
+        let mut last = FetchError::NoPeer(hash);
+        for peer in from {
+            for _ in 0..TRIES_PER_PEER {
+                let found = self
+                    .find(hash)
+                    .await
+                    .map_err(|source| FetchError::Store { hash, source })?;
+                if let Some(found) = found {
+                    return whole(blob, found, progress);
+                }
+                match self.fetch_from(*peer, blob, progress).await {
+                    Ok(()) => {}
+                    Err(source) => {
+                        tracing::debug!(blob = %hash, %peer, error = %source, "a peer did not give a blob");
+                        let again = source.retry() == Retry::Now;
+                        last = FetchError::Peer {
+                            hash,
+                            peer: *peer,
+                            source,
+                        };
+                        if !again {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        match self
+            .find(hash)
+            .await
+            .map_err(|source| FetchError::Store { hash, source })?
+        {
+            Some(found) => whole(blob, found, progress),
+            None => Err(last),
+        }
+    }
+
+    /// One try with one peer.
+    async fn fetch_from(
+        &self,
+        peer: NodeId,
+        blob: BlobRef,
+        progress: Option<&watch::Sender<u64>>,
+    ) -> Result<(), PeerFetchError> {
+        let _place = self
+            .downloads
+            .acquire()
+            .await
+            .map_err(|source| PeerFetchError::Connect(source.into()))?;
+        let local = self.local(blob.hash).await?;
+        let here = local.local_bytes();
+        let opened = self.connections.open(peer).await;
+        let (guard, send, recv) = opened.map_err(|source| PeerFetchError::Connect(source.into()))?;
+        let recv = AsyncReadRecvStream::new(SizeChecked {
+            recv,
+            head: Vec::new(),
+            expected: blob.size,
+        });
+        let pair = StreamPair::new(0, recv, send);
+        let items = self.store.remote().execute_get(pair, local.missing()).stream();
+        let mut items = pin!(items);
+        loop {
+            let Ok(item) = timeout(self.stall, items.next()).await else {
+                self.connections.discard(peer, &guard);
+                return Err(PeerFetchError::Stalled(self.stall));
+            };
+            match item {
+                Some(GetProgressItem::Progress(bytes)) => tell(progress, here.saturating_add(bytes).min(blob.size)),
+                Some(GetProgressItem::Done(_)) => return finished(guard),
+                Some(GetProgressItem::Error(error)) => return Err(classify(error)),
+                None => {
+                    return Err(PeerFetchError::Cut(
+                        io::Error::from(io::ErrorKind::UnexpectedEof).into(),
+                    ));
+                }
+            }
+        }
+    }
+
+    async fn local(&self, hash: BlobHash) -> Result<LocalInfo, PeerFetchError> {
+        let content = HashAndFormat::raw(Hash::from_bytes(hash.0));
+        self.store
+            .remote()
+            .local(content)
+            .await
+            .map_err(|source| PeerFetchError::Write(source.into()))
+    }
+
+    fn turn(&self, hash: BlobHash) -> std::sync::Arc<tokio::sync::Mutex<()>> {
+        let mut fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+        fetching.entry(hash).or_default().clone()
+    }
+
+    /// Forgets turns that nobody holds or waits for.
+    fn end_turn(&self, _hash: BlobHash) {
+        let mut fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+        fetching.retain(|_, turn| std::sync::Arc::strong_count(turn) > 1);
+    }
+}
+
+fn finished(guard: Use) -> Result<(), PeerFetchError> {
+    drop(guard);
+    Ok(())
+}
+
+fn whole(blob: BlobRef, found: BlobRef, progress: Option<&watch::Sender<u64>>) -> Result<(), FetchError> {
+    if found.size != blob.size {
+        return Err(FetchError::OtherSize {
+            hash: blob.hash,
+            expected: blob.size,
+            got: found.size,
+        });
+    }
+    tell(progress, found.size);
+    Ok(())
+}
+
+fn tell(progress: Option<&watch::Sender<u64>>, bytes: u64) {
+    if let Some(progress) = progress {
+        progress.send_replace(bytes);
+    }
+}
+
+/// What a failed transfer says about the peer.
+fn classify(error: GetError) -> PeerFetchError {
+    let lie = |error: &io::Error| {
+        error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<SizeLie>())
+            .copied()
+    };
+    if let Some(SizeLie { expected, got }) = error.remote_read().and_then(lie) {
+        return PeerFetchError::OtherSize { expected, got };
+    }
+    match error.iroh_error_code() {
+        Some(code) if code == ERR_PERMISSION => return PeerFetchError::Refused,
+        Some(code) if code == ERR_LIMIT => return PeerFetchError::Busy,
+        Some(_) => return PeerFetchError::Missing,
+        None => {}
+    }
+    match &error {
+        GetError::Decode {
+            source: DecodeError::ParentHashMismatch { .. } | DecodeError::LeafHashMismatch { .. },
+            ..
+        } => PeerFetchError::Corrupt(error.into()),
+        GetError::AtBlobHeaderNext {
+            source: AtBlobHeaderNextError::NotFound { .. },
+            ..
+        } => PeerFetchError::Missing,
+        GetError::LocalFailure { .. } | GetError::IrpcSend { .. } | GetError::BadRequest { .. } => {
+            PeerFetchError::Write(error.into())
+        }
+        GetError::InitialNext { .. }
+        | GetError::ConnectedNext { .. }
+        | GetError::AtBlobHeaderNext { .. }
+        | GetError::Decode { .. }
+        | GetError::AtClosingNext { .. } => PeerFetchError::Cut(error.into()),
+    }
+}
+
+/// Reads a response and stops at its first eight bytes when they announce another size than agreed.
+struct SizeChecked {
+    recv: RecvStream,
+    head: Vec<u8>,
+    expected: u64,
+}
+
+/// How many bytes announce the size.
+const HEAD: usize = 8;
+
+/// A peer announced another size.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("reading a blob: {expected} bytes were agreed on, {got} announced")]
+struct SizeLie {
+    expected: u64,
+    got: u64,
+}
+
+impl AsyncRead for SizeChecked {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.recv).poll_read(cx, buf))?;
+        if self.head.len() < HEAD {
+            let missing = HEAD - self.head.len();
+            let fresh = buf.filled().get(before..).unwrap_or_default();
+            self.head.extend(fresh.iter().take(missing));
+            if let Ok(head) = <[u8; HEAD]>::try_from(self.head.as_slice()) {
+                let (expected, got) = (self.expected, u64::from_le_bytes(head));
+                if expected != got {
+                    return Poll::Ready(Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        SizeLie { expected, got },
+                    )));
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncReadRecvStreamExtra for SizeChecked {
+    fn inner(&mut self) -> &mut (impl AsyncRead + Unpin + Send) {
+        self
+    }
+
+    fn stop(&mut self, code: VarInt) -> io::Result<()> {
+        Ok(self.recv.stop(code)?)
+    }
+
+    fn id(&self) -> u64 {
+        self.recv.id().index()
+    }
+}
+
+impl From<StoreError> for PeerFetchError {
+    fn from(source: StoreError) -> Self {
+        Self::Write(source.into())
+    }
+}

@@ -1,0 +1,237 @@
+//! The blob store of this node: what is added, kept, read and given back to the file system.
+//!
+//! Invariant: a blob without a keeper is deleted at the next collection, one with a keeper never is.
+
+use crate::{
+    blobs::error::StoreError,
+    config::Limits,
+    connections::{Cause, Connections},
+};
+use gpux_types::{BlobHash, JobId, LeaseId};
+use iroh_blobs::{
+    BlobFormat, Hash, HashAndFormat,
+    api::Store,
+    api::blobs::{AddPathOptions, AddProgress, BlobStatus, ExportOptions, ImportMode},
+    store::{
+        GcConfig,
+        fs::{FsStore, options::Options},
+    },
+};
+use std::{
+    collections::HashMap,
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::sync::Semaphore;
+
+/// A blob: its BLAKE3 hash and its length in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BlobRef {
+    /// The hash of its bytes.
+    pub hash: BlobHash,
+    /// How many bytes it has.
+    pub size: u64,
+}
+
+/// Who keeps a blob here. Noted on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Keeper {
+    /// A lease: inputs and outputs at the provider.
+    Lease(LeaseId),
+    /// A job: image layers, inputs and outputs at the renter.
+    Job(JobId),
+    /// This node, for its next lease: image layers.
+    Cache,
+}
+
+/// How a file becomes a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddMode {
+    /// Its bytes are copied (as a reflink where the file system can).
+    Copy,
+    /// The store reads it where it is. It must not change while the blob is kept; if it does, peers notice and refuse.
+    Reference,
+}
+
+/// How a blob becomes a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExportMode {
+    /// Its bytes are copied (as a reflink where the file system can).
+    Copy,
+    /// The store's own file is moved there and read there from then on; small blobs are copied all the same.
+    Move,
+}
+
+/// The store and what transfers into it need.
+#[derive(Debug)]
+pub(crate) struct Blobs {
+    pub(crate) store: FsStore,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) downloads: Semaphore,
+    pub(crate) stall: Duration,
+    /// Held by the one transfer of a blob that runs; others wait and then find it here.
+    pub(crate) fetching: Mutex<HashMap<BlobHash, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl fmt::Display for Keeper {
+    /// The prefix of the keeper's tags, complete: no keeper's text begins another's.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lease(lease) => write!(f, "lease/{lease}/"),
+            Self::Job(job) => write!(f, "job/{job}/"),
+            Self::Cache => f.write_str("cache/"),
+        }
+    }
+}
+
+/// Opens the store under `dir`, deleting what nobody keeps every `collect`.
+pub(crate) async fn open_store(dir: &Path, collect: Duration) -> Result<FsStore, Cause> {
+    let mut options = Options::new(dir);
+    options.gc = Some(GcConfig {
+        interval: collect,
+        add_protected: None,
+    });
+    // A write is on disk so long after it is made; the default is five times that.
+    options.batch.max_write_duration = Duration::from_millis(100);
+    Ok(FsStore::load_with_opts(dir.join("blobs.db"), options).await?)
+}
+
+impl Blobs {
+    pub(crate) fn new(store: FsStore, connections: Arc<Connections>, limits: &Limits) -> Self {
+        Self {
+            store,
+            connections,
+            downloads: Semaphore::new(limits.blob_downloads.clamp(1, Semaphore::MAX_PERMITS)),
+            stall: limits.blob_stall,
+            fetching: Mutex::default(),
+        }
+    }
+
+    /// The store, for giving blobs to peers.
+    pub(crate) fn store(&self) -> Store {
+        (*self.store).clone()
+    }
+
+    /// Writes everything down and closes the store.
+    pub(crate) async fn close(&self) {
+        if let Err(error) = self.store.shutdown().await {
+            tracing::warn!(%error, "closing the blob store failed");
+        }
+    }
+
+    /// Takes a file in and keeps it.
+    pub(crate) async fn add_file(&self, path: &Path, mode: AddMode, keeper: Keeper) -> Result<BlobRef, StoreError> {
+        let path = absolute(path)?;
+        let mode = match mode {
+            AddMode::Copy => ImportMode::Copy,
+            AddMode::Reference => ImportMode::TryReference,
+        };
+        let options = AddPathOptions {
+            path: path.clone(),
+            format: BlobFormat::Raw,
+            mode,
+        };
+        let added = self.add(self.store.blobs().add_path_with_opts(options), keeper).await;
+        added.map_err(|source| StoreError::AddFile { path, source })
+    }
+
+    /// Takes bytes in and keeps them.
+    pub(crate) async fn add_bytes(&self, bytes: Vec<u8>, keeper: Keeper) -> Result<BlobRef, StoreError> {
+        let len = bytes.len();
+        let added = self.add(self.store.blobs().add_bytes(bytes), keeper).await;
+        added.map_err(|source| StoreError::AddBytes { len, source })
+    }
+
+    async fn add(&self, adding: AddProgress<'_>, keeper: Keeper) -> Result<BlobRef, Cause> {
+        // The temporary tag keeps the blob until the keeper's own is written.
+        let added = adding.temp_tag().await?;
+        let hash = BlobHash(*added.hash().as_bytes());
+        self.keep(hash, keeper).await?;
+        self.find(hash).await?.ok_or_else(|| StoreError::Missing(hash).into())
+    }
+
+    /// The blob, when it is here as a whole.
+    pub(crate) async fn find(&self, hash: BlobHash) -> Result<Option<BlobRef>, StoreError> {
+        let status = self.store.blobs().status(Hash::from_bytes(hash.0)).await;
+        match status.map_err(|source| StoreError::Status {
+            hash,
+            source: source.into(),
+        })? {
+            BlobStatus::Complete { size } => Ok(Some(BlobRef { hash, size })),
+            BlobStatus::NotFound | BlobStatus::Partial { .. } => Ok(None),
+        }
+    }
+
+    /// Notes that `keeper` keeps `hash`, whether it is here already or not.
+    pub(crate) async fn keep(&self, hash: BlobHash, keeper: Keeper) -> Result<(), StoreError> {
+        let tag = format!("{keeper}{hash}");
+        let content = HashAndFormat::raw(Hash::from_bytes(hash.0));
+        self.store
+            .tags()
+            .set(tag, content)
+            .await
+            .map_err(|source| StoreError::Keep(source.into()))
+    }
+
+    /// Forgets everything that `keeper` keeps.
+    pub(crate) async fn release(&self, keeper: Keeper) -> Result<(), StoreError> {
+        let deleted = self.store.tags().delete_prefix(keeper.to_string()).await;
+        deleted.map(|_| ()).map_err(|source| StoreError::Keep(source.into()))
+    }
+
+    /// Forgets that `keeper` keeps `hash`.
+    pub(crate) async fn release_one(&self, hash: BlobHash, keeper: Keeper) -> Result<(), StoreError> {
+        let deleted = self.store.tags().delete(format!("{keeper}{hash}")).await;
+        deleted.map(|_| ()).map_err(|source| StoreError::Keep(source.into()))
+    }
+
+    /// Writes the blob to a file.
+    pub(crate) async fn export(&self, hash: BlobHash, path: &Path, mode: ExportMode) -> Result<(), StoreError> {
+        let path = absolute(path)?;
+        self.find(hash).await?.ok_or(StoreError::Missing(hash))?;
+        let mode = match mode {
+            ExportMode::Copy => iroh_blobs::api::blobs::ExportMode::Copy,
+            ExportMode::Move => iroh_blobs::api::blobs::ExportMode::TryReference,
+        };
+        let options = ExportOptions {
+            hash: Hash::from_bytes(hash.0),
+            mode,
+            target: path.clone(),
+        };
+        let exported = self.store.blobs().export_with_opts(options).finish().await;
+        exported.map(|_| ()).map_err(|source| StoreError::Export {
+            hash,
+            path,
+            source: source.into(),
+        })
+    }
+
+    /// All bytes of a blob of at most `max` bytes.
+    pub(crate) async fn read(&self, hash: BlobHash, max: u64) -> Result<Vec<u8>, StoreError> {
+        let blob = self.find(hash).await?.ok_or(StoreError::Missing(hash))?;
+        if blob.size > max {
+            return Err(StoreError::TooLarge {
+                hash,
+                size: blob.size,
+                limit: max,
+            });
+        }
+        let bytes = self.store.blobs().get_bytes(Hash::from_bytes(hash.0)).await;
+        Ok(bytes
+            .map_err(|source| StoreError::Read {
+                hash,
+                source: source.into(),
+            })?
+            .to_vec())
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, StoreError> {
+    if path.is_absolute() {
+        Ok(path.to_owned())
+    } else {
+        Err(StoreError::NotAbsolute(path.to_owned()))
+    }
+}

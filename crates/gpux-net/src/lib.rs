@@ -1,0 +1,38 @@
+//! The peer adapter: everything that GPUX knows of the network between nodes.
+//!
+//! One endpoint (QUIC, a node id that is a key) carries three protocols: gossip for announcements of offers, calls with
+//! bounded messages, and blobs. [`Net`] is the handle; the daemon gives a [`CallHandler`] and gets offers, answers, logs
+//! and files. Only this crate knows the peer library; it knows nothing of leases' rules, of chains or of containers.
+//!
+//! ```text
+//!  daemon ──Net──► offers task ──► gossip ───────────┐
+//!                  calls client ─► kept connections ─┤ endpoint ◄──► peers
+//!                  blob fetches ─► kept connections ─┤
+//!  daemon ◄─CallHandler── calls server ◄─┐           │
+//!                         blob server ◄──┴ accept ◄──┘
+//! ```
+//!
+//! Invariants: a peer's bytes never panic here and never make us hold more than a stated bound; a peer that is refused
+//! hears a code and a safe sentence; nobody but the configured peers and relays is ever contacted first.
+#![forbid(unsafe_code)]
+
+mod accept;
+mod blobs;
+mod bucket;
+mod calls;
+mod config;
+mod connections;
+mod net;
+mod offers;
+mod peers;
+mod stats;
+mod ticket;
+mod wire;
+
+pub use blobs::{AddMode, BlobRef, ExportMode, FetchError, Keeper, PeerFetchError, StoreError};
+pub use calls::{CallError, CallHandler, LogSink, LogsClosed, Retry};
+pub use config::{Limits, NetConfig};
+pub use net::{Net, StartNetError};
+pub use offers::{HeardOffer, OfferEvent, OfferFeed, PublishOfferError};
+pub use stats::NetStats;
+pub use ticket::{ParseTicketError, PeerTicket};

@@ -1,0 +1,513 @@
+//! The handle of a node's peer endpoint: what the daemon uses of this crate.
+
+use crate::{
+    accept::{self, Server},
+    blobs::{AddMode, BlobRef, BlobServer, Blobs, ExportMode, FetchError, Grants, Keeper, StoreError, open_store},
+    calls::{AnswerLimits, Answerer, CallError, CallHandler, Caller},
+    config::{Limits, NetConfig},
+    connections::{Cause, ConnectionLimits, Connections},
+    offers::{
+        Announcer, BookConfig, FEED_EVENTS, HeardOffer, OfferBook, OfferEvent, OfferFeed, OffersTask, OwnOffer,
+        PublishOfferError,
+    },
+    peers::Peers,
+    stats::{Counters, NetStats},
+    ticket::{PeerTicket, endpoint_id, node_id},
+    wire::CALLS_ALPN,
+};
+use futures_util::stream::BoxStream;
+use gpux_proto::{LogsRequest, Request, Response, SignedOffer};
+use gpux_types::{BlobHash, LeaseId, NodeId};
+use iroh::{
+    Endpoint, NetReportConfig, RelayMode, RelayUrl, SecretKey,
+    endpoint::{IdleTimeout, PortmapperConfig, QuicTransportConfig, VarInt, presets},
+};
+use iroh_gossip::net::{GOSSIP_ALPN, Gossip};
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::{
+    sync::{broadcast, mpsc, watch},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Streams that a peer may have open at a time on one connection. A blob fetch or a log takes one each.
+const STREAMS: u32 = 32;
+/// What a peer may send on one stream, and on one connection, before we have read it. Requests are small.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// The same on connections that we fetch blobs over: 100 ms at 1.3 Gbit/s.
+const FETCH_WINDOW: u32 = 16 * 1024 * 1024;
+/// What may be on its way to a peer, unacknowledged, on one connection: 100 ms at 640 Mbit/s.
+const SEND_WINDOW: u64 = 8 * 1024 * 1024;
+/// A connection is dead after so long without a packet.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+/// A gossip message: an announcement of at most 3,072 bytes and its frame.
+const MAX_GOSSIP_BYTES: usize = 4_096;
+/// Dialled connections that wait to be served in the other direction too.
+const DIALLED: usize = 64;
+/// How long a shutdown waits for the goodbye to leave: the library gives no sign when a broadcast has been sent.
+const GOODBYE: Duration = Duration::from_millis(100);
+
+/// The endpoint could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartNetError {
+    /// The blob store could not be opened; another daemon may be using it.
+    #[error("opening the blob store in {path}")]
+    Store {
+        /// Its folder.
+        path: PathBuf,
+        /// Why.
+        source: Cause,
+    },
+    /// A relay's URL is none.
+    #[error("reading the relay {url:?}")]
+    Relay {
+        /// The text.
+        url: String,
+        /// Why.
+        source: Cause,
+    },
+    /// An address cannot be listened on.
+    #[error("listening on {address}")]
+    Address {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: Cause,
+    },
+    /// The sockets could not be had.
+    #[error("listening on {addresses:?}")]
+    Bind {
+        /// The addresses.
+        addresses: Vec<SocketAddr>,
+        /// Why.
+        source: Cause,
+    },
+}
+
+/// A node's peer endpoint. Cheap to clone; it runs until [`Net::shutdown`] or until the last clone is dropped.
+#[derive(Clone)]
+pub struct Net {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    endpoint: Endpoint,
+    gossip: Gossip,
+    limits: Limits,
+    peers: Arc<Peers>,
+    book: Arc<Mutex<OfferBook>>,
+    own: watch::Sender<Option<OwnOffer>>,
+    feed: broadcast::WeakSender<OfferEvent>,
+    neighbours: watch::Receiver<Vec<NodeId>>,
+    caller: Caller,
+    blobs: Blobs,
+    grants: Arc<Grants>,
+    counters: Arc<Counters>,
+    cancel: CancellationToken,
+    /// The offers task and the accept task; taken by the shutdown that waits for them.
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl fmt::Debug for Net {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Net")
+            .field("node", &self.node_id())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
+impl Net {
+    /// Opens the store, binds the sockets, joins the market and answers peers with `handler`.
+    ///
+    /// # Errors
+    /// When the store or a socket cannot be had, or a relay's URL is none.
+    pub async fn start(config: NetConfig, handler: Arc<dyn CallHandler>) -> Result<Self, StartNetError> {
+        let limits = config.limits.clone();
+        let opened = open_store(&config.data_dir, limits.collect_interval).await;
+        let store = opened.map_err(|source| StartNetError::Store {
+            path: config.data_dir.clone(),
+            source,
+        })?;
+        let peers = Arc::new(Peers::new(limits.peers.saturating_add(limits.offers)));
+        // The first ticket is the most trusted one and ends up as the newest.
+        for ticket in config.bootstrap.iter().rev() {
+            peers.learn(ticket.clone());
+        }
+        let endpoint = bind(&config, &peers).await?;
+        let gossip = Gossip::builder()
+            .max_message_size(MAX_GOSSIP_BYTES)
+            .spawn(endpoint.clone());
+        let (dialled, dialled_rx) = mpsc::channel(DIALLED);
+        let calls = Connections::new(endpoint.clone(), CALLS_ALPN, transport(CONNECTION_WINDOW), dialled);
+        let calls = Arc::new(calls);
+        // Nobody serves the fetching side of a blob connection: it has no streams to answer.
+        let (unserved, _) = mpsc::channel(1);
+        let fetches = Connections::new(endpoint.clone(), iroh_blobs::ALPN, transport(FETCH_WINDOW), unserved);
+        let me = node_id(endpoint.id());
+        let book = OfferBook::new(BookConfig {
+            me,
+            topic: config.topic,
+            offers: limits.offers,
+            offers_per_minute: limits.offers_per_minute,
+        });
+        let (feed, _) = broadcast::channel(FEED_EVENTS);
+        let (neighbours_tx, neighbours) = watch::channel(Vec::new());
+        let inner = Inner {
+            caller: Caller::new(calls.clone(), limits.call_timeout),
+            blobs: Blobs::new(store, Arc::new(fetches), &limits),
+            gossip,
+            peers,
+            book: Arc::new(Mutex::new(book)),
+            own: watch::Sender::new(None),
+            feed: feed.downgrade(),
+            neighbours,
+            grants: Arc::new(Grants::new()),
+            counters: Arc::default(),
+            cancel: CancellationToken::new(),
+            tasks: Mutex::default(),
+            limits,
+            endpoint,
+        };
+        let server = inner.server(handler, calls);
+        let offers = inner.offers_task(&config, feed, neighbours_tx);
+        inner.spawn(accept::run(Arc::new(server), dialled_rx, inner.cancel.clone()));
+        inner.spawn(offers.run(inner.cancel.clone()));
+        tracing::info!(node = %me, sockets = ?inner.endpoint.bound_sockets(), "listening for peers");
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// This node's id: its endpoint's public key.
+    #[must_use]
+    pub fn node_id(&self) -> NodeId {
+        node_id(self.inner.endpoint.id())
+    }
+
+    /// How to reach this node now.
+    #[must_use]
+    pub fn ticket(&self) -> PeerTicket {
+        PeerTicket::of_endpoint(&self.inner.endpoint)
+    }
+
+    /// The counters since the start.
+    #[must_use]
+    pub fn stats(&self) -> NetStats {
+        self.inner.counters.snapshot()
+    }
+
+    /// Withdraws the offer, ends all streams, and closes the store and the sockets. Further calls fail.
+    pub async fn shutdown(&self) {
+        let inner = &self.inner;
+        inner.cancel.cancel();
+        let mut tasks = std::mem::take(&mut *inner.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        if tasks.is_empty() {
+            return;
+        }
+        while let Some(done) = tasks.join_next().await {
+            if let Err(error) = done {
+                tracing::error!(%error, "a task of the peer endpoint failed");
+            }
+        }
+        tokio::time::sleep(GOODBYE).await;
+        if let Err(error) = inner.gossip.shutdown().await {
+            tracing::debug!(%error, "closing the gossip failed");
+        }
+        inner.endpoint.close().await;
+        inner.blobs.close().await;
+    }
+
+    /// Learns how to reach a peer. The newest lesson about a node counts.
+    pub fn remember(&self, peer: PeerTicket) {
+        self.inner.peers.learn(peer);
+    }
+
+    /// Peers to write down and to give back as [`NetConfig::bootstrap`] at the next start, newest first; at most
+    /// [`Limits::peers`].
+    #[must_use]
+    pub fn known_peers(&self) -> Vec<PeerTicket> {
+        let all = self.inner.peers.newest(self.inner.limits.peers);
+        all.into_iter()
+            .filter(|ticket| !ticket.addresses.is_empty() || ticket.relay.is_some())
+            .collect()
+    }
+
+    /// The nodes that this node gossips with now.
+    #[must_use]
+    pub fn neighbours(&self) -> Vec<NodeId> {
+        self.inner.neighbours.borrow().clone()
+    }
+
+    /// Announces `offer` now, and again before its life is over, until another one takes its place, it is withdrawn or
+    /// the endpoint shuts down. Its sequence must be above every earlier one of this node, also of earlier runs.
+    ///
+    /// # Errors
+    /// When others would refuse it: wrong signature, another node's, unfit.
+    pub fn publish_offer(&self, offer: SignedOffer) -> Result<(), PublishOfferError> {
+        let own = OwnOffer::check(offer, self.node_id())?;
+        self.inner.own.send_if_modified(|current| {
+            let changed = current.as_ref() != Some(&own);
+            *current = Some(own);
+            changed
+        });
+        Ok(())
+    }
+
+    /// Tells the network that this node sells no more.
+    pub fn withdraw_offer(&self) {
+        self.inner.own.send_if_modified(|current| current.take().is_some());
+    }
+
+    /// The offers of other nodes that hold now.
+    #[must_use]
+    pub fn live_offers(&self) -> Vec<HeardOffer> {
+        self.inner
+            .book
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .live(Instant::now())
+    }
+
+    /// What becomes of other nodes' offers from now on.
+    #[must_use]
+    pub fn offers(&self) -> OfferFeed {
+        OfferFeed::new(
+            self.inner
+                .feed
+                .upgrade()
+                .map_or_else(|| broadcast::channel(1).1, |feed| feed.subscribe()),
+        )
+    }
+
+    /// Calls `peer` and waits for its answer.
+    ///
+    /// # Errors
+    /// When the peer cannot be reached, does not answer in time, or refuses.
+    pub async fn call(&self, peer: NodeId, request: &Request) -> Result<Response, CallError> {
+        self.inner.caller.call(peer, request).await
+    }
+
+    /// The log that `request` asks `peer` for, as it comes; an error is the last item.
+    ///
+    /// # Errors
+    /// When the peer cannot be reached.
+    pub async fn open_logs(
+        &self,
+        peer: NodeId,
+        request: &LogsRequest,
+    ) -> Result<BoxStream<'static, Result<Vec<u8>, CallError>>, CallError> {
+        self.inner.caller.open_logs(peer, request).await
+    }
+
+    /// Takes a file into the blob store and keeps it for `keeper`.
+    ///
+    /// # Errors
+    /// When the path is not absolute, or the file cannot be read or stored.
+    pub async fn add_file(&self, path: &Path, mode: AddMode, keeper: Keeper) -> Result<BlobRef, StoreError> {
+        self.inner.blobs.add_file(path, mode, keeper).await
+    }
+
+    /// Takes bytes into the blob store and keeps them for `keeper`.
+    ///
+    /// # Errors
+    /// When they cannot be stored.
+    pub async fn add_bytes(&self, bytes: Vec<u8>, keeper: Keeper) -> Result<BlobRef, StoreError> {
+        self.inner.blobs.add_bytes(bytes, keeper).await
+    }
+
+    /// The blob, when it is here as a whole.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn find(&self, hash: BlobHash) -> Result<Option<BlobRef>, StoreError> {
+        self.inner.blobs.find(hash).await
+    }
+
+    /// Keeps a blob for `keeper` too, whether it is here already or not.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn keep(&self, hash: BlobHash, keeper: Keeper) -> Result<(), StoreError> {
+        self.inner.blobs.keep(hash, keeper).await
+    }
+
+    /// Ends what `keeper` keeps. Blobs that nobody else keeps are deleted at the next collection.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn release(&self, keeper: Keeper) -> Result<(), StoreError> {
+        self.inner.blobs.release(keeper).await
+    }
+
+    /// Brings `blob` here from the first peer in `from` that has it, and keeps it for `keeper`; `progress` is set to the
+    /// bytes that are here. Only missing ranges travel, each chunk is verified, a cut transfer goes on where it was.
+    ///
+    /// # Errors
+    /// When no peer gave all of it; what came is kept for the next try until the keeper lets go.
+    pub async fn fetch(
+        &self,
+        from: &[NodeId],
+        blob: BlobRef,
+        keeper: Keeper,
+        progress: Option<&watch::Sender<u64>>,
+    ) -> Result<(), FetchError> {
+        self.inner.blobs.fetch(from, blob, keeper, progress).await
+    }
+
+    /// Writes a blob to a file.
+    ///
+    /// # Errors
+    /// When the path is not absolute, the blob is not here, or the file cannot be written.
+    pub async fn export(&self, hash: BlobHash, path: &Path, mode: ExportMode) -> Result<(), StoreError> {
+        self.inner.blobs.export(hash, path, mode).await
+    }
+
+    /// All bytes of a blob of at most `max` bytes.
+    ///
+    /// # Errors
+    /// When it is not here, or larger.
+    pub async fn read_bytes(&self, hash: BlobHash, max: u64) -> Result<Vec<u8>, StoreError> {
+        self.inner.blobs.read(hash, max).await
+    }
+
+    /// Lets `peer` fetch `blobs` under `lease`, besides what it may already. Not kept over a restart.
+    pub fn allow(&self, lease: LeaseId, peer: NodeId, blobs: impl IntoIterator<Item = BlobHash>) {
+        self.inner.grants.allow(lease, peer, blobs);
+    }
+
+    /// Ends everything allowed under `lease`, transfers that run included.
+    pub fn revoke(&self, lease: LeaseId) {
+        self.inner.grants.revoke(lease);
+    }
+}
+
+impl Inner {
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(task);
+    }
+
+    fn server(&self, handler: Arc<dyn CallHandler>, calls: Arc<Connections>) -> Server {
+        let limits = &self.limits;
+        let answering = AnswerLimits {
+            concurrent: limits.calls,
+            timeout: limits.answer_timeout,
+        };
+        Server {
+            endpoint: self.endpoint.clone(),
+            gossip: self.gossip.clone(),
+            calls,
+            answerer: Answerer::new(handler, self.book.clone(), self.counters.clone(), answering),
+            blobs: BlobServer::new(
+                self.blobs.store(),
+                self.grants.clone(),
+                self.counters.clone(),
+                limits.blob_uploads,
+            ),
+            limits: ConnectionLimits::new(limits.connections, limits.connections_per_peer),
+            peers: self.peers.clone(),
+            counters: self.counters.clone(),
+            calls_per_second: limits.calls_per_second,
+            idle: limits.idle_connection,
+        }
+    }
+
+    fn offers_task(
+        &self,
+        config: &NetConfig,
+        feed: broadcast::Sender<OfferEvent>,
+        neighbours: watch::Sender<Vec<NodeId>>,
+    ) -> OffersTask {
+        OffersTask {
+            endpoint: self.endpoint.clone(),
+            gossip: self.gossip.clone(),
+            topic: config.topic,
+            bootstrap: config
+                .bootstrap
+                .iter()
+                .filter_map(|ticket| endpoint_id(ticket.node))
+                .collect(),
+            announcer: Announcer::new(SecretKey::from_bytes(&config.secret), config.topic),
+            book: self.book.clone(),
+            peers: self.peers.clone(),
+            caller: self.caller.clone(),
+            counters: self.counters.clone(),
+            own: self.own.subscribe(),
+            feed,
+            neighbours,
+            offers_per_minute: self.limits.offers_per_minute,
+            gossip_per_second: self.limits.gossip_per_second,
+        }
+    }
+}
+
+/// An endpoint that contacts nobody by itself: no public relay, no publishing, no address lookup but what peers told.
+async fn bind(config: &NetConfig, peers: &Peers) -> Result<Endpoint, StartNetError> {
+    let mut relays = Vec::new();
+    for url in &config.relays {
+        let parsed: Result<RelayUrl, _> = url.parse();
+        relays.push(parsed.map_err(|source| StartNetError::Relay {
+            url: url.clone(),
+            source: source.into(),
+        })?);
+    }
+    let relays = if relays.is_empty() {
+        RelayMode::Disabled
+    } else {
+        RelayMode::custom(relays)
+    };
+    let mut builder = Endpoint::builder(presets::Minimal)
+        .secret_key(SecretKey::from_bytes(&config.secret))
+        .alpns(vec![
+            CALLS_ALPN.to_vec(),
+            iroh_blobs::ALPN.to_vec(),
+            GOSSIP_ALPN.to_vec(),
+        ])
+        .relay_mode(relays)
+        .transport_config(transport(CONNECTION_WINDOW))
+        .portmapper_config(PortmapperConfig::Disabled)
+        .net_report_config(NetReportConfig::minimal())
+        .address_lookup(peers.lookup())
+        .clear_ip_transports();
+    for address in &config.bind {
+        let bound = builder.bind_addr(*address);
+        builder = bound.map_err(|source| StartNetError::Address {
+            address: *address,
+            source: source.into(),
+        })?;
+    }
+    for address in &config.advertise {
+        builder = builder.external_addr(*address);
+    }
+    let bound = builder.bind().await;
+    bound.map_err(|source| StartNetError::Bind {
+        addresses: config.bind.clone(),
+        source: source.into(),
+    })
+}
+
+/// Transport settings with `window` for what a peer may send ahead on one connection.
+fn transport(window: u32) -> QuicTransportConfig {
+    let stream_window = if window > CONNECTION_WINDOW {
+        window / 2
+    } else {
+        STREAM_WINDOW
+    };
+    QuicTransportConfig::builder()
+        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS))
+        .stream_receive_window(VarInt::from_u32(stream_window))
+        .receive_window(VarInt::from_u32(window))
+        .send_window(SEND_WINDOW)
+        .max_idle_timeout(IdleTimeout::try_from(IDLE_TIMEOUT).ok())
+        .build()
+}

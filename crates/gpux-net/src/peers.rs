@@ -1,0 +1,162 @@
+//! Where peers were last known to be.
+//!
+//! Fed by announcements, tickets and incoming connections; read by the endpoint when it dials (through the library's
+//! memory lookup) and by the daemon, which writes it down for the next start. A mutex, not a task: every use is one map
+//! operation.
+
+use crate::ticket::{PeerTicket, endpoint_id, node_id};
+use gpux_types::NodeId;
+use iroh::{EndpointId, address_lookup::memory::MemoryLookup};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// Addresses by node, least recently learned forgotten first.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    lookup: MemoryLookup,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    limit: usize,
+    /// Grows with every lesson; the key of `by_age`.
+    clock: u64,
+    tickets: HashMap<NodeId, (u64, PeerTicket)>,
+    by_age: BTreeMap<u64, NodeId>,
+}
+
+impl Peers {
+    /// Remembers at most `limit` nodes.
+    pub(crate) fn new(limit: usize) -> Self {
+        let known = Known {
+            limit: limit.max(1),
+            clock: 0,
+            tickets: HashMap::new(),
+            by_age: BTreeMap::new(),
+        };
+        Self {
+            lookup: MemoryLookup::with_provenance("gpux"),
+            known: Mutex::new(known),
+        }
+    }
+
+    /// What the endpoint asks when it dials.
+    pub(crate) fn lookup(&self) -> MemoryLookup {
+        self.lookup.clone()
+    }
+
+    /// Takes the place of what was known of the ticket's node. A ticket without addresses only says that it exists.
+    pub(crate) fn learn(&self, ticket: PeerTicket) {
+        let Some(addr) = ticket.endpoint_addr() else { return };
+        let mut known = self.lock();
+        let empty = ticket.addresses.is_empty() && ticket.relay.is_none();
+        if empty && known.tickets.contains_key(&ticket.node) {
+            return;
+        }
+        let forgotten = known.learn(ticket);
+        if !empty {
+            self.lookup.set_endpoint_info(addr);
+        }
+        if let Some(id) = forgotten.and_then(endpoint_id) {
+            self.lookup.remove_endpoint_info(id);
+        }
+    }
+
+    /// Everything known, newest first, at most `limit`.
+    pub(crate) fn newest(&self, limit: usize) -> Vec<PeerTicket> {
+        let known = self.lock();
+        let nodes = known.by_age.values().rev().take(limit);
+        nodes
+            .filter_map(|node| known.tickets.get(node))
+            .map(|(_, ticket)| ticket.clone())
+            .collect()
+    }
+
+    /// Nodes to try when there is no neighbour, newest first.
+    pub(crate) fn ids(&self, limit: usize) -> Vec<EndpointId> {
+        let known = self.lock();
+        known
+            .by_age
+            .values()
+            .rev()
+            .take(limit)
+            .filter_map(|node| endpoint_id(*node))
+            .collect()
+    }
+
+    /// Notes that a node was just spoken to, at an address that only the library knows.
+    pub(crate) fn met(&self, id: EndpointId) {
+        self.learn(PeerTicket {
+            node: node_id(id),
+            addresses: Vec::new(),
+            relay: None,
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        // Every operation leaves the maps whole, so a panic elsewhere spoils nothing.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// Inserts and tells who had to be forgotten for it.
+    fn learn(&mut self, ticket: PeerTicket) -> Option<NodeId> {
+        self.clock += 1;
+        let node = ticket.node;
+        if let Some((age, _)) = self.tickets.insert(node, (self.clock, ticket)) {
+            self.by_age.remove(&age);
+        }
+        self.by_age.insert(self.clock, node);
+        if self.tickets.len() <= self.limit {
+            return None;
+        }
+        let (_, oldest) = self.by_age.pop_first()?;
+        self.tickets.remove(&oldest);
+        Some(oldest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ticket(seed: u8, port: u16) -> PeerTicket {
+        let node = node_id(iroh::SecretKey::from_bytes(&[seed; 32]).public());
+        PeerTicket {
+            node,
+            addresses: vec![([127, 0, 0, 1], port).into()],
+            relay: None,
+        }
+    }
+
+    #[test]
+    fn the_newest_address_of_a_node_is_dialled() {
+        let peers = Peers::new(4);
+        peers.learn(ticket(1, 1));
+        peers.learn(ticket(1, 2));
+        let id = endpoint_id(ticket(1, 1).node).unwrap();
+        peers.met(id);
+        let info = peers.lookup().get_endpoint_info(id).unwrap().into_endpoint_addr();
+        assert_eq!(info.ip_addrs().map(|a| a.port()).collect::<Vec<_>>(), [2]);
+    }
+
+    #[test]
+    fn the_least_recently_learned_node_is_forgotten() {
+        let peers = Peers::new(2);
+        for seed in [1, 2, 1, 3] {
+            peers.learn(ticket(seed, 9));
+        }
+        let nodes: Vec<_> = peers.newest(9).into_iter().map(|t| t.node).collect();
+        assert_eq!(nodes, [ticket(3, 9).node, ticket(1, 9).node]);
+        assert!(
+            peers
+                .lookup()
+                .get_endpoint_info(endpoint_id(ticket(2, 9).node).unwrap())
+                .is_none()
+        );
+    }
+}
