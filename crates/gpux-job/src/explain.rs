@@ -1,0 +1,108 @@
+//! A job in words, for a person who decides whether to pay for it.
+
+use crate::job::{Job, RetryOn};
+use std::{fmt, fmt::Write};
+
+impl Job {
+    /// What the job will do, a line for each fact, without its cost: prices are the plan's.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        let mut text = String::new();
+        // Writing into a text cannot fail.
+        let _ = self.write_into(&mut text);
+        text
+    }
+
+    fn write_into(&self, out: &mut String) -> fmt::Result {
+        let (parts, nodes) = (
+            count(self.array.values.count(), "part"),
+            count(self.nodes.get(), "node"),
+        );
+        writeln!(out, "{}: {parts} over {nodes}", self.name)?;
+        let mut fact = |name: &str, text: &str| writeln!(out, "  {name:<11} {text}");
+        let resources = &self.resources;
+        let (cpu, memory, disk) = (resources.cpu, resources.memory.exact(), resources.disk.exact());
+        fact(
+            "each node",
+            &format!("{cpu} CPU, {memory} of memory, {disk} of disk, at least"),
+        )?;
+        fact("image", &self.image.to_string())?;
+        for input in &self.inputs {
+            fact(
+                "input",
+                &format!("{}: {} as {}", input.name, input.path.display(), input.to),
+            )?;
+        }
+        for (name, value) in &self.params {
+            fact("param", &format!("{name}: {value:?}"))?;
+        }
+        if let Some(preflight) = &self.preflight {
+            fact(
+                "first",
+                &format!("{preflight}, on this machine, before any money moves"),
+            )?;
+        }
+        fact(
+            "each part",
+            &format!(
+                "{}, on a node, for one of {} {}",
+                self.run, self.array.over, self.array.values
+            ),
+        )?;
+        if let Some(collect) = &self.array.collect {
+            fact("collect", &collect.to_string())?;
+        }
+        if let Some(then) = &self.then {
+            fact("then", &format!("{then}, on this machine, over what was collected"))?;
+        }
+        fact("retry", &self.retry_text())?;
+        fact("limits", &self.limits_text())?;
+        if let Some(builder) = &self.builder {
+            fact(
+                "builder",
+                &format!("{} earns {}", builder.address, percent(builder.share.points())),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn retry_text(&self) -> String {
+        let causes: Vec<_> = self.retry.on.iter().map(|on| on.text()).collect();
+        if causes.is_empty() || self.retry.max == 0 {
+            return "never".to_owned();
+        }
+        format!("a part at most {} times, after {}", self.retry.max, causes.join(" or "))
+    }
+
+    fn limits_text(&self) -> String {
+        let budget = &self.budget;
+        let price = budget.max_price.as_ref().map(|price| format!("{price} for each node"));
+        let total = budget.max_total.as_ref().map(|total| format!("{total} in all"));
+        let duration = Some(format!("{} for each lease", budget.max_duration));
+        let limits: Vec<_> = [price, total, duration].into_iter().flatten().collect();
+        limits.join(", ")
+    }
+}
+
+impl RetryOn {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::ProviderFault => "a fault of the provider",
+            Self::Error => "an error of the command",
+        }
+    }
+}
+
+fn count(number: u32, noun: &str) -> String {
+    if number == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{number} {noun}s")
+    }
+}
+
+/// Basis points as a person writes them: `5%`, `2.5%`.
+fn percent(points: u16) -> String {
+    let text = format!("{}.{:02}", points / 100, points % 100);
+    format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
+}

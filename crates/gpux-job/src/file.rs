@@ -1,0 +1,384 @@
+//! The job file as a person wrote it: YAML 1.2, version 1, strict.
+//!
+//! Invariant: reading never panics and is bounded in size, depth and count, whatever the text; every value keeps its
+//! spelling until its own parser reads it.
+
+use crate::{
+    collect::Collect,
+    command::CommandText,
+    error::{JobFileError, JobFileProblem},
+    image::ImageSource,
+    job::RetryOn,
+    money::{Money, Price},
+    names::{EnvName, JobName, Label},
+    param::{ParamFile, respell},
+    path::ContainerPath,
+    text::{Text, cut},
+};
+use gpux_types::{Address, BasisPoints, ByteSize, Cpu, Millis};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde_saphyr::{DuplicateKeyPolicy, MergeKeyPolicy, Options, Spanned};
+use std::{collections::BTreeMap, str::FromStr};
+
+/// The longest job file. A caller that reads a file reads at most one byte more.
+pub const MAX_FILE_BYTES: usize = 256 * 1024;
+
+/// The version of the format that this crate reads.
+const VERSION: &str = "1";
+/// Kinds of job that the format will have; this version knows the first.
+const KINDS: [&str; 5] = ["array", "task", "service", "stream", "dev"];
+
+/// A job file that reads well. What it means is decided by `resolve`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "GPUX job file")]
+pub struct JobFile {
+    /// The version of the format: 1.
+    #[schemars(schema_with = "version_schema")]
+    pub(crate) gpux: Text<Version>,
+    /// What sort of job this is. This version has `array`: many parts over some nodes.
+    #[schemars(schema_with = "kind_schema")]
+    pub(crate) kind: Text<Kind>,
+    /// The job's name.
+    pub(crate) name: JobName,
+    /// What every container starts from.
+    pub(crate) image: Text<ImageSource>,
+    /// On how many nodes; 1 when not given.
+    #[schemars(with = "Option<u32>", range(min = 1, max = 1000))]
+    pub(crate) nodes: Option<Spanned<u32>>,
+    /// What each node must give, at least.
+    #[serde(default)]
+    #[schemars(with = "ResourcesFile")]
+    pub(crate) resources: Option<Spanned<ResourcesFile>>,
+    /// Variables of every container.
+    #[serde(default)]
+    #[schemars(schema_with = "environment_schema")]
+    pub(crate) environment: BTreeMap<EnvName, Spanned<Text<String>>>,
+    /// Files and folders of the renter that containers can read, by name.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<Label, InputFile>")]
+    pub(crate) inputs: BTreeMap<Label, Spanned<InputFile>>,
+    /// Values that the app reads, by name: a default, or a table. NAME reaches containers as GPUX_PARAM_NAME.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<Label, ParamFile>")]
+    pub(crate) params: BTreeMap<Label, Spanned<ParamFile>>,
+    /// How the work splits into parts.
+    pub(crate) array: ArrayFile,
+    /// What a node runs, once for each part.
+    #[schemars(with = "CommandText")]
+    pub(crate) run: Spanned<CommandText>,
+    /// What the renter's machine runs when every part is done: sees /collected, writes to /out.
+    #[schemars(with = "Option<CommandText>")]
+    pub(crate) then: Option<Spanned<CommandText>>,
+    /// What the renter's machine runs before any money moves; a failure stops the job.
+    #[schemars(with = "Option<CommandText>")]
+    pub(crate) preflight: Option<Spanned<CommandText>>,
+    /// When a part is tried again.
+    #[serde(default)]
+    pub(crate) retry: RetryFile,
+    /// What the job may cost.
+    #[serde(default)]
+    pub(crate) budget: BudgetFile,
+    /// Who published the app, and earns a share.
+    pub(crate) builder: Option<BuilderFile>,
+    /// Where results go, relative to this file; otherwise the command decides.
+    #[schemars(with = "Option<String>")]
+    pub(crate) output: Option<Text<String>>,
+}
+
+/// What each node must give, at least.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ResourcesFile {
+    /// Cores, such as 2 or 0.5; 1 when not given.
+    pub(crate) cpu: Text<Cpu>,
+    /// Main memory; 1GiB when not given.
+    pub(crate) memory: Text<ByteSize>,
+    /// Disk for what containers write, the image not counted; 1GiB when not given.
+    pub(crate) disk: Text<ByteSize>,
+}
+
+/// One input.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct InputFile {
+    /// Where the renter has it, relative to this file. `--input NAME=PATH` takes another.
+    #[schemars(with = "String")]
+    pub(crate) path: Text<String>,
+    /// Where containers see it, read only.
+    pub(crate) to: ContainerPath,
+}
+
+/// The split.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ArrayFile {
+    /// The param whose values the parts are; each part gets its value as GPUX_ARRAY_VALUE.
+    #[schemars(with = "Label")]
+    pub(crate) over: Spanned<Label>,
+    /// Files that come back as soon as they are written.
+    #[schemars(with = "Option<Collect>")]
+    pub(crate) collect: Option<Spanned<Collect>>,
+}
+
+/// When a part is tried again.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RetryFile {
+    /// After what; provider-fault when not given.
+    pub(crate) on: Vec<RetryOn>,
+    /// How many times for one part; 3 when not given.
+    #[schemars(with = "u32")]
+    pub(crate) max: Spanned<u32>,
+}
+
+/// What the job may cost.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct BudgetFile {
+    /// The most for one node and hour.
+    pub(crate) max_price: Option<Price>,
+    /// The most for the whole job, top-ups included.
+    pub(crate) max_total: Option<Money>,
+    /// How long each lease may last, such as 30m or 2h.
+    #[schemars(schema_with = "duration_schema")]
+    pub(crate) max_duration: Option<Spanned<Text<Millis>>>,
+}
+
+/// Who published the app.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BuilderFile {
+    /// The address that is paid.
+    #[schemars(schema_with = "address_schema")]
+    pub(crate) address: Text<BuilderAddress>,
+    /// The share of what providers are paid, at most 10%.
+    #[schemars(schema_with = "share_schema")]
+    pub(crate) share: Text<Share>,
+}
+
+impl Default for ResourcesFile {
+    fn default() -> Self {
+        const GIB: u64 = 1 << 30;
+        Self {
+            cpu: Text(Cpu::cores(1)),
+            memory: Text(ByteSize(GIB)),
+            disk: Text(ByteSize(GIB)),
+        }
+    }
+}
+
+impl Default for RetryFile {
+    fn default() -> Self {
+        use serde_saphyr::Location;
+        let max = Spanned::new(3, Location::UNKNOWN, Location::UNKNOWN);
+        Self {
+            on: vec![RetryOn::ProviderFault],
+            max,
+        }
+    }
+}
+
+/// The version, once it is the one that this crate reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Version;
+
+/// The kind, once it is one that this crate reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Array,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HeadError {
+    #[error("version {0:?} of the job file is not supported: write gpux: {VERSION}")]
+    Version(String),
+    #[error("kind {0} is not supported by this version: there is array")]
+    LaterKind(&'static str),
+    #[error("unknown kind {0:?}: there is array")]
+    UnknownKind(String),
+}
+
+impl FromStr for Version {
+    type Err = HeadError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == VERSION {
+            Ok(Self)
+        } else {
+            Err(HeadError::Version(cut(text)))
+        }
+    }
+}
+
+impl FromStr for Kind {
+    type Err = HeadError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match KINDS.into_iter().find(|kind| *kind == text) {
+            Some("array") => Ok(Self::Array),
+            Some(later) => Err(HeadError::LaterKind(later)),
+            None => Err(HeadError::UnknownKind(cut(text))),
+        }
+    }
+}
+
+/// A builder's address, with its checksum right where it has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BuilderAddress(pub(crate) Address);
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ParseAddressError {
+    #[error("reading an address from {0:?}: expected 0x and 40 hexadecimal digits")]
+    NotAnAddress(String),
+    #[error("reading an address from {0:?}: its checksum is wrong, so a character may be")]
+    Checksum(String),
+    #[error("reading an address from {0:?}: nobody could be paid there")]
+    Zero(String),
+}
+
+impl FromStr for BuilderAddress {
+    type Err = ParseAddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let digits = text
+            .strip_prefix("0x")
+            .ok_or_else(|| ParseAddressError::NotAnAddress(cut(text)))?;
+        let address: Address = digits.parse().map_err(|_| ParseAddressError::NotAnAddress(cut(text)))?;
+        let mixed =
+            digits.contains(|c: char| c.is_ascii_uppercase()) && digits.contains(|c: char| c.is_ascii_lowercase());
+        if mixed && Address::parse_checksummed(text, None).is_err() {
+            return Err(ParseAddressError::Checksum(cut(text)));
+        }
+        if address.is_zero() {
+            return Err(ParseAddressError::Zero(cut(text)));
+        }
+        Ok(Self(address))
+    }
+}
+
+/// A builder's share: `5%`, `2.5%`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Share(pub(crate) BasisPoints);
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ParseShareError {
+    #[error(
+        "reading a share from {0:?}: expected percent with at most two digits behind the point, such as 5% or 2.5%"
+    )]
+    NotAShare(String),
+    #[error("reading a share from {0:?}: a builder's share is at most 10%")]
+    TooLarge(String),
+}
+
+impl FromStr for Share {
+    type Err = ParseShareError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let error = || ParseShareError::NotAShare(cut(text));
+        let number = text.strip_suffix('%').map(str::trim_end).ok_or_else(error)?;
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+        let digits = |part: &str| !part.is_empty() && part.len() <= 3 && part.chars().all(|c| c.is_ascii_digit());
+        if !digits(whole) || !digits(fraction) || fraction.len() > 2 {
+            return Err(error());
+        }
+        let points: u32 = format!("{whole}{fraction:0<2}").parse().map_err(|_| error())?;
+        let too_large = || ParseShareError::TooLarge(cut(text));
+        let points = u16::try_from(points).map_err(|_| too_large())?;
+        BasisPoints::new(points).map(Self).map_err(|_| too_large())
+    }
+}
+
+/// The keys that decide how all others are read.
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "reading them is the check")]
+struct Head {
+    gpux: Text<Version>,
+    kind: Text<Kind>,
+}
+
+impl JobFile {
+    /// Reads a job file.
+    ///
+    /// # Errors
+    /// The first thing found wrong, with its line and column.
+    pub fn parse(text: &str) -> Result<Self, JobFileError> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        if text.len() > MAX_FILE_BYTES {
+            let problem = JobFileProblem::TooLarge {
+                got: text.len(),
+                limit: MAX_FILE_BYTES,
+            };
+            return Err(JobFileError::nowhere(problem));
+        }
+        // A file of another version or kind is told so, before its keys are called unknown.
+        let head: Result<Head, _> = serde_saphyr::from_str_with_options(text, options());
+        head.map_err(|error| JobFileError::from_yaml(&error))?;
+        let mut file: Self =
+            serde_saphyr::from_str_with_options(text, options()).map_err(|error| JobFileError::from_yaml(&error))?;
+        for param in file.params.values_mut() {
+            respell(param, text);
+        }
+        Ok(file)
+    }
+}
+
+impl FromStr for JobFile {
+    type Err = JobFileError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text)
+    }
+}
+
+/// YAML 1.2 without what a job file has no use for, and limits far above what any job needs.
+fn options() -> Options {
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_aliases: 0,
+            max_anchors: 0,
+            max_depth: 16,
+            flow_nesting_limit: 16,
+            max_documents: 1,
+            max_events: 20_000,
+            max_nodes: 10_000,
+            max_total_scalar_bytes: MAX_FILE_BYTES,
+        },
+        duplicate_keys: DuplicateKeyPolicy::Error,
+        emit_comments: false,
+        merge_keys: MergeKeyPolicy::Error,
+        strict_booleans: true,
+        reject_unsupported_tags: true,
+        reject_tagged_field_names: true,
+        with_snippet: false,
+    }
+}
+
+fn version_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "const": 1 })
+}
+
+fn kind_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "const": "array" })
+}
+
+fn duration_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$", "examples": ["30m", "2h"] })
+}
+
+fn environment_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "propertyNames": { "pattern": "^(?!GPUX_)[A-Za-z_][A-Za-z0-9_]*$" },
+        "additionalProperties": { "type": ["string", "number", "boolean"] }
+    })
+}
+
+fn address_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "pattern": "^0x[0-9a-fA-F]{40}$" })
+}
+
+fn share_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "pattern": "^[0-9]{1,2}(\\.[0-9]{1,2})?%$", "examples": ["5%"] })
+}

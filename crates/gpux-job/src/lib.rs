@@ -1,0 +1,37 @@
+//! The job file: read, check, explain, split into parts.
+//!
+//! `JobFile` is what a person wrote, `Job` is what it means, `Part` is one piece of it that one node does.
+//! Pure: paths are values that nobody opens here, and every text is taken for hostile.
+#![forbid(unsafe_code)]
+
+mod collect;
+mod command;
+mod error;
+mod explain;
+mod file;
+mod image;
+mod job;
+mod limits;
+mod money;
+mod names;
+mod overrides;
+mod param;
+mod path;
+mod range;
+mod resolve;
+mod schema;
+mod text;
+
+pub use collect::{Collect, ParseCollectError};
+pub use command::Command;
+pub use error::{JobFileError, JobFileProblem, Place, ResolveError, ResolveProblem};
+pub use file::{JobFile, MAX_FILE_BYTES};
+pub use image::{ImageSource, ParseImageError};
+pub use job::{Array, Budget, Builder, Input, Job, Part, Retry, RetryOn};
+pub use limits::LimitError;
+pub use money::{Money, MoneyInTokenError, ParseMoneyError, Price};
+pub use names::{EnvName, JobName, Label, ParseNameError};
+pub use overrides::{OverrideError, Overrides};
+pub use path::{ContainerPath, ParsePathError};
+pub use range::{ParseRangeError, PartRange};
+pub use schema::job_schema;
