@@ -1,0 +1,231 @@
+"""What the chain itself says: which transactions there were, who was paid what, and whether the bill tells the same.
+
+Nothing is taken from the summary but the ids of the leases and the numbers that are compared.
+"""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+from keccak import selector, topic
+
+TRANSFER = topic("Transfer(address,address,uint256)")
+OPENED = topic("LeaseOpened(bytes32,address,address,address,uint96,uint40)")
+TOPPED_UP = topic("LeaseToppedUp(bytes32,address,uint96,uint96,uint40)")
+SETTLED = topic("LeaseSettled(bytes32,uint96,uint96,uint96)")
+KINDS = {OPENED: "deposit", TOPPED_UP: "top_up", SETTLED: "settlement"}
+BALANCE_OF = selector("balanceOf(address)")
+LEASE_OF = selector("leaseOf(bytes32)")
+STATUS_CLOSED = 2
+MS_PER_HOUR = 3_600_000
+
+# Three nodes the plain way: a deposit, a top-up and a settlement that refunds, each.
+TRANSACTIONS = 9
+# More blocks than a demo can take; a bound for an endpoint that lies about its blocks.
+MOST_BLOCKS = 5_000
+
+
+class Wrong(Exception):
+    """A check does not hold; the text says what was expected and what was found."""
+
+
+def expect(condition, text):
+    if not condition:
+        raise Wrong(text)
+
+
+def address_of(word):
+    return "0x" + word[-40:].lower()
+
+
+def words_of(data):
+    data = data.removeprefix("0x")
+    return [int(data[at:at + 64], 16) for at in range(0, len(data), 64)]
+
+
+@dataclass
+class Movement:
+    """One transaction of a lease: what its event says, and every transfer of the token in it."""
+
+    hash: str
+    kind: str
+    block: int
+    lease: str
+    event: dict
+    gas_used: int
+    fee: int
+    transfers: list = field(default_factory=list)
+
+
+@dataclass
+class Ledger:
+    """Everything between the first deposit and the last settlement."""
+
+    first: int
+    last: int
+    opened_at: dict
+    settled_at: dict
+    last_hash: str
+    found: list
+    movements: list
+
+
+def escrow_events(rpc, summary):
+    """Every event of the escrow for a lease of the summary."""
+    head = int(rpc.call("eth_blockNumber"), 16)
+    ids = [lease.id for lease in summary.leases]
+    return rpc.logs(summary.escrow, 0, head, [[OPENED, TOPPED_UP, SETTLED], ids])
+
+
+def read_event(log):
+    kind, words = KINDS[log["topics"][0]], words_of(log["data"])
+    if kind == "deposit":
+        names = {"renter": address_of(log["topics"][2]), "provider": address_of(log["topics"][3]),
+                 "token": address_of(hex(words[0])[2:].zfill(40)), "deposit": words[1]}
+    elif kind == "top_up":
+        names = {"from": address_of(log["topics"][2]), "amount": words[0], "deposit": words[1]}
+    else:
+        names = {"paid": words[0], "builder": words[1], "refund": words[2]}
+    return kind, log["topics"][1].lower(), names
+
+
+def read_movement(rpc, summary, transaction):
+    receipt = rpc.receipt(transaction["hash"])
+    events = [log for log in receipt["logs"]
+              if log["address"].lower() == summary.escrow and log["topics"][0] in KINDS]
+    expect(int(receipt["status"], 16) == 1, f"transaction {transaction['hash']} failed")
+    expect(len(events) == 1, f"transaction {transaction['hash']} holds {len(events)} events of the escrow; expected 1")
+    kind, lease, event = read_event(events[0])
+    transfers = [
+        (address_of(log["topics"][1]), address_of(log["topics"][2]), int(log["data"], 16))
+        for log in receipt["logs"] if log["address"].lower() == summary.token and log["topics"][0] == TRANSFER
+    ]
+    gas = int(receipt["gasUsed"], 16)
+    return Movement(
+        hash=transaction["hash"].lower(), kind=kind, block=int(receipt["blockNumber"], 16), lease=lease, event=event,
+        gas_used=gas, fee=gas * int(receipt["effectiveGasPrice"], 16), transfers=transfers,
+    )
+
+
+def check_transactions(rpc, summary):
+    """From the block of the first deposit through that of the last settlement: exactly nine, whoever sent them."""
+    expect(rpc.chain_id() == summary.chain_id, f"the chain is {rpc.chain_id()}; the bill says {summary.chain_id}")
+    for name, contract in (("escrow", summary.escrow), ("token", summary.token)):
+        expect(len(rpc.call("eth_getCode", contract, "latest")) > 2, f"there is no contract at the {name} {contract}")
+
+    opened, settled = {}, {}
+    for log in escrow_events(rpc, summary):
+        kind, lease, _ = read_event(log)
+        where = {"deposit": opened, "settlement": settled}.get(kind)
+        if where is not None:
+            where[lease] = int(log["blockNumber"], 16)
+    for lease in summary.leases:
+        expect(lease.id in opened, f"lease {lease.id} of the bill was never opened on the chain")
+        expect(lease.id in settled, f"lease {lease.id} of the bill was never settled on the chain")
+    first, last = min(opened.values()), max(settled.values())
+    expect(last - first < MOST_BLOCKS, f"{last - first} blocks from the first deposit to the last settlement")
+
+    found, last_hash = [], ""
+    for number in range(first, last + 1):
+        block = rpc.block(number)
+        found += block["transactions"]
+        last_hash = block["hash"]
+    expect(len(found) == TRANSACTIONS,
+           f"blocks {first} to {last} hold {len(found)} transactions, whoever sent them; expected {TRANSACTIONS}")
+    expect(summary.transactions == TRANSACTIONS, f"the bill counts {summary.transactions} transactions")
+    movements = [read_movement(rpc, summary, transaction) for transaction in found]
+    for lease in summary.leases:
+        kinds = Counter(movement.kind for movement in movements if movement.lease == lease.id)
+        expect(kinds == {"deposit": 1, "top_up": 1, "settlement": 1}, f"lease {lease.id} has {dict(kinds)}")
+    return Ledger(first, last, opened, settled, last_hash, found, movements)
+
+
+def balance(rpc, token, owner, block):
+    return rpc.read(token, BALANCE_OF + owner[2:].zfill(64), block)[0]
+
+
+def expect_transfers(movement, wanted):
+    """The transfers of a transaction are exactly these; payments of nothing need no transfer."""
+    found, expected = Counter(), Counter()
+    for source, target, amount in movement.transfers:
+        found[source, target] += amount
+    for source, target, amount in wanted:
+        expected[source, target] += amount
+    expect(+found == +expected, f"{movement.kind} {movement.hash} moved {dict(found)}; its event says {dict(+expected)}")
+
+
+def check_lease_money(rpc, summary, ledger, lease):
+    """In equals out to the last unit, and both equal the bill; returns the renter and the builder."""
+    of_lease = {m.kind: m for m in ledger.movements if m.lease == lease.id}
+    opening, top_up, settling = of_lease["deposit"], of_lease["top_up"], of_lease["settlement"]
+    escrow, renter, provider = summary.escrow, opening.event["renter"], opening.event["provider"]
+    expect(opening.event["token"] == summary.token, f"lease {lease.id} is in token {opening.event['token']}")
+    expect_transfers(opening, [(renter, escrow, opening.event["deposit"])])
+    expect_transfers(top_up, [(top_up.event["from"], escrow, top_up.event["amount"])])
+    others = {target for _, target, _ in settling.transfers} - {renter, provider}
+    expect(len(others) <= 1, f"the settlement of lease {lease.id} pays {len(others)} strangers")
+    builder = next(iter(others), provider)
+    paid = settling.event
+    expect_transfers(settling, [
+        (escrow, provider, paid["paid"]), (escrow, builder, paid["builder"]), (escrow, renter, paid["refund"])])
+
+    money_in = opening.event["deposit"] + top_up.event["amount"]
+    money_out = paid["paid"] + paid["builder"] + paid["refund"]
+    expect(money_in == money_out, f"lease {lease.id}: {money_in} in, {money_out} out")
+    stored = rpc.read(escrow, LEASE_OF + lease.id[2:], ledger.last)
+    claimed = paid["paid"] + paid["builder"]
+    expect(stored[0] == money_in and stored[1] == claimed and stored[3] == STATUS_CLOSED,
+           f"lease {lease.id}: the escrow stores {stored}; expected {money_in} in, {claimed} claimed, closed")
+    for name, billed, real in (
+        ("deposit", lease.deposit, opening.event["deposit"]), ("top-up", lease.topped_up, top_up.event["amount"]),
+        ("earned", lease.earned, paid["paid"]), ("builder's share", lease.builder, paid["builder"]),
+        ("refund", lease.refund, paid["refund"]),
+    ):
+        expect(billed == real, f"lease {lease.id}: the bill says {name} {billed}; the chain says {real}")
+    expect(lease.provider == provider, f"lease {lease.id}: the bill names {lease.provider}; the chain paid {provider}")
+    return renter, builder
+
+
+def check_money(rpc, summary, ledger):
+    """Every amount again from the token's transfers, and the same once more from balances before and after."""
+    owners = {summary.escrow}
+    for lease in summary.leases:
+        renter, builder = check_lease_money(rpc, summary, ledger, lease)
+        owners |= {renter, builder, lease.provider}
+    change = defaultdict(int)
+    for log in rpc.logs(summary.token, ledger.first, ledger.last, [TRANSFER]):
+        amount = int(log["data"], 16)
+        change[address_of(log["topics"][1])] -= amount
+        change[address_of(log["topics"][2])] += amount
+    for owner in sorted(owners):
+        before, after = (balance(rpc, summary.token, owner, n) for n in (ledger.first - 1, ledger.last))
+        expect(after - before == change[owner],
+               f"{owner} went from {before} to {after}; the transfers say {change[owner]:+}")
+    expect(change[summary.escrow] == 0, f"the escrow kept {change[summary.escrow]}")
+    for name, total in (
+        ("paid_in", sum(lease.deposit + lease.topped_up for lease in summary.leases)),
+        ("earned", sum(lease.earned for lease in summary.leases)),
+        ("builder", sum(lease.builder for lease in summary.leases)),
+        ("refund", sum(lease.refund for lease in summary.leases)),
+    ):
+        expect(summary.totals[name] == total, f"the bill's total {name} is {summary.totals[name]}; its leases give {total}")
+
+
+def check_bill(rpc, summary, ledger):
+    """What was claimed is the price times the metered time; the transactions, gas and fees are the chain's."""
+    real = {movement.hash: movement for movement in ledger.movements}
+    for lease in summary.leases:
+        claimed = lease.earned + lease.builder
+        owed = lease.price_per_hour * lease.metered_ms // MS_PER_HOUR
+        expect(claimed == owed, f"lease {lease.id}: {lease.metered_ms} ms at {lease.price_per_hour} an hour is {owed}; "
+               f"{claimed} was claimed")
+        opened, settled = (int(rpc.block(at[lease.id])["timestamp"], 16) for at in (ledger.opened_at, ledger.settled_at))
+        # The meter ran between two blocks, so it cannot show more than what lies between them.
+        expect(lease.metered_ms <= (settled - opened) * 1000 + 2000,
+               f"lease {lease.id}: metered {lease.metered_ms} ms in a lease of {settled - opened} s")
+        expect(len(lease.transactions) == 3, f"lease {lease.id}: the bill lists {len(lease.transactions)} transactions")
+        for billed in lease.transactions:
+            expect(billed.hash in real, f"transaction {billed.hash} of the bill is not among the {TRANSACTIONS}")
+            mined = real[billed.hash]
+            found = (mined.lease, mined.kind, mined.block, mined.gas_used, mined.fee)
+            expect((lease.id, billed.kind, billed.block, billed.gas_used, billed.l2_fee) == found,
+                   f"transaction {billed.hash}: the bill says {billed}; the chain says {found}")
