@@ -12,26 +12,19 @@ import {Status, Terms} from "../types/Lease.sol";
 /// `reclaim` (the renter, once `expiry + grace` has passed), and each of them closes it for ever. So a
 /// provider can collect the highest receipt it holds through `expiry + grace`, whatever anybody else does.
 ///
-/// An exit never fails because a payee cannot be paid: the amount is credited to that payee instead, who takes
-/// it later by `withdraw`.
+/// An exit never fails because a payee cannot be paid: a payment that fails with the 200,000 gas it is given is
+/// credited to that payee instead, who takes it later by `withdraw`.
 interface IEscrow {
     // ---------------------------------------------------------------- events
 
-    /// @notice A lease was opened and its deposit received. The event carries the whole terms, so that whoever
-    /// lost them finds them on the chain.
+    /// @notice A lease was opened and its deposit received. The rest of its terms is in the call that opened it.
     event LeaseOpened(
         bytes32 indexed leaseId,
         address indexed renter,
         address indexed provider,
         address token,
         uint96 deposit,
-        uint40 expiry,
-        address receiptKey,
-        address providerSigner,
-        address builder,
-        uint16 builderBps,
-        uint32 grace,
-        bytes32 salt
+        uint40 expiry
     );
 
     /// @notice Money was added to a lease, or its expiry was moved, or both.
@@ -39,7 +32,7 @@ interface IEscrow {
     /// @param amount What was added.
     /// @param deposit The lease's new deposit.
     /// @param expiry The lease's new expiry.
-    event LeaseToppedUp(bytes32 indexed leaseId, address indexed from, uint96 amount, uint96 deposit, uint40 expiry);
+    event LeaseToppedUp(bytes32 indexed leaseId, address from, uint96 amount, uint96 deposit, uint40 expiry);
 
     /// @notice The provider collected and the lease was closed. `paid + builderPaid + refund` is what the lease
     /// still held.
@@ -89,8 +82,9 @@ interface IEscrow {
     /// @notice A lease cannot hold this much.
     error DepositTooLarge(uint256 deposit, uint256 maximum);
 
-    /// @notice The token delivered another amount than it was asked to, such as one that takes a fee.
-    error DepositNotReceived(uint256 expected, uint256 received);
+    /// @notice The token delivered another amount than it was asked to, such as one that takes a fee. The balances
+    /// are this contract's, before and after.
+    error DepositNotReceived(uint256 expected, uint256 balanceBefore, uint256 balanceAfter);
 
     /// @notice The expiry is not in the future.
     error ExpiryInPast(uint40 expiry, uint256 blockTime);
@@ -113,15 +107,20 @@ interface IEscrow {
     /// @notice A payment failed that was not given enough gas to tell why; send the call again with more.
     error PaymentGasTooLow(uint256 available, uint256 required);
 
+    /// @notice The token called back and asked for another deposit or top-up while one was being received.
+    error PullReentered();
+
     /// @notice The payee has no credit in that token.
     error NothingCredited(address token, address payee);
 
     // ----------------------------------------------------------------- calls
 
     /// @notice Opens a lease and pulls its deposit from the caller, who must be the renter and have approved it.
-    /// @param terms The fixed words of the lease; their id must never have been used.
+    /// @param terms The fixed words of the lease; their id must never have been used. The receipt key, the provider
+    /// and its signer are not zero, the builder's share is at most 1,000 basis points and zero without a builder, and
+    /// the grace is at most 30 days.
     /// @param deposit Units of the token to pull; not zero.
-    /// @param expiry Block time in seconds; in the future, at most `MAX_EXPIRY_AHEAD` ahead.
+    /// @param expiry Block time in seconds; in the future, at most 90 days ahead.
     function open(Terms calldata terms, uint96 deposit, uint40 expiry) external;
 
     /// @notice The same as `open`, after an EIP-2612 permit over `deposit` from the caller to this contract. The
@@ -141,7 +140,8 @@ interface IEscrow {
     /// whatever is not claimed goes to the renter. Only the renter may move the expiry, and only later.
     /// @param terms The fixed words of the lease.
     /// @param amount Units of the token to pull; may be zero only when the expiry is moved.
-    /// @param newExpiry Block time in seconds, not before the present expiry and at most `MAX_EXPIRY_AHEAD` ahead; zero leaves it.
+    /// @param newExpiry Block time in seconds, not before the present expiry and at most 90 days ahead; zero leaves
+    /// it as it is.
     function topUp(Terms calldata terms, uint96 amount, uint40 newExpiry) external;
 
     /// @notice The same as `topUp`, after an EIP-2612 permit over `amount`, tried as in `openWithPermit`.
@@ -191,16 +191,4 @@ interface IEscrow {
 
     /// @notice The EIP-712 digest that the receipt key signs for a receipt.
     function receiptDigest(bytes32 leaseId, uint96 cumulative) external view returns (bytes32);
-
-    /// @notice How far ahead of the block time an expiry may be, in seconds.
-    function MAX_EXPIRY_AHEAD() external view returns (uint256);
-
-    /// @notice The longest grace, in seconds.
-    function MAX_GRACE() external view returns (uint32);
-
-    /// @notice The highest builder's share, in basis points.
-    function MAX_BUILDER_BPS() external view returns (uint16);
-
-    /// @notice The gas that a payment to one payee may use. A payee that needs more is credited.
-    function PAYMENT_GAS() external view returns (uint256);
 }

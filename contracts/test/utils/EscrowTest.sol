@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity ^0.8.30;
+
+import {Escrow} from "../../src/Escrow.sol";
+import {IEscrow} from "../../src/interfaces/IEscrow.sol";
+import {TestDai} from "../../src/test/TestDai.sol";
+import {Status, Terms} from "../../src/types/Lease.sol";
+import {Test} from "./Test.sol";
+
+/// @dev An escrow, a token, the parties of one lease, and the steps that most tests begin with.
+abstract contract EscrowTest is Test {
+    uint256 internal constant RENTER_KEY = 0xA11CE;
+    uint256 internal constant RECEIPT_KEY = 0x4ECE1;
+    uint256 internal constant STRANGER_KEY = 0xBAD;
+    uint96 internal constant DEPOSIT = 100 ether;
+    uint32 internal constant GRACE = 1 days;
+
+    IEscrow internal escrow;
+    TestDai internal dai;
+
+    address internal renter = vm.addr(RENTER_KEY);
+    address internal receiptKey = vm.addr(RECEIPT_KEY);
+    address internal provider = vm.addr(0x9401);
+    address internal providerSigner = vm.addr(0x9402);
+    address internal builder = vm.addr(0xB1);
+    address internal stranger = vm.addr(STRANGER_KEY);
+    uint40 internal expiry;
+
+    function setUp() public virtual {
+        vm.warp(1_800_000_000);
+        expiry = uint40(block.timestamp + 1 hours);
+        escrow = new Escrow();
+        dai = new TestDai();
+        fund(renter, 1_000_000 ether);
+        vm.label(renter, "renter");
+        vm.label(provider, "provider");
+        vm.label(providerSigner, "providerSigner");
+        vm.label(builder, "builder");
+        vm.label(stranger, "stranger");
+    }
+
+    // ----------------------------------------------------------------- given
+
+    /// @dev Terms without a builder.
+    function plainTerms() internal view returns (Terms memory) {
+        return Terms({
+            renter: renter,
+            receiptKey: receiptKey,
+            provider: provider,
+            providerSigner: providerSigner,
+            token: address(dai),
+            builder: address(0),
+            builderBps: 0,
+            grace: GRACE,
+            salt: keccak256("quote")
+        });
+    }
+
+    /// @dev Terms that give a builder 5 %.
+    function builderTerms() internal view returns (Terms memory terms) {
+        terms = plainTerms();
+        terms.builder = builder;
+        terms.builderBps = 500;
+    }
+
+    function fund(address who, uint256 amount) internal {
+        dai.mint(who, amount);
+        vm.prank(who);
+        dai.approve(address(escrow), type(uint256).max);
+    }
+
+    function open(Terms memory terms) internal returns (bytes32 leaseId) {
+        leaseId = escrow.leaseIdOf(terms);
+        vm.prank(terms.renter);
+        escrow.open(terms, DEPOSIT, expiry);
+    }
+
+    function settle(Terms memory terms, uint96 amount) internal {
+        bytes memory signature = signReceipt(terms, amount);
+        vm.prank(terms.provider);
+        escrow.settle(terms, amount, amount, signature);
+    }
+
+    function signReceipt(Terms memory terms, uint96 cumulative) internal view returns (bytes memory) {
+        return signReceiptWith(RECEIPT_KEY, terms, cumulative);
+    }
+
+    function signReceiptWith(uint256 key, Terms memory terms, uint96 cumulative) internal view returns (bytes memory) {
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, escrow.receiptDigest(escrow.leaseIdOf(terms), cumulative));
+        return abi.encodePacked(r, s, v);
+    }
+
+    function signPermit(uint256 key, uint256 value, uint256 deadline)
+        internal
+        view
+        returns (uint8 v, bytes32 r, bytes32 s)
+    {
+        address owner = vm.addr(key);
+        bytes32 typehash =
+            keccak256("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)");
+        bytes32 permit = keccak256(abi.encode(typehash, owner, address(escrow), value, dai.nonces(owner), deadline));
+        return vm.sign(key, keccak256(abi.encodePacked("\x19\x01", dai.DOMAIN_SEPARATOR(), permit)));
+    }
+
+    // ------------------------------------------------------------------ then
+
+    function expectRevert(bytes memory data) internal {
+        vm.expectRevert(data);
+    }
+
+    function assertLease(bytes32 leaseId, uint96 deposit, uint96 claimed, uint40 until, Status status) internal view {
+        (uint96 gotDeposit, uint96 gotClaimed, uint40 gotExpiry, Status gotStatus) = escrow.leaseOf(leaseId);
+        assertEq(gotDeposit, deposit, "deposit");
+        assertEq(gotClaimed, claimed, "claimed");
+        assertEq(gotExpiry, until, "expiry");
+        assertEq(uint8(gotStatus), uint8(status), "status");
+    }
+
+    function assertBalance(address who, uint256 amount, string memory reason) internal view {
+        assertEq(dai.balanceOf(who), amount, reason);
+    }
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity ^0.8.30;
+
+import {Vm} from "./Vm.sol";
+
+/// @dev What every test contract stands on: the cheat codes, assertions that always say why, and `bound`.
+abstract contract Test {
+    Vm internal constant vm = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
+
+    /// @dev Forge runs a contract's tests when this is true.
+    bool public constant IS_TEST = true;
+
+    function assertEq(uint256 left, uint256 right, string memory reason) internal pure {
+        vm.assertEq(left, right, reason);
+    }
+
+    function assertEq(address left, address right, string memory reason) internal pure {
+        vm.assertEq(left, right, reason);
+    }
+
+    function assertEq(bytes32 left, bytes32 right, string memory reason) internal pure {
+        vm.assertEq(left, right, reason);
+    }
+
+    function assertTrue(bool condition, string memory reason) internal pure {
+        vm.assertTrue(condition, reason);
+    }
+
+    /// @dev Maps any `value` into `[low, high]`, keeping values that are already there.
+    function bound(uint256 value, uint256 low, uint256 high) internal pure returns (uint256) {
+        require(low <= high, "bound: empty range");
+        if (value >= low && value <= high) return value;
+        uint256 size = high - low;
+        if (size == type(uint256).max) return value;
+        return low + value % (size + 1);
+    }
+}
