@@ -12,6 +12,7 @@ pub fn run_if_hidden(args: &[OsString]) -> Option<ExitCode> {
     let (verb, rest) = args.get(1..)?.split_first()?;
     match verb.to_str()? {
         crate::mounts::USER_NAMESPACE_VERB => Some(crate::mounts::wait_as_user_namespace()),
+        crate::shim::SHIM_VERB => Some(crate::shim::run_shim(rest)),
         crate::layers::UNPACK_VERB => Some(crate::layers::unpack_in_jail(rest)),
         _ => None,
     }

@@ -291,6 +291,29 @@ pub struct ShimFault {
     pub errno: i32,
 }
 
+impl ShimFault {
+    /// A failure with its chain of causes.
+    pub(crate) fn of(attempted: &str, error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut cause = error.to_string();
+        let mut errno = 0;
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(number) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+                errno = number;
+            }
+            next = error.source();
+            if let Some(source) = next {
+                cause = format!("{cause}: {source}");
+            }
+        }
+        Self {
+            attempted: attempted.to_owned(),
+            cause,
+            errno,
+        }
+    }
+}
+
 /// Why a lease's disk, root file system, cgroup or shim is not there.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateLeaseError {

@@ -1,0 +1,30 @@
+//! Containers, images and disks of leases: the one crate that knows how a node runs somebody else's program.
+
+mod cgroups;
+mod embedded;
+mod hidden;
+mod images;
+mod layers;
+mod log_files;
+mod measure;
+mod meter_file;
+mod mounts;
+mod records;
+mod runtime;
+mod shim;
+
+pub use embedded::{EmbeddedConfig, EmbeddedRuntime, OpenEmbeddedError};
+pub use hidden::run_if_hidden;
+pub use images::{
+    Compression, Digest, ImageConfig, LayerDescriptor, MAX_CONFIG_BYTES, ParseDigestError, ParsedConfig, ReadConfigError,
+    image_architecture,
+};
+pub use layers::{FeedError, LayerFault, LayerStore, OpenStoreError, UnpackError, UnpackLimits};
+pub use mounts::{
+    Disk, DiskError, DiskRequest, IdMapError, MountRootfsError, Rootfs, RootfsRequest, UID_RANGE_LEN, UidRange, UidRangeError,
+    UidRanges, UpperDirs, UserNamespace, mount_rootfs,
+};
+pub use runtime::{
+    AdoptError, CreateLeaseError, EndedBy, FinalUsage, InputMount, LeaseEnd, LeaseSpec, LeaseStatus, LogChunk, OutputFile, PartKey,
+    PartSpec, PartState, PartStatus, ProcessIdentity, Retry, Runtime, RuntimeCallError, ShimFault, StartPartError, Work,
+};
