@@ -6,7 +6,7 @@ Nothing is taken from the summary but the ids of the leases and the numbers that
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
-from keccak import selector, topic
+from keccak import keccak256, selector, topic
 
 TRANSFER = topic("Transfer(address,address,uint256)")
 OPENED = topic("LeaseOpened(bytes32,address,address,address,uint96,uint40)")
@@ -33,8 +33,8 @@ def expect(condition, text):
         raise Wrong(text)
 
 
-def address_of(word):
-    return "0x" + word[-40:].lower()
+def address(word):
+    return f"0x{word:040x}"
 
 
 def words_of(data):
@@ -51,6 +51,7 @@ class Movement:
     block: int
     lease: str
     event: dict
+    terms: tuple
     gas_used: int
     fee: int
     transfers: list = field(default_factory=list)
@@ -77,15 +78,18 @@ def escrow_events(rpc, summary):
 
 
 def read_event(log):
-    kind, words = KINDS[log["topics"][0]], words_of(log["data"])
+    """Kind, lease and values of an event: the lease comes first, indexed or not the rest follows as declared."""
+    kind = KINDS[log["topics"][0]]
+    values = [int(word, 16) for word in log["topics"][2:]] + words_of(log["data"])
     if kind == "deposit":
-        names = {"renter": address_of(log["topics"][2]), "provider": address_of(log["topics"][3]),
-                 "token": address_of(hex(words[0])[2:].zfill(40)), "deposit": words[1]}
+        renter, provider, token, deposit, _expiry = values
+        event = {"renter": address(renter), "provider": address(provider), "token": address(token), "deposit": deposit}
     elif kind == "top_up":
-        names = {"from": address_of(log["topics"][2]), "amount": words[0], "deposit": words[1]}
+        source, amount, _deposit, _expiry = values
+        event = {"from": address(source), "amount": amount}
     else:
-        names = {"paid": words[0], "builder": words[1], "refund": words[2]}
-    return kind, log["topics"][1].lower(), names
+        event = dict(zip(("paid", "builder", "refund"), values, strict=True))
+    return kind, log["topics"][1].lower(), event
 
 
 def read_movement(rpc, summary, transaction):
@@ -96,13 +100,14 @@ def read_movement(rpc, summary, transaction):
     expect(len(events) == 1, f"transaction {transaction['hash']} holds {len(events)} events of the escrow; expected 1")
     kind, lease, event = read_event(events[0])
     transfers = [
-        (address_of(log["topics"][1]), address_of(log["topics"][2]), int(log["data"], 16))
+        (address(int(log["topics"][1], 16)), address(int(log["topics"][2], 16)), int(log["data"], 16))
         for log in receipt["logs"] if log["address"].lower() == summary.token and log["topics"][0] == TRANSFER
     ]
     gas = int(receipt["gasUsed"], 16)
     return Movement(
         hash=transaction["hash"].lower(), kind=kind, block=int(receipt["blockNumber"], 16), lease=lease, event=event,
-        gas_used=gas, fee=gas * int(receipt["effectiveGasPrice"], 16), transfers=transfers,
+        # Every call of the escrow for one lease begins with the nine words of its terms.
+        terms=tuple(words_of(transaction["input"][10:])[:9]), gas_used=gas, fee=gas * int(receipt["effectiveGasPrice"], 16), transfers=transfers,
     )
 
 
@@ -158,13 +163,13 @@ def check_lease_money(rpc, summary, ledger, lease):
     of_lease = {m.kind: m for m in ledger.movements if m.lease == lease.id}
     opening, top_up, settling = of_lease["deposit"], of_lease["top_up"], of_lease["settlement"]
     escrow, renter, provider = summary.escrow, opening.event["renter"], opening.event["provider"]
+    words = (*opening.terms, summary.chain_id, int(escrow, 16))
+    id_of_terms = "0x" + keccak256(b"".join(word.to_bytes(32, "big") for word in words)).hex()
+    expect(id_of_terms == lease.id, f"lease {lease.id}: the terms in its deposit have the id {id_of_terms}")
     expect(opening.event["token"] == summary.token, f"lease {lease.id} is in token {opening.event['token']}")
     expect_transfers(opening, [(renter, escrow, opening.event["deposit"])])
     expect_transfers(top_up, [(top_up.event["from"], escrow, top_up.event["amount"])])
-    others = {target for _, target, _ in settling.transfers} - {renter, provider}
-    expect(len(others) <= 1, f"the settlement of lease {lease.id} pays {len(others)} strangers")
-    builder = next(iter(others), provider)
-    paid = settling.event
+    builder, builder_bps, paid = address(opening.terms[5]), opening.terms[6], settling.event
     expect_transfers(settling, [
         (escrow, provider, paid["paid"]), (escrow, builder, paid["builder"]), (escrow, renter, paid["refund"])])
 
@@ -173,6 +178,8 @@ def check_lease_money(rpc, summary, ledger, lease):
     expect(money_in == money_out, f"lease {lease.id}: {money_in} in, {money_out} out")
     stored = rpc.read(escrow, LEASE_OF + lease.id[2:], ledger.last)
     claimed = paid["paid"] + paid["builder"]
+    share = claimed * builder_bps // 10_000
+    expect(paid["builder"] == share, f"lease {lease.id}: the builder got {paid['builder']}; its share is {share}")
     expect(stored[0] == money_in and stored[1] == claimed and stored[3] == STATUS_CLOSED,
            f"lease {lease.id}: the escrow stores {stored}; expected {money_in} in, {claimed} claimed, closed")
     for name, billed, real in (
@@ -194,8 +201,8 @@ def check_money(rpc, summary, ledger):
     change = defaultdict(int)
     for log in rpc.logs(summary.token, ledger.first, ledger.last, [TRANSFER]):
         amount = int(log["data"], 16)
-        change[address_of(log["topics"][1])] -= amount
-        change[address_of(log["topics"][2])] += amount
+        change[address(int(log["topics"][1], 16))] -= amount
+        change[address(int(log["topics"][2], 16))] += amount
     for owner in sorted(owners):
         before, after = (balance(rpc, summary.token, owner, n) for n in (ledger.first - 1, ledger.last))
         expect(after - before == change[owner],
