@@ -2,13 +2,11 @@
 pragma solidity ^0.8.30;
 
 import {INodeDirectory} from "./interfaces/INodeDirectory.sol";
+import {MAX_ADDRESS_LENGTH} from "./types/Limits.sol";
 
 /// @title NodeDirectory
 /// @notice See {INodeDirectory}.
 contract NodeDirectory is INodeDirectory {
-    /// @inheritdoc INodeDirectory
-    uint256 public constant override MAX_ADDRESS_LENGTH = 1024;
-
     /// @inheritdoc INodeDirectory
     function announce(bytes32 endpoint, bytes calldata addr) external override {
         if (endpoint == 0) revert EndpointIsZero();

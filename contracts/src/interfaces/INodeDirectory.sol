@@ -18,11 +18,8 @@ interface INodeDirectory {
     /// @notice The endpoint key is zero.
     error EndpointIsZero();
 
-    /// @notice The longest address that can be announced, in bytes.
-    function MAX_ADDRESS_LENGTH() external view returns (uint256);
-
     /// @notice Announces a node. Anybody may, as often as they pay for it; the newest one of an announcer counts.
     /// @param endpoint The node's ed25519 endpoint key; not zero.
-    /// @param addr How to reach it; at most `MAX_ADDRESS_LENGTH` bytes, and empty to say "no longer here".
+    /// @param addr How to reach it; at most 1,024 bytes, and empty to say "no longer here".
     function announce(bytes32 endpoint, bytes calldata addr) external;
 }

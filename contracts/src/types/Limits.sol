@@ -17,3 +17,6 @@ uint256 constant PAYMENT_GAS = 200_000;
 /// @dev What must be left before a payment for it to get all of `PAYMENT_GAS`: a call passes on at most 63/64 of
 /// the gas (203,175 of it here), after paying for a cold account and for building its arguments.
 uint256 constant GAS_BEFORE_PAYMENT = 210_000;
+
+/// @dev The longest address that can be announced in the node directory, in bytes.
+uint256 constant MAX_ADDRESS_LENGTH = 1024;
