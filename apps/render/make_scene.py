@@ -35,8 +35,6 @@ def clear_file():
     bpy.ops.wm.read_factory_settings(use_empty=True)
     scene = bpy.context.scene
     scene.name = "First light"
-    # Eased movement would make the first two frames, and the last two, all but equal.
-    bpy.context.preferences.edit.keyframe_new_interpolation_type = "LINEAR"
     return scene
 
 
@@ -275,6 +273,15 @@ def animate(target, path, first, last, index=-1):
         target.keyframe_insert(path, index=index, frame=frame)
 
 
+def even_pace():
+    """Eased movement, which is Blender's default, would make the first two frames, and the last two, all but equal."""
+    for action in bpy.data.actions:
+        bags = (bag for layer in action.layers for strip in layer.strips for bag in strip.channelbags)
+        for curve in (curve for bag in bags for curve in bag.fcurves):
+            for point in curve.keyframe_points:
+                point.interpolation = "LINEAR"
+
+
 def dawn(scene, azimuth, low, high):
     """The sky: a gradient by height, a glow round the sun, and the sun's disc; with the lamp that casts its light."""
     world = bpy.data.worlds.new("Dawn")
@@ -458,6 +465,7 @@ def main():
     scene = clear_file()
     settings(scene)
     build(scene)
+    even_pace()
     scene.frame_set(1)
     bpy.context.preferences.filepaths.save_version = 0
     bpy.ops.wm.save_as_mainfile(filepath=sys.argv[1], compress=True, relative_remap=False)

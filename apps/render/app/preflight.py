@@ -16,6 +16,12 @@ from scene import Refused, load_blender, number, open_scene, param, parse_frames
 MOST_NAMES_IN_TEXT = 12
 
 
+def listed(names):
+    names = sorted(set(names))
+    more = len(names) - MOST_NAMES_IN_TEXT
+    return ", ".join(names[:MOST_NAMES_IN_TEXT]) + (f" and {more} more" if more > 0 else "")
+
+
 class Findings:
     def __init__(self):
         self.refused = False
@@ -23,10 +29,7 @@ class Findings:
     def add(self, level, code, message, names=()):
         names = sorted(set(names))
         print(json.dumps({"level": level, "code": code, "message": message, "names": names}), flush=True)
-        shown = "".join(f"\n  {name}" for name in names[:MOST_NAMES_IN_TEXT])
-        if len(names) > MOST_NAMES_IN_TEXT:
-            shown += f"\n  and {len(names) - MOST_NAMES_IN_TEXT} more"
-        print(f"preflight: {level}: {message}{shown}", file=sys.stderr, flush=True)
+        print(f"preflight: {level}: {message}", file=sys.stderr, flush=True)
         self.refused |= level == "error"
 
 
@@ -83,15 +86,14 @@ def check_files(bpy, findings):
         for block in collection
         if not getattr(block, "packed_file", None) and absent(bpy, block.filepath, block.library)
     ]
-    for found, code, what, remedy in (
-        (textures, "missing-textures", "texture", "File > External Data > Pack Resources puts them into the file"),
-        (libraries, "missing-libraries", "linked library", "make what they hold local, or pack them"),
-        (others, "missing-files", "other file", "pack them, or bake what they hold"),
+    for found, code, one, many, remedy in (
+        (textures, "missing-textures", "texture is", "textures are", "File > External Data > Pack Resources"),
+        (libraries, "missing-libraries", "linked library is", "linked libraries are", "make local what they hold"),
+        (others, "missing-files", "other file is", "other files are", "pack them, or bake what they hold"),
     ):
         if found:
-            count = f"{len(found)} {what}{'s' if len(found) > 1 else ''}"
-            count = count.replace("librarys", "libraries")
-            findings.add("warning", code, f"{count} not in the .blend; a node renders without: {remedy}", found)
+            findings.add("warning", code, f"{len(found)} {one if len(found) == 1 else many} not in the .blend, and a node "
+                         f"renders without: {listed(found)}; to mend it: {remedy}", found)
 
 
 def check(findings):
