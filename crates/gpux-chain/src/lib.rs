@@ -1,0 +1,43 @@
+//! Ethereum and Optimism for GPUX: the escrow's bindings, reading the chain, sending transactions, watching leases,
+//! fees, keys and the devnet.
+//!
+//! This crate alone knows Ethereum's JSON-RPC. It holds no rule about leases: those are `gpux-lease`'s.
+
+mod abi;
+mod call;
+mod client;
+mod confirm;
+mod connect;
+mod devnet;
+mod directory;
+mod events;
+mod fees;
+mod journal;
+mod keys;
+mod keystore;
+mod mined;
+mod revert;
+mod rpc;
+mod sender;
+mod token;
+mod watcher;
+
+pub use call::{Call, Intent, IntentKey, InvalidIntentKey};
+pub use client::{Chain, ChainConfig, Head, Slot, SlotStatus};
+pub use confirm::{ConfirmPolicy, Depth};
+pub use connect::ConnectError;
+pub use devnet::{Devnet, DevnetConfig, DevnetError, DevnetInfo, DevnetToken, Funding, ProcessRef, find_anvil};
+pub use directory::Announcement;
+pub use events::{EscrowEvent, LeaseLog};
+pub use fees::{L1FeeEstimate, L1Scalars, fastlz_len};
+pub use journal::{EntryState, FileJournal, Journal, JournalEntry, MemoryJournal, PermitUse, Pull};
+pub use keys::{
+    DigestSigner, HotKey, InvalidKey, KeyContentError, KeyFileError, Signature, WalletKey, keystore_address,
+};
+pub use keystore::KdfCost;
+pub use mined::Mined;
+pub use revert::{DirectoryRevert, EscrowRevert, RevertReason, TokenRevert};
+pub use rpc::{Refusal, Retry, RpcClientError, RpcError};
+pub use sender::{ConfirmError, SendError, SenderConfig, SenderHandle, SenderTask, Sent, sender};
+pub use token::{PermitDomain, TokenError, TokenInfo};
+pub use watcher::{LeaseSeen, WatchCursor, WatcherConfig, WatcherHandle, WatcherTask, watcher};

@@ -1,0 +1,339 @@
+//! Sending transactions from one wallet: one task owns the nonce, journals before it sends, and follows what it sent.
+//!
+//! ```text
+//! SenderHandle --commands--> SenderTask (owns Book) --jobs--> prepare: read balances, simulate     (concurrent)
+//!      ^                          |    ^                      publish: journal, then broadcast      (concurrent)
+//!      '---- watch: progress -----'    '------- events ------ poll:    heads and receipts           (one at a time)
+//! ```
+//!
+//! The task's `select!` only names events; [`book::Book`] decides without waiting for anything; the jobs do the I/O and
+//! answer with another event. So three sends prepare and travel at the same time, and their nonces still follow each
+//! other.
+//!
+//! Invariants: signed bytes are in the journal before they are on the wire. One intent key never has two signed
+//! transactions that could both take effect: another version either has the same nonce, or is made only after the
+//! first one's nonce went to something else, or after the chain node refused it and its nonce was given away.
+
+mod book;
+mod jobs;
+mod prepare;
+mod task;
+
+use crate::{
+    call::{Intent, IntentKey},
+    client::Chain,
+    confirm::Depth,
+    journal::Journal,
+    keys::DigestSigner,
+    mined::Mined,
+    revert::RevertReason,
+    rpc::{Retry, RpcError},
+};
+use book::{Book, Followed, Progress, Status};
+use gpux_types::{Address, Amount, B256};
+use std::{io, sync::Arc, time::Duration};
+use tokio::sync::{mpsc, oneshot};
+
+pub use task::SenderTask;
+
+/// Commands that wait for the task. When it is full, senders wait: the task is busy for microseconds at a time.
+const COMMAND_QUEUE: usize = 64;
+
+/// How one wallet sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SenderConfig {
+    /// How long a transaction waits for a block before it is sent again with higher fees. Default: 30 s.
+    pub bump_after: Duration,
+    /// The most wei per gas that is ever offered. Default: 100 gwei.
+    pub max_fee_per_gas: u128,
+    /// How long a signed permit is valid, in block time. Default: one day.
+    pub permit_lifetime: Duration,
+    /// How many transactions may be on their way at once. Default: 64.
+    pub max_in_flight: usize,
+}
+
+impl Default for SenderConfig {
+    fn default() -> Self {
+        Self {
+            bump_after: Duration::from_secs(30),
+            max_fee_per_gas: 100_000_000_000,
+            permit_lifetime: Duration::from_secs(86_400),
+            max_in_flight: 64,
+        }
+    }
+}
+
+/// A transaction that was signed, journaled and handed to the chain node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    /// Its hash, or that of its newest version.
+    pub hash: B256,
+}
+
+/// A transaction that was not sent: nothing was spent.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// The contract refuses it. It was only simulated.
+    #[error("simulating {key}: {reason}")]
+    Reverted {
+        /// What was to be done.
+        key: IntentKey,
+        /// Why it cannot be.
+        reason: RevertReason,
+    },
+    /// The wallet has too little of the token.
+    #[error("sending {key}: the wallet has {have} units of the token, {need} are needed")]
+    InsufficientBalance {
+        /// What was to be done.
+        key: IntentKey,
+        /// What the wallet has.
+        have: Amount,
+        /// What this and the transactions on their way need together.
+        need: Amount,
+    },
+    /// The wallet has too little of the chain's own coin for the fee.
+    #[error("sending {key}: the wallet has {have} wei, the fee needs up to {need}")]
+    InsufficientNative {
+        /// What was to be done.
+        key: IntentKey,
+        /// What the wallet has.
+        have: u128,
+        /// What this and the transactions on their way may need together.
+        need: u128,
+    },
+    /// The escrow may pull too little and the token has no permits: approve first.
+    #[error("sending {key}: the escrow may pull {have} units of the token, {need} are needed, and it takes no permit")]
+    NeedsAllowance {
+        /// What was to be done.
+        key: IntentKey,
+        /// The standing allowance.
+        have: Amount,
+        /// What is needed.
+        need: Amount,
+    },
+    /// Gas costs more than the configuration allows.
+    #[error("sending {key}: gas costs {need} wei, the configured limit is {limit}")]
+    FeeTooHigh {
+        /// What was to be done.
+        key: IntentKey,
+        /// The price of gas now.
+        need: u128,
+        /// [`SenderConfig::max_fee_per_gas`].
+        limit: u128,
+    },
+    /// Too many transactions are on their way.
+    #[error("sending {key}: {limit} transactions are on their way already")]
+    Busy {
+        /// What was to be done.
+        key: IntentKey,
+        /// [`SenderConfig::max_in_flight`].
+        limit: usize,
+    },
+    /// The chain node gave no good answer while the transaction was prepared, or refused it.
+    #[error("sending {key}")]
+    Rpc {
+        /// What was to be done.
+        key: IntentKey,
+        /// Why.
+        source: RpcError,
+    },
+    /// The journal could not be written, so nothing was sent.
+    #[error("journaling {key}")]
+    Journal {
+        /// What was to be done.
+        key: IntentKey,
+        /// Why.
+        source: io::Error,
+    },
+    /// The same intent was being sent for somebody else, who was told why it failed.
+    #[error("sending {key}: the same intent was being sent and failed")]
+    FailedBesides {
+        /// What was to be done.
+        key: IntentKey,
+    },
+    /// The sender's task has ended. What was journaled goes on after the next start.
+    #[error("sending {key}: the sender has stopped")]
+    Stopped {
+        /// What was to be done.
+        key: IntentKey,
+    },
+}
+
+impl SendError {
+    /// What was to be done.
+    #[must_use]
+    pub fn key(&self) -> &IntentKey {
+        match self {
+            Self::Reverted { key, .. }
+            | Self::InsufficientBalance { key, .. }
+            | Self::InsufficientNative { key, .. }
+            | Self::NeedsAllowance { key, .. }
+            | Self::FeeTooHigh { key, .. }
+            | Self::Busy { key, .. }
+            | Self::Rpc { key, .. }
+            | Self::Journal { key, .. }
+            | Self::FailedBesides { key }
+            | Self::Stopped { key } => key,
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Rpc { source, .. } => source.retry(),
+            Self::Busy { .. } => Retry::After(Duration::from_secs(1)),
+            Self::FailedBesides { .. } => Retry::Now,
+            Self::FeeTooHigh { .. } => Retry::After(Duration::from_secs(30)),
+            Self::Reverted { .. }
+            | Self::InsufficientBalance { .. }
+            | Self::InsufficientNative { .. }
+            | Self::NeedsAllowance { .. }
+            | Self::Journal { .. }
+            | Self::Stopped { .. } => Retry::Never,
+        }
+    }
+}
+
+/// A transaction that will not be confirmed, or not by this sender.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfirmError {
+    /// It is in a block and did nothing but cost its fee. The same intent may be sent again.
+    #[error("confirming the transaction {}: it was reverted in block {}", mined.hash, mined.block)]
+    Reverted {
+        /// What it cost.
+        mined: Box<Mined>,
+    },
+    /// The chain node refused it, after all. The same intent may be sent again.
+    #[error("confirming the transaction {hash}: the chain node refused it")]
+    Refused {
+        /// Its hash.
+        hash: B256,
+    },
+    /// This wallet never sent it, and it is in no block.
+    #[error("confirming the transaction {hash}: this wallet did not send it")]
+    Unknown {
+        /// The hash asked for.
+        hash: B256,
+    },
+    /// The chain node gave no good answer about an old transaction.
+    #[error("confirming the transaction {hash}")]
+    Rpc {
+        /// The hash asked for.
+        hash: B256,
+        /// Why.
+        source: RpcError,
+    },
+    /// The sender's task has ended.
+    #[error("confirming the transaction {hash}: the sender has stopped")]
+    Stopped {
+        /// The hash asked for.
+        hash: B256,
+    },
+}
+
+enum Command {
+    Send {
+        intent: Intent,
+        reply: oneshot::Sender<Result<Sent, SendError>>,
+    },
+    Follow {
+        hash: B256,
+        reply: oneshot::Sender<Followed>,
+    },
+}
+
+/// Sends and follows transactions of one wallet. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct SenderHandle {
+    commands: mpsc::Sender<Command>,
+    chain: Chain,
+    address: Address,
+}
+
+/// A sender for `signer`, and the task that the caller must run for it. What the journal holds is sent again.
+///
+/// # Errors
+/// When the journal cannot be read, or holds entries of another version, chain or wallet.
+pub fn sender(
+    chain: Chain,
+    signer: Arc<dyn DigestSigner>,
+    journal: Arc<dyn Journal>,
+    config: SenderConfig,
+) -> io::Result<(SenderHandle, SenderTask)> {
+    let (commands, inbox) = mpsc::channel(COMMAND_QUEUE);
+    let handle = SenderHandle {
+        commands,
+        chain: chain.clone(),
+        address: signer.address(),
+    };
+    let book = Book::new(chain.clone(), signer, config, journal.load()?)?;
+    Ok((handle, SenderTask::new(book, chain, journal, inbox)))
+}
+
+impl SenderHandle {
+    /// The wallet's address.
+    #[must_use]
+    pub fn address(&self) -> Address {
+        self.address
+    }
+
+    /// Simulates the intent's call, signs it, journals it and hands it to the chain node. An intent that was sent
+    /// before, also before a restart, is not signed again: its bytes are handed over again if they are in no block.
+    ///
+    /// # Errors
+    /// When it was not sent; then nothing was spent.
+    pub async fn send(&self, intent: Intent) -> Result<Sent, SendError> {
+        let key = intent.key.clone();
+        let (reply, answer) = oneshot::channel();
+        let stopped = || SendError::Stopped { key: key.clone() };
+        self.commands
+            .send(Command::Send { intent, reply })
+            .await
+            .map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
+    }
+
+    /// Waits until the transaction, or another version of it, is in a block of this depth.
+    ///
+    /// # Errors
+    /// When it was reverted or refused, or the task has ended.
+    pub async fn confirmed(&self, hash: B256, depth: Depth) -> Result<Mined, ConfirmError> {
+        let (reply, answer) = oneshot::channel();
+        let stopped = |_| ConfirmError::Stopped { hash };
+        self.commands
+            .send(Command::Follow { hash, reply })
+            .await
+            .map_err(|_| ConfirmError::Stopped { hash })?;
+        let mut progress = match answer.await.map_err(stopped)? {
+            Followed::OnItsWay(progress) => progress,
+            Followed::Elsewhere(hash) => return self.confirmed_elsewhere(hash).await,
+        };
+        let deep_enough = |progress: &Progress| match &progress.status {
+            Status::Pending => false,
+            Status::Mined { depth: reached, .. } => *reached >= depth,
+            Status::Refused => true,
+        };
+        let progress = progress
+            .wait_for(deep_enough)
+            .await
+            .map_err(|_| ConfirmError::Stopped { hash })?
+            .status
+            .clone();
+        match progress {
+            Status::Mined { mined, .. } if mined.succeeded => Ok(*mined),
+            Status::Mined { mined, .. } => Err(ConfirmError::Reverted { mined }),
+            Status::Pending | Status::Refused => Err(ConfirmError::Refused { hash }),
+        }
+    }
+
+    /// A transaction that is final, or was never this wallet's: the chain alone knows.
+    async fn confirmed_elsewhere(&self, hash: B256) -> Result<Mined, ConfirmError> {
+        match self.chain.mined(hash).await {
+            Ok(Some(mined)) if mined.succeeded => Ok(mined),
+            Ok(Some(mined)) => Err(ConfirmError::Reverted { mined: Box::new(mined) }),
+            Ok(None) => Err(ConfirmError::Unknown { hash }),
+            Err(source) => Err(ConfirmError::Rpc { hash, source }),
+        }
+    }
+}

@@ -1,0 +1,446 @@
+//! Facts about sending.
+
+use crate::world::{World, dai, done};
+use gpux_chain::{
+    Call, Depth, EntryState, EscrowEvent, EscrowRevert, Intent, IntentKey, Journal, JournalEntry, MemoryJournal, Retry,
+    RevertReason, SendError, SenderConfig, SlotStatus,
+};
+use gpux_types::{Address, Amount};
+use std::{
+    io,
+    sync::{Arc, Mutex, mpsc},
+    time::Duration,
+};
+
+#[tokio::test]
+async fn a_lease_is_opened_topped_up_and_settled_with_permits_and_no_unit_is_lost() {
+    let mut world = World::instant().await;
+    let (renter, provider) = (world.renter_sender(), world.sender(world.provider.clone()));
+    let (lease, terms) = (world.lease(1), world.terms(1));
+    let opened = done(&renter, world.open(1, dai(10)).await).await.unwrap();
+    let [
+        EscrowEvent::Opened {
+            lease: opened_lease,
+            deposit,
+            ..
+        },
+    ] = opened.events[..]
+    else {
+        panic!("{opened:?}")
+    };
+    assert_eq!((opened_lease, deposit), (lease, dai(10)));
+    assert_eq!(opened.l1_fee, None, "anvil charges none");
+    assert!(opened.l1_fee_estimate.unwrap().scalars.assumed && opened.l1_fee_estimate.unwrap().wei > 0);
+    assert_eq!(opened.l2_fee, u128::from(opened.gas_used) * opened.effective_gas_price);
+
+    let new_expiry = Some(world.in_an_hour().await.plus_secs(600));
+    let top_up = Call::TopUp {
+        terms: terms.clone(),
+        amount: dai(5),
+        new_expiry,
+        permit: true,
+    };
+    done(
+        &renter,
+        Intent {
+            key: IntentKey::top_up(lease, 1),
+            call: top_up,
+        },
+    )
+    .await
+    .unwrap();
+    let slot = world.chain.lease(lease, Depth::Latest).await.unwrap();
+    assert_eq!(
+        (slot.deposit, slot.status, Some(slot.expiry)),
+        (dai(15), SlotStatus::Open, new_expiry)
+    );
+
+    let settled = done(&provider, world.settle(1, dai(4))).await.unwrap();
+    let [
+        EscrowEvent::Settled {
+            paid,
+            builder_paid,
+            refund,
+            ..
+        },
+    ] = settled.events[..]
+    else {
+        panic!("{settled:?}")
+    };
+    assert_eq!(builder_paid, terms.builder_share.of(dai(4)));
+    assert_eq!((paid.checked_add(builder_paid), refund), (Some(dai(4)), dai(11)));
+    assert_eq!(
+        world.chain.lease(lease, Depth::Latest).await.unwrap().status,
+        SlotStatus::Closed
+    );
+    let balances = [
+        terms.renter,
+        terms.provider,
+        terms.builder,
+        world.chain.escrow().address,
+    ];
+    let mut total = Amount::ZERO;
+    for owner in balances {
+        total = total.saturating_add(world.chain.token_balance(owner).await.unwrap());
+    }
+    assert_eq!(total, dai(100));
+    let logs = world.chain.lease_logs(lease, 0).await.unwrap();
+    assert_eq!(logs.iter().map(|log| log.transaction).collect::<Vec<_>>().len(), 3);
+    assert_eq!(world.chain.mined(settled.hash).await.unwrap(), Some(settled));
+}
+
+#[tokio::test]
+async fn three_leases_open_in_one_block_and_their_permits_follow_each_other() {
+    let mut world = World::manual().await;
+    let renter = world.renter_sender();
+    let intents = [
+        world.open(1, dai(1)).await,
+        world.open(2, dai(2)).await,
+        world.open(3, dai(3)).await,
+    ];
+    let [first, second, third] = intents.map(|intent| renter.send(intent));
+    let (first, second, third) = tokio::try_join!(first, second, third).unwrap();
+    world.devnet.mine().await.unwrap();
+    let confirmed = [first, second, third].map(|sent| renter.confirmed(sent.hash, Depth::Latest));
+    let [first, second, third] = confirmed;
+    let (first, second, third) = tokio::try_join!(first, second, third).unwrap();
+    assert_eq!((first.block, second.block), (second.block, third.block));
+    assert_eq!(
+        world.chain.token_balance(world.chain.escrow().address).await.unwrap(),
+        dai(6)
+    );
+}
+
+#[tokio::test]
+async fn the_same_intent_is_sent_once_however_often_it_is_asked_for() {
+    let mut world = World::manual().await;
+    let journal = Arc::new(MemoryJournal::default());
+    let (renter, stop) = world.sender_with(world.renter.clone(), journal.clone(), SenderConfig::default());
+    let intent = world.open(1, dai(1)).await;
+    let (first, second) = tokio::try_join!(renter.send(intent.clone()), renter.send(intent.clone())).unwrap();
+    assert_eq!(first, second);
+    assert_eq!(renter.send(intent.clone()).await.unwrap(), first);
+    world.devnet.mine().await.unwrap();
+    renter.confirmed(first.hash, Depth::Latest).await.unwrap();
+    assert_eq!(renter.send(intent.clone()).await.unwrap(), first);
+    stop.cancel();
+    let (restarted, _) = world.sender_with(world.renter.clone(), journal, SenderConfig::default());
+    assert_eq!(restarted.send(intent).await.unwrap(), first);
+    restarted.confirmed(first.hash, Depth::Latest).await.unwrap();
+    assert_eq!(world.transactions_of(world.renter.address()).await, 1);
+}
+
+/// A journal whose machine loses power right after the first entry is on the disk.
+struct LastWords {
+    entries: MemoryJournal,
+    recorded: mpsc::Sender<()>,
+    power: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Journal for LastWords {
+    fn record(&self, entry: &JournalEntry) -> io::Result<()> {
+        self.entries.record(entry)?;
+        self.recorded.send(()).unwrap();
+        // Ends when the test does.
+        let _ = self.power.lock().unwrap().recv();
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn load(&self) -> io::Result<Vec<JournalEntry>> {
+        self.entries.load()
+    }
+}
+
+/// A renter that crashed after journaling a lease's opening and before sending it.
+async fn crashed_before_broadcast(world: &mut World) -> (Intent, MemoryJournal, mpsc::Sender<()>) {
+    let entries = MemoryJournal::default();
+    let ((recorded, on_disk), (power_line, power)) = (mpsc::channel(), mpsc::channel());
+    let journal = LastWords {
+        entries: entries.clone(),
+        recorded,
+        power: Mutex::new(power),
+    };
+    let (renter, crash) = world.sender_with(world.renter.clone(), Arc::new(journal), SenderConfig::default());
+    let intent = world.open(1, dai(1)).await;
+    let asked = intent.clone();
+    let sending = tokio::spawn(async move { renter.send(asked).await });
+    tokio::task::spawn_blocking(move || on_disk.recv().unwrap())
+        .await
+        .unwrap();
+    crash.cancel();
+    assert!(matches!(sending.await.unwrap(), Err(SendError::Stopped { .. })));
+    assert_eq!(entries.load().unwrap().len(), 1);
+    (intent, entries, power_line)
+}
+
+#[tokio::test]
+async fn a_crash_between_journal_and_broadcast_leads_to_the_same_bytes_being_sent() {
+    let mut world = World::instant().await;
+    let (intent, entries, _power) = crashed_before_broadcast(&mut world).await;
+    let journaled = entries.load().unwrap()[0].clone();
+    assert_eq!(world.transactions_of(world.renter.address()).await, 0);
+    let (restarted, _) = world.sender_with(world.renter.clone(), Arc::new(entries.clone()), SenderConfig::default());
+    let sent = restarted.send(intent).await.unwrap();
+    assert_eq!(sent.hash, journaled.hash);
+    restarted.confirmed(sent.hash, Depth::Latest).await.unwrap();
+    assert_eq!(world.transactions_of(world.renter.address()).await, 1);
+}
+
+#[tokio::test]
+async fn a_nonce_that_another_program_took_is_replaced_and_the_lease_still_opens_once() {
+    let mut world = World::instant().await;
+    let (intent, entries, _power) = crashed_before_broadcast(&mut world).await;
+    let journaled = entries.load().unwrap()[0].clone();
+    let outside = world.renter_sender();
+    let transfer = Call::TransferNative {
+        to: Address::repeat_byte(5),
+        wei: 1,
+    };
+    done(
+        &outside,
+        Intent {
+            key: IntentKey::new("outside").unwrap(),
+            call: transfer,
+        },
+    )
+    .await
+    .unwrap();
+    let (restarted, _) = world.sender_with(world.renter.clone(), Arc::new(entries.clone()), SenderConfig::default());
+    let sent = restarted.send(intent).await.unwrap();
+    assert_eq!(sent.hash, journaled.hash, "the journaled bytes are tried first");
+    let mined = restarted.confirmed(sent.hash, Depth::Latest).await.unwrap();
+    assert_ne!(mined.hash, journaled.hash);
+    assert_eq!(
+        world.chain.lease(world.lease(1), Depth::Latest).await.unwrap().deposit,
+        dai(1)
+    );
+    assert_eq!(world.transactions_of(world.renter.address()).await, 2);
+}
+
+#[tokio::test]
+async fn an_outside_transaction_between_two_sends_does_not_disturb_them() {
+    let mut world = World::instant().await;
+    let (renter, outside) = (world.renter_sender(), world.renter_sender());
+    done(&renter, world.open(1, dai(1)).await).await.unwrap();
+    let transfer = Call::TransferNative {
+        to: Address::repeat_byte(5),
+        wei: 7,
+    };
+    done(
+        &outside,
+        Intent {
+            key: IntentKey::new("outside").unwrap(),
+            call: transfer,
+        },
+    )
+    .await
+    .unwrap();
+    done(&renter, world.open(2, dai(1)).await).await.unwrap();
+    assert_eq!(world.chain.native_balance(Address::repeat_byte(5)).await.unwrap(), 7);
+}
+
+#[tokio::test]
+async fn a_transaction_that_waits_is_offered_more_under_the_same_nonce() {
+    let mut world = World::manual().await;
+    let journal = MemoryJournal::default();
+    let config = SenderConfig {
+        bump_after: Duration::from_millis(100),
+        ..SenderConfig::default()
+    };
+    let (renter, _) = world.sender_with(world.renter.clone(), Arc::new(journal.clone()), config);
+    let sent = renter.send(world.open(1, dai(1)).await).await.unwrap();
+    while journal.load().unwrap().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    world.devnet.mine().await.unwrap();
+    let mined = renter.confirmed(sent.hash, Depth::Latest).await.unwrap();
+    assert_ne!(mined.hash, sent.hash);
+    let nonces: Vec<_> = journal.load().unwrap().iter().map(|entry| entry.nonce).collect();
+    assert!(nonces.iter().all(|nonce| *nonce == nonces[0]), "{nonces:?}");
+    assert_eq!(world.transactions_of(world.renter.address()).await, 1);
+}
+
+#[tokio::test]
+async fn an_empty_wallet_is_told_what_it_has_and_needs_and_nothing_is_sent() {
+    let mut world = World::instant().await;
+    let renter = world.renter_sender();
+    let error = renter.send(world.open(1, dai(101)).await).await.unwrap_err();
+    let SendError::InsufficientBalance { have, need, .. } = &error else {
+        panic!("{error}")
+    };
+    assert_eq!((*have, *need, error.retry()), (dai(100), dai(101), Retry::Never));
+    let transfer = Call::TransferNative {
+        to: Address::repeat_byte(5),
+        wei: u128::MAX,
+    };
+    let error = renter
+        .send(Intent {
+            key: IntentKey::new("all").unwrap(),
+            call: transfer,
+        })
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, SendError::InsufficientNative { need: u128::MAX, .. }),
+        "{error}"
+    );
+    assert_eq!(world.transactions_of(world.renter.address()).await, 0);
+}
+
+#[tokio::test]
+async fn leases_on_their_way_count_against_the_balance() {
+    let mut world = World::manual().await;
+    let renter = world.renter_sender();
+    renter.send(world.open(1, dai(60)).await).await.unwrap();
+    let error = renter.send(world.open(2, dai(60)).await).await.unwrap_err();
+    let SendError::InsufficientBalance { have, need, .. } = error else {
+        panic!("{error}")
+    };
+    assert_eq!((have, need), (dai(100), dai(120)));
+}
+
+#[tokio::test]
+async fn a_call_that_would_revert_is_refused_with_the_contracts_reason_and_not_sent() {
+    let mut world = World::instant().await;
+    let renter = world.renter_sender();
+    let top_up = Call::TopUp {
+        terms: world.terms(1),
+        amount: dai(1),
+        new_expiry: None,
+        permit: true,
+    };
+    let intent = Intent {
+        key: IntentKey::top_up(world.lease(1), 1),
+        call: top_up,
+    };
+    let error = renter.send(intent).await.unwrap_err();
+    let SendError::Reverted {
+        reason: RevertReason::Escrow(reason),
+        ..
+    } = &error
+    else {
+        panic!("{error:?}")
+    };
+    assert!(matches!(**reason, EscrowRevert::LeaseNotOpen(_)), "{reason:?}");
+    assert!(error.to_string().contains("LeaseNotOpen"), "{error}");
+    let error = renter.send(world.settle(1, dai(1))).await.unwrap_err();
+    let SendError::Reverted {
+        reason: RevertReason::Escrow(reason),
+        ..
+    } = &error
+    else {
+        panic!("{error:?}")
+    };
+    assert!(matches!(**reason, EscrowRevert::CallerNotProvider(_)), "{reason:?}");
+    assert_eq!(world.transactions_of(world.renter.address()).await, 0);
+}
+
+#[tokio::test]
+async fn without_a_permit_a_standing_allowance_is_used_and_its_absence_is_told() {
+    let mut world = World::instant().await;
+    let renter = world.renter_sender();
+    let plain = |intent: Intent| {
+        let Call::Open {
+            terms, deposit, expiry, ..
+        } = intent.call
+        else {
+            unreachable!("it opens a lease")
+        };
+        Intent {
+            key: intent.key,
+            call: Call::Open {
+                terms,
+                deposit,
+                expiry,
+                permit: false,
+            },
+        }
+    };
+    let intent = plain(world.open(1, dai(3)).await);
+    let error = renter.send(intent.clone()).await.unwrap_err();
+    let SendError::NeedsAllowance { have, need, .. } = error else {
+        panic!("{error}")
+    };
+    assert_eq!((have, need), (Amount::ZERO, dai(3)));
+    let token = world.chain.token().address;
+    let approve = Call::Approve { token, amount: dai(50) };
+    done(
+        &renter,
+        Intent {
+            key: IntentKey::new("approve").unwrap(),
+            call: approve,
+        },
+    )
+    .await
+    .unwrap();
+    done(&renter, intent).await.unwrap();
+    // A permit would replace the allowance by its own; a standing one that is enough is left alone.
+    done(&renter, world.open(2, dai(3)).await).await.unwrap();
+    assert_eq!(world.chain.allowance(world.renter.address()).await.unwrap(), dai(44));
+}
+
+#[tokio::test]
+async fn a_deeper_confirmation_waits_for_deeper_blocks_and_ends_the_journal_entry() {
+    let mut world = World::manual().await;
+    let journal = MemoryJournal::default();
+    let (renter, _) = world.sender_with(world.renter.clone(), Arc::new(journal.clone()), SenderConfig::default());
+    let sent = renter.send(world.open(1, dai(1)).await).await.unwrap();
+    world.devnet.mine().await.unwrap();
+    let mined = renter.confirmed(sent.hash, Depth::Latest).await.unwrap();
+    let finalized = renter.confirmed(sent.hash, Depth::Finalized);
+    tokio::pin!(finalized);
+    for _ in 0..4 {
+        world.devnet.mine().await.unwrap();
+    }
+    assert_eq!(finalized.await.unwrap(), mined);
+    assert!(world.chain.head_at(Depth::Finalized).await.unwrap().number >= mined.block);
+    while journal.load().unwrap()[0].state != (EntryState::Final { succeeded: true }) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(renter.confirmed(sent.hash, Depth::Finalized).await.unwrap(), mined);
+}
+
+#[tokio::test]
+async fn a_transaction_that_a_reorganisation_dropped_is_sent_again_with_the_same_bytes() {
+    let mut world = World::manual().await;
+    let renter = world.renter_sender();
+    let sent = renter.send(world.open(1, dai(1)).await).await.unwrap();
+    world
+        .devnet
+        .control("anvil_mine", serde_json::json!(["0x1"]))
+        .await
+        .unwrap();
+    let first = renter.confirmed(sent.hash, Depth::Latest).await.unwrap();
+    world
+        .devnet
+        .control("anvil_reorg", serde_json::json!([1, []]))
+        .await
+        .unwrap();
+    assert_eq!(world.chain.mined(sent.hash).await.unwrap(), None);
+    let mut again = None;
+    // The sender looks after a block that nobody waits for only now and then: waiting for a deeper block wakes it.
+    let waiting = renter.confirmed(sent.hash, Depth::Safe);
+    tokio::pin!(waiting);
+    while again.is_none() {
+        tokio::select! {
+            mined = &mut waiting => again = Some(mined.unwrap()),
+            () = tokio::time::sleep(Duration::from_millis(50)) => world.devnet.mine().await.unwrap(),
+        }
+    }
+    let again = again.unwrap();
+    assert_eq!(again.hash, first.hash);
+    assert_ne!(again.block_hash, first.block_hash);
+}
+
+#[tokio::test]
+async fn from_send_to_mined_on_instant_blocks_takes_a_few_round_trips() {
+    let mut world = World::instant().await;
+    let renter = world.renter_sender();
+    done(&renter, world.open(1, dai(1)).await).await.unwrap();
+    let intent = world.open(2, dai(1)).await;
+    let begun = tokio::time::Instant::now();
+    done(&renter, intent).await.unwrap();
+    let took = begun.elapsed();
+    println!("open to mined on instant blocks: {} ms", took.as_millis());
+    assert!(took < Duration::from_secs(1), "{took:?}");
+}

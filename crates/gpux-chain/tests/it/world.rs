@@ -1,0 +1,224 @@
+//! A devnet with funded wallets, which ends with the test.
+
+use gpux_chain::{
+    Call, Chain, ChainConfig, Depth, Devnet, DevnetConfig, DigestSigner, Funding, HotKey, Intent, IntentKey, Journal,
+    MemoryJournal, Mined, SendError, SenderConfig, SenderHandle, find_anvil, sender,
+};
+use gpux_lease::{Terms, receipt_digest};
+use gpux_types::{Address, Amount, B256, BasisPoints, LeaseId, UnixSeconds};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// One DAI in its smallest units.
+const DAI: u128 = 1_000_000_000_000_000_000;
+/// Ten of the chain's coin in wei.
+const TEN_COINS: u128 = 10_000_000_000_000_000_000;
+
+pub(crate) fn dai(whole: u128) -> Amount {
+    Amount::new(whole * DAI).unwrap()
+}
+
+pub(crate) fn anvil() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let path = std::env::var_os("PATH");
+    find_anvil(&[root], path.as_deref()).expect("anvil is installed: run `npm ci` in contracts/")
+}
+
+pub(crate) fn install_tls() {
+    // Another test of this process may have been first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+pub(crate) struct World {
+    pub(crate) devnet: Devnet,
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) chain: Chain,
+    pub(crate) renter: Arc<HotKey>,
+    pub(crate) provider: Arc<HotKey>,
+    pub(crate) receipts: HotKey,
+    cancel: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+        self.devnet.info().anvil.kill();
+    }
+}
+
+impl World {
+    /// A block for every transaction.
+    pub(crate) async fn instant() -> Self {
+        Self::start(None).await
+    }
+
+    /// No block until the test makes one.
+    pub(crate) async fn manual() -> Self {
+        Self::start(Some(86_400)).await
+    }
+
+    async fn start(block_secs: Option<u64>) -> Self {
+        install_tls();
+        let dir = tempfile::tempdir().unwrap();
+        let (renter, provider) = (Arc::new(HotKey::generate()), Arc::new(HotKey::generate()));
+        let funding = [(&renter, dai(100)), (&provider, Amount::ZERO)].map(|(key, dai)| Funding {
+            address: key.address(),
+            wei: TEN_COINS,
+            dai,
+            usdc: Amount::ZERO,
+        });
+        let config = DevnetConfig {
+            anvil: anvil(),
+            dir: dir.path().into(),
+            chain_id: DevnetConfig::CHAIN_ID,
+            block_secs,
+            funding: funding.to_vec(),
+        };
+        let devnet = Devnet::start(config).await.unwrap();
+        let chain = Chain::connect(config_of(&devnet)).await.unwrap();
+        Self {
+            devnet,
+            dir,
+            chain,
+            renter,
+            provider,
+            receipts: HotKey::generate(),
+            cancel: CancellationToken::new(),
+            tasks: JoinSet::new(),
+        }
+    }
+
+    pub(crate) fn sender(&mut self, signer: Arc<dyn DigestSigner>) -> SenderHandle {
+        let journal = Arc::new(MemoryJournal::default());
+        self.sender_with(signer, journal, SenderConfig::default()).0
+    }
+
+    /// A sender and what ends it.
+    pub(crate) fn sender_with(
+        &mut self,
+        signer: Arc<dyn DigestSigner>,
+        journal: Arc<dyn Journal>,
+        config: SenderConfig,
+    ) -> (SenderHandle, CancellationToken) {
+        let (handle, task) = sender(self.chain.clone(), signer, journal, config).unwrap();
+        let cancel = self.cancel.child_token();
+        self.tasks.spawn(task.run(cancel.clone()));
+        (handle, cancel)
+    }
+
+    pub(crate) fn renter_sender(&mut self) -> SenderHandle {
+        self.sender(self.renter.clone())
+    }
+
+    pub(crate) fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
+    pub(crate) fn cancelled(&self) -> CancellationToken {
+        self.cancel.clone()
+    }
+
+    pub(crate) fn terms(&self, salt: u8) -> Terms {
+        Terms {
+            renter: self.renter.address(),
+            receipt_key: self.receipts.address(),
+            provider: Address::repeat_byte(0x77),
+            provider_signer: self.provider.address(),
+            token: self.chain.token().address,
+            builder: Address::repeat_byte(0x88),
+            builder_share: BasisPoints::new(500).unwrap(),
+            grace_secs: 30,
+            salt: B256::repeat_byte(salt),
+        }
+    }
+
+    pub(crate) fn lease(&self, salt: u8) -> LeaseId {
+        self.terms(salt).lease_id(&self.chain.escrow())
+    }
+
+    pub(crate) async fn in_an_hour(&self) -> UnixSeconds {
+        self.chain.head().await.unwrap().timestamp.plus_secs(3_600)
+    }
+
+    pub(crate) async fn open(&self, salt: u8, deposit: Amount) -> Intent {
+        let expiry = self.in_an_hour().await;
+        let call = Call::Open {
+            terms: self.terms(salt),
+            deposit,
+            expiry,
+            permit: true,
+        };
+        Intent {
+            key: IntentKey::open(self.lease(salt)),
+            call,
+        }
+    }
+
+    pub(crate) fn settle(&self, salt: u8, cumulative: Amount) -> Intent {
+        let lease = self.lease(salt);
+        let signature = self
+            .receipts
+            .sign_digest(receipt_digest(&self.chain.escrow(), lease, cumulative));
+        let call = Call::Settle {
+            terms: self.terms(salt),
+            amount: cumulative,
+            cumulative,
+            signature: Some(signature),
+        };
+        Intent {
+            key: IntentKey::settle(lease),
+            call,
+        }
+    }
+
+    /// How many transactions an account has in blocks.
+    pub(crate) async fn transactions_of(&self, account: Address) -> u64 {
+        let mut total = 0;
+        let newest = self.chain.head().await.unwrap().number;
+        for number in 0..=newest {
+            total += self
+                .block_senders(number)
+                .await
+                .iter()
+                .filter(|sender| **sender == account)
+                .count() as u64;
+        }
+        total
+    }
+
+    async fn block_senders(&self, number: u64) -> Vec<Address> {
+        let question = serde_json::json!({
+            "jsonrpc": "2.0", "id": 1, "method": "eth_getBlockByNumber", "params": [format!("{number:#x}"), true],
+        });
+        let answer = reqwest::Client::new()
+            .post(&self.devnet.info().rpc_url)
+            .json(&question)
+            .send()
+            .await
+            .unwrap();
+        let answer: serde_json::Value = answer.json().await.unwrap();
+        let transactions = answer["result"]["transactions"].as_array().unwrap();
+        transactions
+            .iter()
+            .map(|transaction| transaction["from"].as_str().unwrap().parse().unwrap())
+            .collect()
+    }
+}
+
+pub(crate) fn config_of(devnet: &Devnet) -> ChainConfig {
+    ChainConfig::devnet(devnet.info(), devnet.info().token("DAI").unwrap().address)
+}
+
+/// Sends and waits for the newest block.
+pub(crate) async fn done(sender: &SenderHandle, intent: Intent) -> Result<Mined, SendError> {
+    let sent = sender.send(intent).await?;
+    Ok(sender
+        .confirmed(sent.hash, Depth::Latest)
+        .await
+        .expect("what was simulated works in the next block"))
+}
