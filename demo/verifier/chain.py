@@ -107,7 +107,8 @@ def read_movement(rpc, summary, transaction):
     return Movement(
         hash=transaction["hash"].lower(), kind=kind, block=int(receipt["blockNumber"], 16), lease=lease, event=event,
         # Every call of the escrow for one lease begins with the nine words of its terms.
-        terms=tuple(words_of(transaction["input"][10:])[:9]), gas_used=gas, fee=gas * int(receipt["effectiveGasPrice"], 16), transfers=transfers,
+        terms=tuple(words_of(transaction["input"][10:])[:9]),
+        gas_used=gas, fee=gas * int(receipt["effectiveGasPrice"], 16), transfers=transfers,
     )
 
 

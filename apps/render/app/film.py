@@ -7,7 +7,7 @@ import re
 import struct
 import sys
 
-from scene import COLLECTED, OUT, SCENE, Refused, load_blender, number, open_scene, processors
+from scene import COLLECTED, OUT, SCENE, Refused, load_blender, number, open_scene, processors, take_standard_output
 
 DEFAULT_FPS = 24
 
@@ -72,6 +72,7 @@ def encode(bpy, frames, rate, final):
 
 
 def main():
+    output = take_standard_output()
     frames = collected_frames()
     bpy = load_blender(processors())
     rate = frames_per_second(bpy)
@@ -82,7 +83,7 @@ def main():
         raise Refused("Blender wrote no film")
     final = OUT / "animation.mp4"
     partial.replace(final)
-    print(f"film: {len(frames)} frames at {rate[0] / rate[1]:g} a second, {final}", flush=True)
+    print(f"film: {len(frames)} frames at {rate[0] / rate[1]:g} a second, {final}", file=output)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-from scene import Refused, load_blender, number, open_scene, param, parse_frames
+from scene import Refused, load_blender, number, open_scene, param, parse_frames, take_standard_output
 
 MOST_NAMES_IN_TEXT = 12
 
@@ -23,12 +23,12 @@ def listed(names):
 
 
 class Findings:
-    def __init__(self):
-        self.refused = False
+    def __init__(self, output):
+        self.output, self.refused = output, False
 
     def add(self, level, code, message, names=()):
         names = sorted(set(names))
-        print(json.dumps({"level": level, "code": code, "message": message, "names": names}), flush=True)
+        print(json.dumps({"level": level, "code": code, "message": message, "names": names}), file=self.output)
         print(f"preflight: {level}: {message}", file=sys.stderr, flush=True)
         self.refused |= level == "error"
 
@@ -111,7 +111,7 @@ def check(findings):
 
 
 def main():
-    findings = Findings()
+    findings = Findings(take_standard_output())
     try:
         check(findings)
     except Refused as problem:

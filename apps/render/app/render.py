@@ -11,7 +11,7 @@ import sys
 import time
 import zlib
 
-from scene import OUT, Refused, file_name, load_blender, number, open_scene, processors
+from scene import OUT, Refused, file_name, load_blender, number, open_scene, processors, take_standard_output
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
@@ -74,6 +74,7 @@ def render_frame(bpy, scene, frame):
 
 
 def main():
+    output = take_standard_output()
     began = time.monotonic()
     frame = wanted_frame()
     threads = processors()
@@ -83,7 +84,7 @@ def main():
         raise Refused(f"scene {scene.name!r} has no camera")
     prepare(scene, threads)
     final = render_frame(bpy, scene, frame)
-    print(f"frame {frame}: {final.name}, {time.monotonic() - began:.1f} s on {threads} thread(s)", flush=True)
+    print(f"frame {frame}: {final.name}, {time.monotonic() - began:.1f} s on {threads} thread(s)", file=output)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,13 @@ decided by the processors that the process may use at that moment.
 import math
 import os
 import re
-import sys
 from pathlib import Path
 
-SCENE = Path("/in/scene.blend")
-OUT = Path("/out")
-COLLECTED = Path("/collected")
+# The container's root; tests have one of their own.
+ROOT = Path(os.environ.get("RENDER_ROOT", "/"))
+SCENE = ROOT / "in/scene.blend"
+OUT = ROOT / "out"
+COLLECTED = ROOT / "collected"
 
 # More frames than this in one expression is a slip of the keyboard, not a film.
 MOST_FRAMES = 1_000_000
@@ -82,12 +83,7 @@ def load_blender(threads):
 
     Blender's scheduler (TBB) starts one worker for each processor that it sees on its first use, and a worker beyond
     the share spins: a frame then costs twice the processor time. So it is shown only the share while it starts.
-
-    Blender prints to standard output as it likes; here that goes to standard error, and only Python's own `print`
-    still reaches standard output.
     """
-    sys.stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
     every = os.sched_getaffinity(0)
     os.sched_setaffinity(0, set(sorted(every)[:threads]))
     try:
@@ -111,6 +107,13 @@ def open_scene(bpy, path=SCENE):
         reason = str(problem).strip().removeprefix("Error: ")
         raise Refused(f"input scene: Blender {bpy.app.version_string} cannot open it: {reason}") from None
     return bpy.context.scene
+
+
+def take_standard_output():
+    """Standard output for this app's own words. What Blender prints, in C and in Python, goes to standard error."""
+    own = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)
+    return own
 
 
 def file_name(frame):
