@@ -1,8 +1,8 @@
 //! What is wrong with a job file: where, what, and what was probably meant.
 
-use crate::{limits::LimitError, names::Label, param::ParamValueError, range::ParseRangeError, text::cut};
+use crate::{limits::LimitError, names::Label, param::ParamValueError, range::ParseRangeError};
 use gpux_types::Millis;
-use serde_saphyr::{Error as YamlError, Location, MessageFormatter, UserMessageFormatter};
+use serde_saphyr::Location;
 use std::fmt;
 
 /// A place in the file, both from 1.
@@ -34,7 +34,7 @@ pub enum JobFileProblem {
         /// The most.
         limit: usize,
     },
-    /// Deeper, or with more values or names, than any job needs; or with anchors and aliases, which no job needs.
+    /// Deeper, or with more values, than any job needs.
     #[error("the file goes over a limit: {0}")]
     TooComplex(String),
     /// Not YAML, or YAML that a job file does not use.
@@ -56,8 +56,8 @@ pub enum JobFileProblem {
         /// What was probably meant, or what there is.
         advice: Advice,
     },
-    /// A key that every job file has.
-    #[error("the key {0:?} is missing")]
+    /// A key that must be there.
+    #[error("the key {0} is missing")]
     MissingKey(&'static str),
     /// The same key twice.
     #[error("the key {0:?} comes twice")]
@@ -120,17 +120,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
 
 impl Advice {
     pub(crate) fn for_key<'a>(key: &str, known: impl Iterator<Item = &'a str> + Clone) -> Self {
-        let close = closest(key, known.clone());
-        let elsewhere = || {
-            ELSEWHERE
-                .iter()
-                .find(|(name, _)| *name == key)
-                .map(|(_, instead)| *instead)
-        };
-        match close {
-            Some(name) => Self::DidYouMean(name.to_owned()),
-            None => elsewhere().map_or_else(|| Self::Known(known.map(str::to_owned).collect()), Self::Instead),
-        }
+        let elsewhere = ELSEWHERE.iter().find(|(name, _)| *name == key);
+        elsewhere.map_or_else(|| Self::for_word(key, known), |(_, instead)| Self::Instead(instead))
     }
 
     pub(crate) fn for_word<'a>(word: &str, known: impl Iterator<Item = &'a str> + Clone) -> Self {
@@ -192,52 +183,6 @@ impl JobFileError {
     pub(crate) const fn nowhere(problem: JobFileProblem) -> Self {
         Self { place: None, problem }
     }
-
-    /// The parser's error in the words of this crate.
-    pub(crate) fn from_yaml(error: &YamlError) -> Self {
-        let error = error.without_snippet();
-        let place = error.location().and_then(Place::of);
-        Self {
-            place,
-            problem: JobFileProblem::from_yaml(error),
-        }
-    }
-}
-
-impl JobFileProblem {
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "the parser's error is open-ended, and its own words will do"
-    )]
-    fn from_yaml(error: &YamlError) -> Self {
-        match error {
-            YamlError::SerdeUnknownField { field, expected, .. } => {
-                let advice = Advice::for_key(field, expected.iter().copied());
-                Self::UnknownKey {
-                    key: cut(field),
-                    advice,
-                }
-            }
-            YamlError::SerdeUnknownVariant { variant, expected, .. } => {
-                let advice = Advice::for_word(variant, expected.iter().copied());
-                Self::UnknownWord {
-                    word: cut(variant),
-                    advice,
-                }
-            }
-            YamlError::SerdeMissingField { field, .. } => Self::MissingKey(field),
-            YamlError::DuplicateMappingKey { key, .. } => Self::RepeatedKey(cut(key.as_deref().unwrap_or_default())),
-            YamlError::SerdeInvalidType {
-                unexpected, expected, ..
-            } => Self::WrongType {
-                found: cut(unexpected),
-                expected: expected.clone(),
-            },
-            YamlError::Budget { breach, .. } => Self::TooComplex(format!("{breach:?}")),
-            YamlError::Message { msg, .. } => Self::Value(msg.chars().take(400).collect()),
-            other => Self::Syntax(UserMessageFormatter.format_message(other).chars().take(400).collect()),
-        }
-    }
 }
 
 /// A job file that reads well and makes no job.
@@ -269,7 +214,7 @@ pub enum ResolveProblem {
         advice: Advice,
     },
     /// `array.over` names no param.
-    #[error("array.over: there is no param {name:?}{advice}")]
+    #[error("array.over: there is no param {name}{advice}")]
     UnknownOver {
         /// The name.
         name: Label,

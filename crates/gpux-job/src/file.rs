@@ -13,7 +13,7 @@ use crate::{
     names::{EnvName, JobName, Label},
     param::{ParamFile, respell},
     path::ContainerPath,
-    text::{Text, cut},
+    text::{Text, cut, given},
 };
 use gpux_types::{Address, BasisPoints, ByteSize, Cpu, Millis};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -45,10 +45,11 @@ pub struct JobFile {
     /// What every container starts from.
     pub(crate) image: Text<ImageSource>,
     /// On how many nodes; 1 when not given.
-    #[schemars(with = "Option<u32>", range(min = 1, max = 1000))]
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "u32", range(min = 1, max = 1000))]
     pub(crate) nodes: Option<Spanned<u32>>,
     /// What each node must give, at least.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     #[schemars(with = "ResourcesFile")]
     pub(crate) resources: Option<Spanned<ResourcesFile>>,
     /// Variables of every container.
@@ -69,10 +70,12 @@ pub struct JobFile {
     #[schemars(with = "CommandText")]
     pub(crate) run: Spanned<CommandText>,
     /// What the renter's machine runs when every part is done: sees /collected, writes to /out.
-    #[schemars(with = "Option<CommandText>")]
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "CommandText")]
     pub(crate) then: Option<Spanned<CommandText>>,
     /// What the renter's machine runs before any money moves; a failure stops the job.
-    #[schemars(with = "Option<CommandText>")]
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "CommandText")]
     pub(crate) preflight: Option<Spanned<CommandText>>,
     /// When a part is tried again.
     #[serde(default)]
@@ -81,15 +84,19 @@ pub struct JobFile {
     #[serde(default)]
     pub(crate) budget: BudgetFile,
     /// Who published the app, and earns a share.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "BuilderFile")]
     pub(crate) builder: Option<BuilderFile>,
     /// Where results go, relative to this file; otherwise the command decides.
-    #[schemars(with = "Option<String>")]
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "String")]
     pub(crate) output: Option<Text<String>>,
 }
 
 /// What each node must give, at least.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Resources")]
 pub(crate) struct ResourcesFile {
     /// Cores, such as 2 or 0.5; 1 when not given.
     pub(crate) cpu: Text<Cpu>,
@@ -102,6 +109,7 @@ pub(crate) struct ResourcesFile {
 /// One input.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Input")]
 pub(crate) struct InputFile {
     /// Where the renter has it, relative to this file. `--input NAME=PATH` takes another.
     #[schemars(with = "String")]
@@ -113,18 +121,21 @@ pub(crate) struct InputFile {
 /// The split.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Array")]
 pub(crate) struct ArrayFile {
     /// The param whose values the parts are; each part gets its value as GPUX_ARRAY_VALUE.
     #[schemars(with = "Label")]
     pub(crate) over: Spanned<Label>,
     /// Files that come back as soon as they are written.
-    #[schemars(with = "Option<Collect>")]
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Collect")]
     pub(crate) collect: Option<Spanned<Collect>>,
 }
 
 /// When a part is tried again.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Retry")]
 pub(crate) struct RetryFile {
     /// After what; provider-fault when not given.
     pub(crate) on: Vec<RetryOn>,
@@ -136,12 +147,18 @@ pub(crate) struct RetryFile {
 /// What the job may cost.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Budget")]
 pub(crate) struct BudgetFile {
     /// The most for one node and hour.
+    #[serde(deserialize_with = "given")]
+    #[schemars(with = "Price")]
     pub(crate) max_price: Option<Price>,
     /// The most for the whole job, top-ups included.
+    #[serde(deserialize_with = "given")]
+    #[schemars(with = "Money")]
     pub(crate) max_total: Option<Money>,
     /// How long each lease may last, such as 30m or 2h.
+    #[serde(deserialize_with = "given")]
     #[schemars(schema_with = "duration_schema")]
     pub(crate) max_duration: Option<Spanned<Text<Millis>>>,
 }
@@ -149,6 +166,7 @@ pub(crate) struct BudgetFile {
 /// Who published the app.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Builder")]
 pub(crate) struct BuilderFile {
     /// The address that is paid.
     #[schemars(schema_with = "address_schema")]

@@ -62,6 +62,14 @@ pub(crate) fn value(what: &str, text: &str) -> Result<(), LimitError> {
     no_nul(what, text)
 }
 
+/// A path of the renter's: a value that is not empty.
+pub(crate) fn local_path(what: &str, text: &str) -> Result<(), LimitError> {
+    if text.is_empty() {
+        return Err(LimitError::Empty(what.to_owned()));
+    }
+    value(what, text)
+}
+
 pub(crate) fn command(what: &str, command: &Command) -> Result<(), LimitError> {
     let texts = command.texts();
     under(what, texts.len(), MAX_WORDS)?;

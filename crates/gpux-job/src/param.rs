@@ -2,7 +2,7 @@
 
 use crate::{
     range::PartRange,
-    text::{Text, cut},
+    text::{Text, cut, given},
 };
 use serde::{Deserialize, Deserializer, de};
 use serde_saphyr::Spanned;
@@ -84,17 +84,22 @@ pub(crate) enum ParamFile {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ParamTable {
     /// The value unless `--set` gives another; without one, `--set` must.
-    #[schemars(with = "Option<ScalarSchema>")]
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "ScalarSchema")]
     pub(crate) default: Option<Spanned<Scalar>>,
     /// What values it takes; otherwise the kind of the default.
-    #[serde(rename = "type")]
+    #[serde(default, rename = "type", deserialize_with = "given")]
+    #[schemars(with = "ParamKind")]
     pub(crate) kind: Option<ParamKind>,
     /// What it means, for people.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "String")]
     pub(crate) help: Option<Text<String>>,
 }
 
-/// Stands for a scalar in the JSON Schema.
+/// A text, a number, or true or false.
 #[derive(schemars::JsonSchema)]
+#[schemars(rename = "Scalar")]
 #[expect(dead_code, reason = "only its schema is used")]
 #[serde(untagged)]
 pub(crate) enum ScalarSchema {
@@ -209,7 +214,7 @@ pub(crate) fn respell(param: &mut Spanned<ParamFile>, source: &str) {
 }
 
 fn respell_scalar(scalar: &mut Scalar, place: serde_saphyr::Location, source: &str) {
-    if scalar.kind == ParamKind::Text {
+    if !matches!(scalar.kind, ParamKind::Integer | ParamKind::Number) {
         return;
     }
     let span = place.span();
@@ -220,6 +225,10 @@ fn respell_scalar(scalar: &mut Scalar, place: serde_saphyr::Location, source: &s
     });
     if let Some(spelled) = spelled {
         scalar.text = spelled.trim().to_owned();
+        // YAML has more numbers than a param: 0x10 and 1e3 stay texts.
+        let kinds = [ParamKind::Integer, ParamKind::Number];
+        let fits = |kind: &ParamKind| kind.check("", &scalar.text).is_ok();
+        scalar.kind = kinds.into_iter().find(fits).unwrap_or(ParamKind::Text);
     }
 }
 

@@ -67,10 +67,7 @@ impl JobFile {
                 address: it.address.0.0,
                 share: it.share.0.0,
             }),
-            output: overrides
-                .output
-                .clone()
-                .or_else(|| self.output.as_ref().map(|output| base_dir.join(&output.0))),
+            output: self.resolve_output(overrides, base_dir)?,
         };
         only_utf8(&job)?;
         Ok(job)
@@ -177,7 +174,8 @@ impl JobFile {
         for (name, input) in &self.inputs {
             let to = input.value.to.as_str();
             let one = format!("input {name}");
-            limits::value(&one, &input.value.path.0).map_err(|error| ResolveError::at(input.referenced, error))?;
+            limits::local_path(&format!("path of {one}"), &input.value.path.0)
+                .map_err(|error| ResolveError::at(input.referenced, error))?;
             if let Some((other, _)) = taken.iter().find(|(_, place)| within(to, place) || within(place, to)) {
                 let problem = ResolveProblem::Overlap {
                     one,
@@ -198,6 +196,16 @@ impl JobFile {
             });
         }
         Ok(inputs)
+    }
+
+    fn resolve_output(&self, overrides: &Overrides, base_dir: &Path) -> Result<Option<PathBuf>, ResolveError> {
+        if let Some(output) = &self.output {
+            limits::local_path("output", &output.0).map_err(ResolveError::nowhere)?;
+        }
+        Ok(overrides
+            .output
+            .clone()
+            .or_else(|| self.output.as_ref().map(|output| base_dir.join(&output.0))))
     }
 
     fn resolve_nodes(&self, overrides: &Overrides) -> Result<NonZeroU32, ResolveError> {

@@ -32,6 +32,12 @@ impl<T: schemars::JsonSchema> schemars::JsonSchema for Text<T> {
     }
 }
 
+/// An optional value that must be something when its key is there: `max_price:` with nothing behind it is a mistake,
+/// not a wish for no limit.
+pub(crate) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
 /// The first 80 characters of a text, for messages about it.
 pub(crate) fn cut(text: &str) -> String {
     text.chars().take(80).collect()
