@@ -228,7 +228,6 @@ impl EmbeddedRuntime {
             .stdout(Stdio::piped())
             .stderr(log)
             .kill_on_drop(false)
-            .process_group(0)
             .spawn()
             .map_err(spawn)?;
         let mut line = Vec::new();

@@ -41,7 +41,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{WaitOptions, set_child_subreaper, setsid, waitpid};
 
 use self::lease::{Lease, LeaseParts, fault};
-use self::part::LiveStage;
+use self::part::{Live, LiveStage};
 use self::scribe::Scribe;
 use self::server::{Client, Server, WaitingOn};
 use self::wire::{Answer, Refusal, Request};
@@ -98,8 +98,7 @@ fn prepare(files: LeaseFiles) -> Result<(Lease, Server), ShimFault> {
         move |error| ShimFault::of(attempted, &error)
     }
     let missing = || io::Error::from(io::ErrorKind::NotFound);
-    // Already the leader of a session when the daemon has seen to it.
-    let _ = setsid();
+    setsid().map_err(on("leaving the daemon's session"))?;
     set_child_subreaper(Some(rustix::process::getpid())).map_err(on("becoming a subreaper"))?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let record = files
@@ -196,12 +195,13 @@ fn wait(lease: &mut Lease, server: &Server, now: Instant, until: Instant) -> io:
     }
     let mut inits = Vec::new();
     for (part, live) in lease.live() {
-        let output_at = live.output.ready_at(now);
-        if output_at <= now {
-            names.push(Ready::Output(part));
-            fds.push(PollFd::from_borrowed_fd(live.output.as_fd(), PollFlags::IN));
-        } else {
-            until = until.min(output_at);
+        match live.output.ready_at(now) {
+            Some(at) if at <= now => {
+                names.push(Ready::Output(part));
+                fds.push(PollFd::from_borrowed_fd(live.output.as_fd(), PollFlags::IN));
+            }
+            Some(at) => until = until.min(at),
+            None => {}
         }
         match &live.stage {
             LiveStage::Launching { report, .. } => {
@@ -317,8 +317,13 @@ fn answer_waiting(lease: &mut Lease, server: &mut Server, now: Instant) {
     }
 }
 
-/// Takes the exits of processes that nobody waits for: what a failed launch has left behind.
+/// Takes the exits of processes that nobody waits for: launchers, and what a failed launch has left behind. Not while a
+/// launch has not told of its first process, which may have ended already.
 fn reap_strays(lease: &mut Lease) {
+    let is_unknown = |live: &Live| matches!(&live.stage, LiveStage::Launching { init: None, .. });
+    if lease.live().any(|(_, live)| is_unknown(live)) {
+        return;
+    }
     while let Some(pid) = strays::ended_child() {
         let is_awaited = lease.live().any(|(_, live)| match &live.stage {
             LiveStage::Launching { launcher, init, .. } => {
@@ -337,8 +342,10 @@ fn reap_strays(lease: &mut Lease) {
 fn finish(lease: Lease, mut server: Server) -> ExitCode {
     let run = lease.record.run.clone();
     let finished = lease.finish(Instant::now());
-    // Before the answer: whoever is told that the lease is gone must not find its socket.
+    // Before the answer: whoever is told that the lease is gone must not find anything of it.
     let _ = fs::remove_file(records::socket(&run));
+    let _ = fs::remove_dir(records::mounts(&run));
+    let _ = fs::remove_dir(&run);
     let answer = match &finished {
         Ok(usage) => Answer::Final(usage.clone()),
         Err(error) => Answer::Refused(fault("recording the lease's final usage", error)),

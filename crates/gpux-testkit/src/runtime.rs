@@ -4,8 +4,9 @@
 //! [`runtime_conformance!`](crate::runtime_conformance) with its name: every promise becomes a test of its own there.
 
 pub mod conformance;
-//mod double;
+mod double;
 mod ground;
+mod process;
 
-//pub use double::RuntimeDouble;
-pub use ground::{Ground, PROBE_SOURCE, build_probe};
+pub use double::RuntimeDouble;
+pub use ground::{Ground, PROBE_SOURCE, build_probe, key, probe, state_of};

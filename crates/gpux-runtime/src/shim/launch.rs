@@ -3,7 +3,7 @@
 //! The shim forks; the child, which has one thread and inherits what the shim has in memory, mounts the part's root
 //! file system in a mount namespace of its own, lets `libcontainer` make the container, brings up the loopback link,
 //! lets the program go and ends. `libcontainer` changes its caller's folder, name and signals, which is why its caller
-//! is never the shim. The container's first process is then the shim's, its subreaper.
+//! is never the shim. The container's first process is born as the shim's own child.
 //!
 //! ```text
 //! shim ──fork──> launcher ──libcontainer──> intermediate ──> init ──exec──> program
@@ -20,7 +20,7 @@
 use std::error::Error;
 use std::ffi::CString;
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -357,6 +357,8 @@ fn run_container(
         .as_init(stage.bundle(key))
         .with_systemd(false)
         .with_detach(true)
+        // The first process is the shim's own child from its birth on.
+        .as_sibling(true)
         .build()
         .map_err(LaunchError::Container)?;
     let pid = container
@@ -445,15 +447,4 @@ impl ReportReader {
 /// A C string, or the reason why not.
 pub(super) fn c_string(word: &str) -> Result<CString, std::ffi::NulError> {
     CString::new(word)
-}
-
-/// Reads all of a pipe that its writers have left; stops where nothing is left to read.
-pub(crate) fn drain(fd: &OwnedFd, most: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut file = File::from(fd.try_clone()?).take(u64::try_from(most).unwrap_or(u64::MAX));
-    match file.read_to_end(&mut bytes) {
-        Ok(_) => Ok(bytes),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(bytes),
-        Err(error) => Err(error),
-    }
 }

@@ -13,7 +13,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use gpux_types::{ByteSize, Millis};
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{Signal, kill_process};
 
 use super::dead_man::{DeadMan, Demand};
 use super::launch::{LaunchContext, Report, launch};
@@ -35,6 +35,9 @@ use crate::runtime::{
 /// Bytes taken from a pipe at once: what a pipe holds.
 const BUFFER: usize = 64 * 1024;
 
+/// How often the meter goes to disk: what a killed shim loses at most, which is the provider's loss.
+const NOTE_EVERY: Duration = Duration::from_secs(1);
+
 /// What a lease consists of.
 pub(crate) struct Lease {
     pub(crate) record: LeaseRecord,
@@ -54,6 +57,8 @@ struct State {
     dead_man: DeadMan,
     parts: BTreeMap<PartKey, Part>,
     version: u64,
+    /// When the meter was last given to the scribe.
+    noted: Instant,
     /// As the kernel said at the last look; kept only to notice a change.
     frozen: bool,
     end: Option<LeaseEnd>,
@@ -87,6 +92,7 @@ impl Lease {
                 dead_man,
                 parts: BTreeMap::new(),
                 version: 1,
+                noted: now,
                 frozen: false,
                 end: None,
             },
@@ -100,10 +106,6 @@ impl Lease {
 
     pub(crate) fn part_state(&self, part: PartKey) -> Option<&PartState> {
         self.state.parts.get(&part).map(|part| &part.state)
-    }
-
-    pub(crate) fn ending(&self) -> Option<LeaseEnd> {
-        self.state.end
     }
 
     /// Parts that are not over, for the loop to wait on.
@@ -333,7 +335,6 @@ impl Lease {
         let Some(part) = self.state.parts.get_mut(&key) else { return };
         let Some(mut live) = part.live.take() else { return };
         let LiveStage::Launching {
-            launcher,
             init,
             executing,
             failure,
@@ -342,7 +343,6 @@ impl Lease {
         else {
             return;
         };
-        reap_launcher(launcher);
         self.state.version += 1;
         match (executing, init, failure) {
             (true, Some(init), None) => {
@@ -433,10 +433,7 @@ impl Lease {
         if let Err(error) = self.look(now) {
             say(&format!("reading the freezer: {error}"));
         }
-        if self.state.meter.started() {
-            self.scribe.metered(self.state.meter.metered());
-        }
-        let mut next = now + Duration::from_secs(1);
+        let mut next = self.note_meter(now);
         match self.state.dead_man.demand(now) {
             Demand::Nothing { until } => next = next.min(until),
             Demand::Frozen { until } => {
@@ -454,6 +451,19 @@ impl Lease {
             return next.min(now + Duration::from_millis(10));
         }
         next.min(self.end_parts_in_time(now))
+    }
+
+    /// Has the meter written once a second while it runs, and says when it is to be written next.
+    fn note_meter(&mut self, now: Instant) -> Instant {
+        let due = self.state.noted + NOTE_EVERY;
+        if now < due {
+            return due;
+        }
+        self.state.noted = now;
+        if self.state.meter.started() {
+            self.scribe.metered(self.state.meter.metered());
+        }
+        now + NOTE_EVERY
     }
 
     /// Kills parts whose time is up, and says when the next one's is.
@@ -549,11 +559,6 @@ fn check(part: &PartSpec) -> Result<(), String> {
         Some(dir) if spec::bad_folder(dir) => Err(format!("the working folder {}", dir.display())),
         Some(_) | None => Ok(()),
     }
-}
-
-/// The launcher has closed its report, so it is ending or was killed.
-fn reap_launcher(launcher: Pid) {
-    while matches!(waitpid(Some(launcher), WaitOptions::empty()), Err(rustix::io::Errno::INTR)) {}
 }
 
 fn duration(millis: Millis) -> Duration {

@@ -79,6 +79,10 @@ pub(crate) struct Output {
     log: LogWriter,
     window: Instant,
     taken: usize,
+    /// Every writer has closed it: there is nothing to wait for, although the program may go on.
+    ended: bool,
+    /// The log could not be written.
+    broken: bool,
 }
 
 impl Live {
@@ -89,6 +93,8 @@ impl Live {
                 log,
                 window: now,
                 taken: 0,
+                ended: false,
+                broken: false,
             },
             stage: LiveStage::Launching {
                 launcher: launch.launcher,
@@ -137,7 +143,7 @@ impl Init {
         let _ = pidfd_send_signal(&self.pidfd, signal);
     }
 
-    /// Takes its exit; `None` while it runs, or while it is still its launcher's child.
+    /// Takes its exit; `None` while it runs.
     pub(crate) fn reap(&self) -> io::Result<Option<Exit>> {
         match waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
             Ok(Some(status)) => {
@@ -145,7 +151,7 @@ impl Init {
                 let code = status.exit_status().or(signal.map(|number| 128 + number)).unwrap_or(0);
                 Ok(Some(Exit { code, signal }))
             }
-            Ok(None) | Err(Errno::CHILD | Errno::INTR) => Ok(None),
+            Ok(None) | Err(Errno::INTR) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
     }
@@ -156,54 +162,55 @@ impl Output {
         self.pipe.as_fd()
     }
 
-    /// When more may be taken: now, or at the start of the next window.
-    pub(crate) fn ready_at(&mut self, now: Instant) -> Instant {
+    /// When more may be taken: now, or at the start of the next window; `None` when there will be no more.
+    pub(crate) fn ready_at(&mut self, now: Instant) -> Option<Instant> {
+        if self.ended {
+            return None;
+        }
         if now.saturating_duration_since(self.window) >= WINDOW {
             self.window = now;
             self.taken = 0;
         }
         if self.taken < WINDOW_BYTES {
-            now
+            Some(now)
         } else {
-            self.window + WINDOW
+            Some(self.window + WINDOW)
         }
     }
 
-    /// Takes what is there, within the window; `true` once all writers are gone and all is taken.
-    pub(crate) fn pump(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
-        while self.taken < WINDOW_BYTES {
-            match self.pump_once(buffer)? {
-                Pumped::Some => {}
-                Pumped::Nothing => return Ok(false),
-                Pumped::End => return Ok(true),
-            }
-        }
-        Ok(false)
+    /// Takes what is there, within the window.
+    pub(crate) fn pump(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        while self.taken < WINDOW_BYTES && self.pump_once(buffer)? {}
+        Ok(())
     }
 
     /// Takes the rest: no writer is left, so it ends after what fits a pipe.
     pub(crate) fn finish(&mut self, buffer: &mut [u8]) -> io::Result<()> {
-        while let Pumped::Some = self.pump_once(buffer)? {}
+        while self.pump_once(buffer)? {}
         Ok(())
     }
 
-    fn pump_once(&mut self, buffer: &mut [u8]) -> io::Result<Pumped> {
+    /// Reads once; `false` when there is nothing now.
+    fn pump_once(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
         match rustix::io::read(&self.pipe, &mut *buffer) {
-            Ok(0) => Ok(Pumped::End),
+            Ok(0) => {
+                self.ended = true;
+                Ok(false)
+            }
             Ok(read) => {
                 self.taken += read;
-                self.log.append(buffer.get(..read).unwrap_or_default())?;
-                Ok(Pumped::Some)
+                // A log that cannot be kept must not stop the program: what is read from then on is dropped, and only
+                // the first failure is told.
+                if !self.broken {
+                    let kept = self.log.append(buffer.get(..read).unwrap_or_default());
+                    self.broken = kept.is_err();
+                    kept?;
+                }
+                Ok(true)
             }
-            Err(Errno::AGAIN) => Ok(Pumped::Nothing),
-            Err(Errno::INTR) => Ok(Pumped::Some),
+            Err(Errno::AGAIN) => Ok(false),
+            Err(Errno::INTR) => Ok(true),
             Err(errno) => Err(errno.into()),
         }
     }
-}
-
-enum Pumped {
-    Some,
-    Nothing,
-    End,
 }

@@ -18,6 +18,9 @@ use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, Exec
 use super::launch::{Report, c_string, tell};
 use super::seccomp::Filter;
 
+/// Signals that Linux has; their set is 8 bytes long.
+const SIGNALS: i32 = 64;
+
 /// A word that no process can be given.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BadWord {
@@ -127,13 +130,16 @@ impl Executor for Program {
 
 /// Signals as a program expects them: the shim ignores some, and what is ignored stays so across exec.
 fn reset_signals() -> io::Result<()> {
-    for signal in 1..=libc::SIGRTMAX() {
+    // Handler, flags, restorer and mask as the kernel has them, all zero: the default disposition.
+    let default = [0_u64; 4];
+    for signal in 1..=SIGNALS {
         if matches!(signal, libc::SIGKILL | libc::SIGSTOP) {
             continue;
         }
-        // SAFETY: the default disposition runs no code of ours. Signals that the C library keeps for itself answer an
-        // error, which changes nothing.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: the kernel reads one `sigaction`, which is at most this large, and runs no code of ours by it. Not the
+        // C library's call, which refuses the two signals that it keeps for itself: whoever started the daemon may have
+        // ignored them as well.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null::<u8>(), 8_usize) };
     }
     // SAFETY: the set is plain data, filled by the first call before the second reads it.
     let result = unsafe {
