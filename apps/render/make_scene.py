@@ -9,6 +9,7 @@ The same script gives the same scene: the one random generator has a fixed seed.
 """
 
 import math
+import os
 import random
 import sys
 
@@ -462,6 +463,8 @@ def settings(scene):
 
 
 def main():
+    # Blender writes the folder of its file dialogue into every file that it saves.
+    os.environ["HOME"] = "/"
     scene = clear_file()
     settings(scene)
     build(scene)

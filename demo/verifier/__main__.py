@@ -29,6 +29,11 @@ class Report:
             self.failed.append(name)
             print(f"FAIL  {name}: {problem}", flush=True)
             return None
+        except (ArithmeticError, LookupError, TypeError, ValueError) as problem:
+            # An endpoint or a file that is not of its form.
+            self.failed.append(name)
+            print(f"FAIL  {name}: could not be read: {type(problem).__name__}: {problem}", flush=True)
+            return None
         print(f"ok    {name}: {done(result)}", flush=True)
         return result if result is not None else True
 
