@@ -113,7 +113,7 @@ impl Server {
             connection.close(CLOSE_TOO_MANY, b"too many connections");
             return;
         };
-        self.peers.met(connection.remote_id());
+        self.peers.met(node);
         match connection.alpn() {
             CALLS_ALPN => {
                 let kept = Kept::new(connection);

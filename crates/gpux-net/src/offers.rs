@@ -11,14 +11,16 @@
 mod announcement;
 mod book;
 mod feed;
+mod own;
 mod page;
 mod task;
 
 pub(crate) use announcement::Announcer;
 pub(crate) use book::{BookConfig, OfferBook};
 pub(crate) use feed::FEED_EVENTS;
+pub(crate) use own::OwnOffer;
 pub(crate) use page::{PageRequest, answer_page};
-pub(crate) use task::{OffersTask, OwnOffer};
+pub(crate) use task::OffersTask;
 
 pub use feed::{HeardOffer, OfferEvent, OfferFeed};
-pub use task::PublishOfferError;
+pub use own::PublishOfferError;

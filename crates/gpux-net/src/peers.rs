@@ -4,7 +4,7 @@
 //! memory lookup) and by the daemon, which writes it down for the next start. A mutex, not a task: every use is one map
 //! operation.
 
-use crate::ticket::{PeerTicket, endpoint_id, node_id};
+use crate::ticket::{PeerTicket, endpoint_id};
 use gpux_types::NodeId;
 use iroh::{EndpointId, address_lookup::memory::MemoryLookup};
 use std::{
@@ -48,18 +48,14 @@ impl Peers {
         self.lookup.clone()
     }
 
-    /// Takes the place of what was known of the ticket's node. A ticket without addresses only says that it exists.
+    /// Takes the place of what was known of the ticket's node. A ticket without addresses teaches nothing.
     pub(crate) fn learn(&self, ticket: PeerTicket) {
-        let Some(addr) = ticket.endpoint_addr() else { return };
-        let mut known = self.lock();
-        let empty = ticket.addresses.is_empty() && ticket.relay.is_none();
-        if empty && known.tickets.contains_key(&ticket.node) {
+        let Some(addr) = ticket.endpoint_addr().filter(|addr| !addr.is_empty()) else {
             return;
-        }
+        };
+        let mut known = self.lock();
         let forgotten = known.learn(ticket);
-        if !empty {
-            self.lookup.set_endpoint_info(addr);
-        }
+        self.lookup.set_endpoint_info(addr);
         if let Some(id) = forgotten.and_then(endpoint_id) {
             self.lookup.remove_endpoint_info(id);
         }
@@ -87,13 +83,13 @@ impl Peers {
             .collect()
     }
 
-    /// Notes that a node was just spoken to, at an address that only the library knows.
-    pub(crate) fn met(&self, id: EndpointId) {
-        self.learn(PeerTicket {
-            node: node_id(id),
-            addresses: Vec::new(),
-            relay: None,
-        });
+    /// Notes that a node is alive. One that is not known stays so: anybody can make node ids, and where an incoming
+    /// connection comes from is not where its node listens.
+    pub(crate) fn met(&self, node: NodeId) {
+        let mut known = self.lock();
+        if let Some((_, ticket)) = known.tickets.get(&node).cloned() {
+            known.learn(ticket);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -123,6 +119,7 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ticket::node_id;
 
     fn ticket(seed: u8, port: u16) -> PeerTicket {
         let node = node_id(iroh::SecretKey::from_bytes(&[seed; 32]).public());
@@ -139,7 +136,9 @@ mod tests {
         peers.learn(ticket(1, 1));
         peers.learn(ticket(1, 2));
         let id = endpoint_id(ticket(1, 1).node).unwrap();
-        peers.met(id);
+        peers.met(ticket(1, 1).node);
+        peers.met(ticket(2, 1).node);
+        assert_eq!(peers.newest(9).len(), 1, "a stranger is not learned by meeting it");
         let info = peers.lookup().get_endpoint_info(id).unwrap().into_endpoint_addr();
         assert_eq!(info.ip_addrs().map(|a| a.port()).collect::<Vec<_>>(), [2]);
     }

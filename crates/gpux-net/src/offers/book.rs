@@ -253,3 +253,6 @@ impl OfferBook {
         (items, None)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,19 +12,19 @@ use crate::{
         announcement::{AnnouncementError, Announcer, MAX_ANNOUNCEMENT_BYTES, Order},
         book::{Change, OfferBook, Refusal},
         feed::OfferEvent,
-        page::{Page, PageRequest},
+        own::OwnOffer,
+        page::{Pulled, pull},
     },
     peers::Peers,
     stats::{Counters, bump},
     ticket::{PeerTicket, node_id},
 };
 use futures_util::StreamExt;
-use gpux_market::Offer;
-use gpux_proto::{SignedOffer, VerifyOfferError, decode};
+use gpux_proto::VerifyOfferError;
 use gpux_types::NodeId;
 use iroh::{Endpoint, EndpointId};
 use iroh_gossip::{
-    api::{ApiError, Event, GossipReceiver, GossipSender, JoinOptions},
+    api::{Event, GossipReceiver, GossipSender, JoinOptions},
     net::Gossip,
     proto::TopicId,
 };
@@ -47,57 +47,12 @@ const REJOIN: Duration = Duration::from_secs(5);
 const REJOIN_PEERS: usize = 8;
 /// How many neighbours are asked for their offers at a time; all neighbours know the same.
 const MAX_PULLS: usize = 3;
-/// A neighbour is asked again only after so long, unless events were missed.
-const PULL_AGAIN: Duration = Duration::from_secs(30);
+/// A neighbour is asked again only after so long: a flood that makes us miss gossip must not make us ask without end.
+const PULL_AGAIN: Duration = Duration::from_secs(2);
 /// How many pulled announcements wait to be judged; the pulls wait when it is full.
 const PULLED: usize = 64;
-/// The most pages that one pull reads: 16 MiB, above any book of the default size.
-const MAX_PAGES: usize = 32;
 /// Gossip events that may wait before the library drops the subscription. At 3 KiB each it bounds what is held.
 const GOSSIP_EVENTS: usize = 2_048;
-
-/// An offer of this node that cannot be published.
-#[derive(Debug, thiserror::Error)]
-pub enum PublishOfferError {
-    /// Others would refuse it.
-    #[error("publishing an offer")]
-    Verify(#[from] VerifyOfferError),
-    /// Others would refuse it.
-    #[error("publishing an offer")]
-    Unfit(#[from] gpux_market::OfferError),
-    /// It is somebody else's.
-    #[error("publishing an offer of node {got}: this node is {me}")]
-    OtherNode {
-        /// The node in the offer.
-        got: NodeId,
-        /// This node.
-        me: NodeId,
-    },
-}
-
-/// This node's offer, checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct OwnOffer {
-    signed: SignedOffer,
-    sequence: u64,
-    ttl: Duration,
-}
-
-impl OwnOffer {
-    /// Checks what everybody else will check.
-    pub(crate) fn check(signed: SignedOffer, me: NodeId) -> Result<Self, PublishOfferError> {
-        let offer: Offer = signed.verify()?;
-        offer.check()?;
-        if offer.node != me {
-            return Err(PublishOfferError::OtherNode { got: offer.node, me });
-        }
-        Ok(Self {
-            sequence: offer.sequence,
-            ttl: offer.ttl.into(),
-            signed,
-        })
-    }
-}
 
 /// What the task works with.
 #[derive(Debug)]
@@ -118,18 +73,15 @@ pub(crate) struct OffersTask {
     pub(crate) gossip_per_second: u32,
 }
 
-/// An announcement out of a neighbour's answer.
-struct Pulled {
-    bytes: Vec<u8>,
-    age: Duration,
-}
-
 /// What the loop keeps between events.
 struct State {
     sender: GossipSender,
     /// Announcements that a neighbour delivers, by neighbour; forgotten when it goes.
     rates: HashMap<EndpointId, TokenBucket>,
-    asked: HashMap<EndpointId, Instant>,
+    /// When neighbours were asked for what they know, for as long as they are not asked again.
+    asked: HashMap<NodeId, Instant>,
+    /// Whether gossip was lost since then.
+    missed: bool,
     pulls: JoinSet<()>,
     pulled: mpsc::Sender<Pulled>,
     own_rate: TokenBucket,
@@ -144,48 +96,55 @@ struct State {
 impl OffersTask {
     /// Runs until `cancel`. A subscription that the library dropped (this node was too slow) is made again.
     pub(crate) async fn run(mut self, cancel: CancellationToken) {
+        let Some((sender, mut receiver)) = self.subscribe().await else {
+            return;
+        };
         let (pulled, mut pulled_rx) = mpsc::channel(PULLED);
-        let rate = self.offers_per_minute;
-        // A little below what others allow, so that a change that comes right after a renewal is still heard.
-        let mut own_rate = TokenBucket::new(rate.div_ceil(5), rate * 9 / 10, Instant::now());
-        let (mut announced, mut selling) = (None, false);
-        while !cancel.is_cancelled() {
-            let (sender, receiver) = match self.subscribe().await {
-                Ok(topic) => topic,
-                Err(error) => {
-                    tracing::warn!(%error, "joining the market failed");
-                    return;
-                }
-            };
-            let now = Instant::now();
-            let mut state = State {
-                sender,
-                rates: HashMap::new(),
-                asked: HashMap::new(),
-                pulls: JoinSet::new(),
-                pulled: pulled.clone(),
-                own_rate,
-                announce_at: Some(now),
-                announced: announced.take(),
-                selling,
-                rejoin_at: now + REJOIN,
-            };
+        let (now, rate) = (Instant::now(), self.offers_per_minute);
+        let mut state = State {
+            sender,
+            rates: HashMap::new(),
+            asked: HashMap::new(),
+            missed: false,
+            pulls: JoinSet::new(),
+            pulled,
+            // A little below what others allow, so that a change that comes right after a renewal is still heard.
+            own_rate: TokenBucket::new(rate.div_ceil(5), rate.saturating_mul(9) / 10, now),
+            announce_at: None,
+            announced: None,
+            selling: false,
+            rejoin_at: now + REJOIN,
+        };
+        loop {
             self.neighbours.send_replace(Vec::new());
             self.listen(&cancel, receiver, &mut state, &mut pulled_rx).await;
-            (own_rate, announced, selling) = (state.own_rate, state.announced, state.selling);
+            if cancel.is_cancelled() {
+                return;
+            }
+            match self.subscribe().await {
+                Some(topic) => (state.sender, receiver) = topic,
+                None => return,
+            }
         }
     }
 
-    async fn subscribe(&self) -> Result<(GossipSender, GossipReceiver), ApiError> {
+    /// Takes part in the gossip, or tells that it is closed.
+    async fn subscribe(&self) -> Option<(GossipSender, GossipReceiver)> {
         let mut options = JoinOptions::with_bootstrap(self.bootstrap.iter().copied());
         options.bootstrap.extend(self.peers.ids(REJOIN_PEERS));
         options.bootstrap.remove(&self.endpoint.id());
         options.subscription_capacity = GOSSIP_EVENTS;
-        let topic = self
+        match self
             .gossip
             .subscribe_with_opts(TopicId::from_bytes(self.topic), options)
-            .await?;
-        Ok(topic.split())
+            .await
+        {
+            Ok(topic) => Some(topic.split()),
+            Err(error) => {
+                tracing::error!(%error, "joining the market failed");
+                None
+            }
+        }
     }
 
     /// Handles events until `cancel` or the end of the subscription.
@@ -237,8 +196,8 @@ impl OffersTask {
             Event::NeighborUp(id) => {
                 let alone = self.neighbours.borrow().is_empty();
                 self.neighbours.send_modify(|all| all.push(node_id(id)));
-                self.peers.met(id);
-                self.pull(state, id);
+                self.peers.met(node_id(id));
+                self.pull(state, node_id(id));
                 if alone {
                     // What was announced before had nobody to hear it.
                     self.announce(state).await;
@@ -250,8 +209,11 @@ impl OffersTask {
                 state.rates.remove(&id);
                 state.rejoin_at = Instant::now() + REJOIN;
             }
-            // The subscription ends after this; the next one asks its neighbours for what was missed.
-            Event::Lagged => tracing::warn!("gossip came faster than it could be judged; some was missed"),
+            // The library ends the subscription after this; what was missed is asked for when there is time.
+            Event::Lagged => {
+                tracing::debug!("gossip came faster than it could be judged; some was missed");
+                state.missed = true;
+            }
         }
     }
 
@@ -336,6 +298,12 @@ impl OffersTask {
         state
             .asked
             .retain(|_, asked| now.saturating_duration_since(*asked) < PULL_AGAIN);
+        if state.missed && state.asked.is_empty() {
+            state.missed = false;
+            for node in self.neighbours.borrow().iter() {
+                self.pull(state, *node);
+            }
+        }
         state.rates.retain(|_, bucket| !bucket.is_full(now));
     }
 
@@ -389,14 +357,14 @@ impl OffersTask {
     }
 
     /// Asks a neighbour for everything it knows, unless it was asked just now.
-    fn pull(&self, state: &mut State, id: EndpointId) {
-        if state.asked.contains_key(&id) || state.pulls.len() >= MAX_PULLS {
+    fn pull(&self, state: &mut State, node: NodeId) {
+        if state.asked.contains_key(&node) || state.pulls.len() >= MAX_PULLS {
             return;
         }
-        state.asked.insert(id, Instant::now());
+        state.asked.insert(node, Instant::now());
         let (caller, pulled) = (self.caller.clone(), state.pulled.clone());
         state.pulls.spawn(async move {
-            if let Err(reason) = pull(&caller, node_id(id), &pulled).await {
+            if let Err(reason) = pull(&caller, node, &pulled).await {
                 tracing::debug!(%reason, "asking a neighbour for its offers failed");
             }
         });
@@ -405,29 +373,6 @@ impl OffersTask {
     fn book(&self) -> MutexGuard<'_, OfferBook> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Reads the pages of one neighbour into `pulled`.
-async fn pull(
-    caller: &Caller,
-    node: NodeId,
-    pulled: &mpsc::Sender<Pulled>,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let mut after = None;
-    for _ in 0..MAX_PAGES {
-        let page: Page = decode(&caller.offer_page(node, PageRequest { after }).await?)?;
-        for (age, bytes) in page.items {
-            if pulled.send(Pulled { bytes, age: age.into() }).await.is_err() {
-                return Ok(());
-            }
-        }
-        // A neighbour that does not go forward would have us ask for ever.
-        if page.next <= after {
-            return Ok(());
-        }
-        after = page.next;
-    }
-    Ok(())
 }
 
 /// A beat above the last one, and above those of earlier runs: wall-clock milliseconds, used for order alone.

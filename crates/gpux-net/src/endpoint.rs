@@ -1,0 +1,119 @@
+//! The endpoint itself: its sockets, its protocols and how much a connection may hold.
+
+use crate::{config::NetConfig, connections::Cause, peers::Peers, wire::CALLS_ALPN};
+use iroh::{
+    Endpoint, NetReportConfig, RelayMode, RelayUrl, SecretKey,
+    endpoint::{IdleTimeout, PortmapperConfig, QuicTransportConfig, VarInt, presets},
+};
+use iroh_gossip::net::GOSSIP_ALPN;
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+/// Streams that a peer may have open at a time on one connection. A blob fetch or a log takes one each.
+const STREAMS: u32 = 32;
+/// What a peer may send on one stream, and on one connection, before we have read it. Requests are small.
+const STREAM_WINDOW: u32 = 256 * 1024;
+pub(crate) const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// The same on connections that we fetch blobs over: 100 ms at 1.3 Gbit/s.
+pub(crate) const FETCH_WINDOW: u32 = 16 * 1024 * 1024;
+/// What may be on its way to a peer, unacknowledged, on one connection: 100 ms at 640 Mbit/s.
+const SEND_WINDOW: u64 = 8 * 1024 * 1024;
+/// A connection is dead after so long without a packet.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The endpoint could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartNetError {
+    /// The blob store could not be opened; another daemon may be using it.
+    #[error("opening the blob store in {path}")]
+    Store {
+        /// Its folder.
+        path: PathBuf,
+        /// Why.
+        source: Cause,
+    },
+    /// A relay's URL is none.
+    #[error("reading the relay {url:?}")]
+    Relay {
+        /// The text.
+        url: String,
+        /// Why.
+        source: Cause,
+    },
+    /// An address cannot be listened on.
+    #[error("listening on {address}")]
+    Address {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: Cause,
+    },
+    /// The sockets could not be had.
+    #[error("listening on {addresses:?}")]
+    Bind {
+        /// The addresses.
+        addresses: Vec<SocketAddr>,
+        /// Why.
+        source: Cause,
+    },
+}
+
+/// An endpoint that contacts nobody by itself: no public relay, no publishing, no address lookup but what peers told.
+pub(crate) async fn bind(config: &NetConfig, peers: &Peers) -> Result<Endpoint, StartNetError> {
+    let mut relays = Vec::new();
+    for url in &config.relays {
+        let parsed: Result<RelayUrl, _> = url.parse();
+        relays.push(parsed.map_err(|source| StartNetError::Relay {
+            url: url.clone(),
+            source: source.into(),
+        })?);
+    }
+    let relays = if relays.is_empty() {
+        RelayMode::Disabled
+    } else {
+        RelayMode::custom(relays)
+    };
+    let mut builder = Endpoint::builder(presets::Minimal)
+        .secret_key(SecretKey::from_bytes(&config.secret))
+        .alpns(vec![
+            CALLS_ALPN.to_vec(),
+            iroh_blobs::ALPN.to_vec(),
+            GOSSIP_ALPN.to_vec(),
+        ])
+        .relay_mode(relays)
+        .transport_config(transport(CONNECTION_WINDOW))
+        .portmapper_config(PortmapperConfig::Disabled)
+        .net_report_config(NetReportConfig::minimal())
+        .address_lookup(peers.lookup())
+        .clear_ip_transports();
+    for address in &config.bind {
+        let bound = builder.bind_addr(*address);
+        builder = bound.map_err(|source| StartNetError::Address {
+            address: *address,
+            source: source.into(),
+        })?;
+    }
+    for address in &config.advertise {
+        builder = builder.external_addr(*address);
+    }
+    let bound = builder.bind().await;
+    bound.map_err(|source| StartNetError::Bind {
+        addresses: config.bind.clone(),
+        source: source.into(),
+    })
+}
+
+/// Transport settings with `window` for what a peer may send ahead on one connection.
+pub(crate) fn transport(window: u32) -> QuicTransportConfig {
+    let stream_window = if window > CONNECTION_WINDOW {
+        window / 2
+    } else {
+        STREAM_WINDOW
+    };
+    QuicTransportConfig::builder()
+        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS))
+        .stream_receive_window(VarInt::from_u32(stream_window))
+        .receive_window(VarInt::from_u32(window))
+        .send_window(SEND_WINDOW)
+        .max_idle_timeout(IdleTimeout::try_from(IDLE_TIMEOUT).ok())
+        .build()
+}

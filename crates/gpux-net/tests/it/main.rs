@@ -1,0 +1,13 @@
+//! Real endpoints on loopback, several in one process, honest and hostile.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test fails by panicking"
+)]
+
+mod blobs;
+mod calls;
+mod offers;
+mod support;

@@ -1,0 +1,290 @@
+//! Offers: found by everybody from one bootstrap peer, gone when over, believed only when signed and new.
+
+use crate::support::{TOPIC, TestNode, address_of, bare_endpoint, eventually, start, start_with};
+use futures_util::StreamExt;
+use gpux_net::{Limits, OfferEvent, PublishOfferError};
+use iroh::{Endpoint, address_lookup::memory::MemoryLookup, protocol::Router};
+use iroh_gossip::{
+    api::{Event, GossipReceiver, GossipSender},
+    net::{GOSSIP_ALPN, Gossip},
+    proto::TopicId,
+};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+const TTL: Duration = Duration::from_secs(30);
+
+/// A peer that takes part in the gossip and keeps no rule.
+struct Hostile {
+    endpoint: Endpoint,
+    _router: Router,
+    sender: GossipSender,
+    receiver: GossipReceiver,
+}
+
+impl Hostile {
+    async fn join(seed: u8, node: &TestNode) -> Self {
+        let endpoint = bare_endpoint(seed, &[]).await;
+        let lookup = MemoryLookup::new();
+        lookup.add_endpoint_info(address_of(&node.ticket()));
+        endpoint.address_lookup().unwrap().add(lookup);
+        let gossip = Gossip::builder().spawn(endpoint.clone());
+        let router = Router::builder(endpoint.clone())
+            .accept(GOSSIP_ALPN, gossip.clone())
+            .spawn();
+        let peer = address_of(&node.ticket()).id;
+        let topic = gossip
+            .subscribe_and_join(TopicId::from_bytes(TOPIC), vec![peer])
+            .await
+            .unwrap();
+        let (sender, receiver) = topic.split();
+        Self {
+            endpoint,
+            _router: router,
+            sender,
+            receiver,
+        }
+    }
+
+    async fn say(&self, bytes: Vec<u8>) {
+        self.sender.broadcast(bytes.into()).await.unwrap();
+    }
+
+    /// The next announcement of anybody.
+    async fn overhear(&mut self) -> Vec<u8> {
+        loop {
+            if let Event::Received(message) = self.receiver.next().await.unwrap().unwrap() {
+                return message.content.to_vec();
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_nodes_find_each_others_offers_from_one_bootstrap_peer() {
+    let first = start(1, &[]).await;
+    let others = [start(2, &[first.ticket()]).await, start(3, &[first.ticket()]).await];
+    first.net.publish_offer(first.offer(1, TTL)).unwrap();
+    for node in &others {
+        node.net.publish_offer(node.offer(1, TTL)).unwrap();
+    }
+    let all = [&first, &others[0], &others[1]];
+    for node in all {
+        let took = eventually("all three know both others", || node.knows().len() == 2).await;
+        println!("node {} knew both others {} ms later", node.seed, took.as_millis());
+        assert!(
+            !node.knows().iter().any(|(id, _)| *id == node.id()),
+            "its own offer is not among them"
+        );
+    }
+    let renter = start(4, &[first.ticket()]).await;
+    let took = eventually("a renter that joins late knows all three", || renter.knows().len() == 3).await;
+    println!("late joiner knew all offers {} ms after its start", took.as_millis());
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    for node in all {
+        renter
+            .net
+            .call(node.id(), &gpux_proto::Request::Status(crate::support::lease(1)))
+            .await
+            .unwrap();
+    }
+    for node in [first, renter].into_iter().chain(others) {
+        node.net.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offer_is_renewed_withdrawn_and_expires() {
+    let limits = Limits {
+        offers_per_minute: 600,
+        ..Limits::default()
+    };
+    let dir = || Arc::new(tempfile::tempdir().unwrap());
+    let seller = start_with(1, &[], limits.clone(), dir()).await;
+    let renter = start_with(2, &[seller.ticket()], limits, dir()).await;
+    let mut feed = renter.net.offers();
+    let short = Duration::from_millis(1_500);
+    seller.net.publish_offer(seller.offer(1, short)).unwrap();
+    assert!(matches!(feed.next().await, Some(OfferEvent::Heard(heard)) if heard.offer.sequence == 1));
+    for _ in 0..3 {
+        assert!(matches!(feed.next().await, Some(OfferEvent::Renewed(node, _)) if node == seller.id()));
+    }
+    seller.net.publish_offer(seller.offer(2, short)).unwrap();
+    loop {
+        match feed.next().await.unwrap() {
+            OfferEvent::Heard(heard) if heard.offer.sequence == 2 => break,
+            OfferEvent::Renewed(..) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    seller.net.withdraw_offer();
+    loop {
+        match feed.next().await.unwrap() {
+            OfferEvent::Withdrawn(node) if node == seller.id() => break,
+            OfferEvent::Renewed(..) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(renter.knows().is_empty());
+    seller.net.publish_offer(seller.offer(3, short)).unwrap();
+    eventually("the third offer is known", || renter.knows() == [(seller.id(), 3)]).await;
+    seller.net.shutdown().await;
+    eventually("a node that left takes its offer along", || renter.knows().is_empty()).await;
+    renter.net.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offer_of_a_node_that_vanished_expires() {
+    let seller = start(1, &[]).await;
+    let renter = start(2, &[seller.ticket()]).await;
+    let mut feed = renter.net.offers();
+    // A node that vanishes without a word: what it said once is repeated by nobody.
+    let mut hostile = Hostile::join(9, &renter).await;
+    seller
+        .net
+        .publish_offer(seller.offer(1, Duration::from_millis(3_500)))
+        .unwrap();
+    let bytes = hostile.overhear().await;
+    let alone = start(3, &[]).await;
+    let hostile = Hostile::join(10, &alone).await;
+    hostile.say(bytes).await;
+    eventually("the offer is known", || alone.knows().len() == 1).await;
+    assert!(matches!(feed.next().await, Some(OfferEvent::Heard(_))));
+    eventually("and over", || alone.knows().is_empty()).await;
+    for node in [seller, renter, alone] {
+        node.net.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forged_oversized_repeated_and_senseless_announcements_are_dropped_and_counted() {
+    let seller = start(1, &[]).await;
+    let renter = start(2, &[seller.ticket()]).await;
+    let mut hostile = Hostile::join(9, &renter).await;
+    eventually("the seller has neighbours", || seller.net.neighbours().len() == 2).await;
+    seller.net.publish_offer(seller.offer(1, TTL)).unwrap();
+    let good = hostile.overhear().await;
+    eventually("the offer is known", || renter.knows().len() == 1).await;
+    let before = renter.net.stats();
+    let after = |fact: fn(&gpux_net::NetStats) -> u64, more: u64| {
+        let net = renter.net.clone();
+        move || fact(&net.stats()) == fact(&before) + more
+    };
+
+    let mut forged = good.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    hostile.say(forged).await;
+    // The same order again is a replay before any signature is looked at.
+    eventually(
+        "a bent signature on a known order",
+        after(|stats| stats.offers_replayed, 1),
+    )
+    .await;
+    hostile.say(vec![1; 4_000]).await;
+    eventually("oversized", after(|stats| stats.offers_oversized, 1)).await;
+    hostile.say(b"nonsense".to_vec()).await;
+    eventually("senseless", after(|stats| stats.offers_malformed, 1)).await;
+
+    let fresh = start(3, &[]).await;
+    let hostile = Hostile::join(10, &fresh).await;
+    let mut forged = good.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    hostile.say(forged).await;
+    eventually("forged", || fresh.net.stats().offers_forged == 1).await;
+    assert!(fresh.knows().is_empty());
+    hostile.say(good.clone()).await;
+    eventually("the true one is heard all the same", || fresh.knows().len() == 1).await;
+    assert_eq!(renter.knows().len(), 1);
+    hostile.endpoint.close().await;
+    for node in [seller, renter, fresh] {
+        node.net.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_from_one_neighbour_is_limited() {
+    let limits = Limits {
+        gossip_per_second: 10,
+        ..Limits::default()
+    };
+    let node = start_with(1, &[], limits, Arc::new(tempfile::tempdir().unwrap())).await;
+    let hostile = Hostile::join(9, &node).await;
+    let seller = start(2, &[node.ticket()]).await;
+    eventually("they are neighbours", || node.net.neighbours().len() == 2).await;
+    let flooding = hostile.sender.clone();
+    let start = Instant::now();
+    let flood = tokio::spawn(async move {
+        for n in 0..u32::MAX {
+            if flooding.broadcast(n.to_le_bytes().to_vec().into()).await.is_err() {
+                return;
+            }
+        }
+    });
+    eventually("much was dropped", || node.net.stats().offers_limited > 1_000).await;
+    seller.net.publish_offer(seller.offer(1, TTL)).unwrap();
+    eventually("an honest offer is heard in the middle of a flood", || {
+        node.knows().len() == 1
+    })
+    .await;
+    // A burst of 40 and 10 per second from each of two neighbours: the seller passes the flood on.
+    let most = 2 * (40 + 10 * (start.elapsed().as_secs() + 1));
+    let judged = node.net.stats().offers_malformed;
+    assert!(
+        (40..=most).contains(&judged),
+        "{judged} judged, at most {most} are allowed"
+    );
+    flood.abort();
+    seller.net.shutdown().await;
+    node.net.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offer_of_another_node_is_not_published() {
+    let (a, b) = (start(1, &[]).await, start(2, &[]).await);
+    let refused = a.net.publish_offer(b.offer(1, TTL));
+    assert!(matches!(refused, Err(PublishOfferError::OtherNode { got, .. }) if got == b.id()));
+    a.net.shutdown().await;
+    b.net.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_comes_back_with_another_address_is_found_again() {
+    let bootstrap = start(1, &[]).await;
+    let renter = start(2, &[bootstrap.ticket()]).await;
+    let seller = start(3, &[bootstrap.ticket()]).await;
+    seller.net.publish_offer(seller.offer(1, TTL)).unwrap();
+    eventually("the offer is known", || renter.knows() == [(seller.id(), 1)]).await;
+    let ask = gpux_proto::Request::Status(crate::support::lease(1));
+    renter.net.call(seller.id(), &ask).await.unwrap();
+    let (old, dir) = (seller.ticket(), seller.dir.clone());
+    seller.net.shutdown().await;
+    drop(seller);
+    let seller = start_with(3, &[bootstrap.ticket()], Limits::default(), dir).await;
+    assert_ne!(seller.ticket().addresses, old.addresses, "the system drew another port");
+    seller.net.publish_offer(seller.offer(2, TTL)).unwrap();
+    eventually("the new offer is known", || renter.knows() == [(seller.id(), 2)]).await;
+    renter.net.call(seller.id(), &ask).await.unwrap();
+    assert!(renter.net.known_peers().iter().any(|known| *known == seller.ticket()));
+    for node in [bootstrap, renter, seller] {
+        node.net.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_bootstrap_peer_comes_up_later_joins_all_the_same() {
+    let first = start(1, &[]).await;
+    let (ticket, dir) = (first.ticket(), first.dir.clone());
+    first.net.publish_offer(first.offer(1, TTL)).unwrap();
+    let renter = start(2, std::slice::from_ref(&ticket)).await;
+    eventually("they are neighbours", || !renter.net.neighbours().is_empty()).await;
+    first.net.shutdown().await;
+    eventually("the neighbour is gone", || renter.net.neighbours().is_empty()).await;
+    drop(first);
+    let again = start_with(1, &[renter.ticket()], Limits::default(), dir).await;
+    again.net.publish_offer(again.offer(2, TTL)).unwrap();
+    eventually("the market is whole again", || renter.knows() == [(again.id(), 2)]).await;
+    again.net.shutdown().await;
+    renter.net.shutdown().await;
+}
