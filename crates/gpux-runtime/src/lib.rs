@@ -16,10 +16,11 @@ mod shim;
 pub use embedded::{EmbeddedConfig, EmbeddedRuntime, OpenEmbeddedError};
 pub use hidden::run_if_hidden;
 pub use images::{
-    Compression, Digest, ImageConfig, LayerDescriptor, MAX_CONFIG_BYTES, ParseDigestError, ParsedConfig, ReadConfigError,
-    image_architecture,
+    Compression, Digest, ImageConfig, ImageStore, LayerDescriptor, LayoutError, MAX_CONFIG_BYTES, ManifestError, ParseDigestError,
+    ParsedConfig, PullError, ReadConfigError, ResolveError, ResolvedImage, image_architecture,
 };
 pub use layers::{FeedError, LayerFault, LayerStore, OpenStoreError, UnpackError, UnpackLimits};
+pub use measure::{Machine, MeasureError};
 pub use mounts::{
     Disk, DiskError, DiskRequest, IdMapError, MountRootfsError, Rootfs, RootfsRequest, UID_RANGE_LEN, UidRange, UidRangeError,
     UidRanges, UpperDirs, UserNamespace, mount_rootfs,

@@ -165,7 +165,7 @@ pub(crate) fn wait_as_user_namespace() -> ExitCode {
     if said.is_err() {
         return ExitCode::FAILURE;
     }
-    match io::stdin().read(&mut [0u8; 1]) {
+    match io::copy(&mut io::stdin(), &mut io::sink()) {
         Ok(_) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
