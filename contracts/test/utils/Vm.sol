@@ -19,6 +19,8 @@ interface Vm {
     function mockCallRevert(address callee, bytes calldata data, bytes calldata revertData) external;
     function clearMockedCalls() external;
     function cool(address target) external;
+    function snapshotState() external returns (uint256 id);
+    function revertToStateAndDelete(uint256 id) external returns (bool);
     function etch(address target, bytes calldata code) external;
     function snapshotGasLastCall(string calldata group, string calldata name) external returns (uint256);
     function assertEq(uint256 left, uint256 right, string calldata reason) external pure;
