@@ -9,6 +9,9 @@ mod parts;
 mod provider;
 mod receipt;
 mod renter;
+mod settlement;
+#[cfg(test)]
+mod simulation;
 mod terms;
 
 pub use lifecycle::{Actor, End, EndReason, EscrowView, JOURNAL_VERSION, UnexpectedEvent, Work};
@@ -21,6 +24,7 @@ pub use provider::{
 };
 pub use receipt::{Receipt, SignedClosing, VerifiedReceipt, VerifyReceiptError};
 pub use renter::{RenterConfig, RenterEffect, RenterEvent, RenterLease, RenterState, TopUp};
+pub use settlement::Settlement;
 pub use terms::{
     EscrowRef, Terms, VerifySignatureError, closing_digest, receipt_digest, recover_signer, verify_signer,
 };

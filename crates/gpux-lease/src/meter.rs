@@ -65,10 +65,13 @@ impl Tariff {
             .saturating_add(self.interval.saturating_sub(FREEZE_MARGIN))
     }
 
-    /// The most that a provider ever works on `signed`, when it reads its meter every [`FREEZE_MARGIN`].
+    /// The most that honest work can have been metered on `signed`: two intervals more than it covers, when the
+    /// provider's daemon was away and the dead-man switch froze the work.
     #[must_use]
     pub fn work_bound(&self, signed: Amount) -> Millis {
-        self.covered(signed).saturating_add(self.interval)
+        self.covered(signed)
+            .saturating_add(self.interval)
+            .saturating_add(self.interval)
     }
 
     /// The most that a renter signs while the work goes on, having counted `counted` of it.
@@ -113,7 +116,10 @@ pub fn sign(asked: Amount, willing: Amount, signed: Amount) -> Amount {
 pub struct WorkClock {
     counted: Millis,
     reported: Millis,
-    bank: Millis,
+    /// Own time that no report used yet, at most [`JITTER`].
+    own_left: Millis,
+    /// Reported work that no own time matched yet, at most [`JITTER`].
+    told_left: Millis,
     heard: Option<Millis>,
 }
 
@@ -128,7 +134,8 @@ impl WorkClock {
         Self {
             counted: Millis::ZERO,
             reported: Millis::ZERO,
-            bank: Millis::ZERO,
+            own_left: Millis::ZERO,
+            told_left: Millis::ZERO,
             heard: Some(now),
         }
     }
@@ -145,16 +152,26 @@ impl WorkClock {
         self.reported
     }
 
-    /// Takes a report that arrived at `now`; nothing is counted beyond `bound`.
+    /// Takes a report that arrived at `now`; nothing is counted beyond `bound`. The same report again counts nothing.
     pub fn hear(&mut self, now: Millis, metered: Millis, bound: Millis) {
         let gap = self.heard.map_or(Millis::MAX, |heard| now.saturating_sub(heard));
-        let own = gap.saturating_add(self.bank);
-        let behind = self.reported.saturating_sub(self.counted).min(JITTER);
-        let told = metered.saturating_sub(self.reported).saturating_add(behind);
-        let step = own.min(told).min(bound.saturating_sub(self.counted));
+        let own = gap.saturating_add(self.own_left);
+        let told = metered.saturating_sub(self.reported).saturating_add(self.told_left);
+        let room = bound.saturating_sub(self.counted);
+        let step = own.min(told).min(room);
+        // What the bound cuts off is gone: it was no honest work.
+        self.own_left = if step == told {
+            own.saturating_sub(step).min(JITTER)
+        } else {
+            Millis::ZERO
+        };
+        self.told_left = if step == own {
+            told.saturating_sub(step).min(JITTER)
+        } else {
+            Millis::ZERO
+        };
         self.counted = self.counted.saturating_add(step);
         self.reported = self.reported.max(metered);
-        self.bank = own.saturating_sub(step).min(JITTER);
         self.heard = Some(now);
     }
 

@@ -299,6 +299,8 @@ struct Account {
     block: Option<BlockClock>,
     metered: Millis,
     work: Work,
+    /// When the meter was last read, or could not be: other events never put the next reading off.
+    read: Millis,
     receipt: Option<VerifiedReceipt>,
     /// When the receipt that is still missing was last asked for.
     asked: Option<Millis>,
@@ -322,6 +324,7 @@ impl ProviderLease {
             block: None,
             metered: Millis::ZERO,
             work: Work::Idle,
+            read: now,
             receipt: None,
             asked: None,
         };
@@ -482,6 +485,9 @@ impl ProviderLease {
             ) => {}
         }
         self.now = self.now.max(now);
+        if let ProviderEvent::Metered { .. } | ProviderEvent::Ticked = event {
+            self.account.read = self.now;
+        }
         Ok(next)
     }
 
@@ -513,6 +519,7 @@ impl ProviderLease {
     /// Every period that was under way begins anew: how long the daemon was away cannot be known.
     fn restart(&mut self, now: Millis) {
         self.now = now;
+        self.account.read = now;
         self.account.asked = None;
         self.account.block = self.account.block.map(|block| block.restarted(now));
         self.state = self.state.restarted(now);

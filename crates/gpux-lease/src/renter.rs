@@ -225,7 +225,7 @@ struct Account {
     escrow: EscrowView,
     block: Option<BlockClock>,
     signed: Amount,
-    /// Counts from the first receipt on: before it nothing runs.
+    /// Counts from the first ask on: before its answer nothing runs.
     clock: Option<WorkClock>,
     work: Work,
     heard: Millis,
@@ -388,7 +388,9 @@ impl RenterLease {
             (On::OpenFailed, S::Ending { end, .. }) => next = Some(S::Failed { end }),
             (On::EscrowSeen(view), _) => self.account.escrow = view,
             (On::BlockSeen { time }, _) => self.account.block = Some(BlockClock::seen(self.account.block, time, now)),
-            (On::Reported { metered, work } | On::ReceiptAsked { metered, work, .. }, _) => {
+            (On::Reported { metered, work }, _) => self.take_report(now, metered, work),
+            (On::ReceiptAsked { metered, work, .. }, _) => {
+                self.account.clock.get_or_insert(WorkClock::start(now));
                 self.take_report(now, metered, work);
             }
             (On::ProviderEnded { end }, _) => next = self.ending(now, end),
@@ -469,8 +471,7 @@ impl RenterLease {
         let EscrowView::Open { deposit, .. } = self.account.escrow else {
             return;
         };
-        let now = self.now;
-        let counted = self.account.clock.get_or_insert(WorkClock::start(now)).counted();
+        let counted = self.counted();
         let willing = match self.state {
             RenterState::Open | RenterState::Running | RenterState::Lost { .. } => {
                 self.config.tariff.willing(counted, deposit)

@@ -2,6 +2,9 @@
 //!
 //! Specification and test vectors: `docs/spec/terms-and-receipts.md`.
 
+#[cfg(test)]
+mod tests;
+
 use alloy_primitives::{Address, B256, Signature, keccak256};
 use alloy_sol_types::{Eip712Domain, SolStruct, SolValue, eip712_domain};
 use gpux_types::{Amount, BasisPoints, LeaseId};

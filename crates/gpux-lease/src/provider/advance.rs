@@ -119,9 +119,13 @@ impl ProviderLease {
         }
     }
 
-    /// The most that may be metered on `deposit`.
+    /// The most that may be metered on `deposit`: nothing when the reserve leaves no receipt to ask for.
     fn deposit_limit(&self, deposit: Amount) -> Millis {
-        self.config.tariff.covered(deposit).saturating_sub(self.config.reserve)
+        let tariff = &self.config.tariff;
+        if self.ask_cap() == Amount::ZERO && tariff.due(tariff.interval) > Amount::ZERO {
+            return Millis::ZERO;
+        }
+        tariff.covered(deposit).saturating_sub(self.config.reserve)
     }
 
     /// The most that is asked for while there is work: the deposit less the reserve.
@@ -248,7 +252,7 @@ impl ProviderLease {
     }
 
     fn after_closing(&mut self, since: Millis, end: End, effects: &mut Vec<ProviderEffect>) -> Option<ProviderState> {
-        let deposit = match self.account.escrow {
+        let (deposit, expiry) = match self.account.escrow {
             EscrowView::Closed { paid } => return Some(ProviderState::Ended { end, paid }),
             // A reorganisation took the deposit away: wait for it to come back, as long as for a late one.
             EscrowView::Absent => {
@@ -258,10 +262,11 @@ impl ProviderLease {
                     paid: Amount::ZERO,
                 });
             }
-            EscrowView::Open { deposit, .. } => deposit,
+            EscrowView::Open { deposit, expiry, .. } => (deposit, expiry),
         };
         let due = self.config.tariff.due(self.account.metered).min(deposit);
-        let late = self.now >= since.saturating_add(self.config.last_receipt_limit);
+        let expired = self.account.block.is_some_and(|block| block.at(self.now) >= expiry);
+        let late = expired || self.now >= since.saturating_add(self.config.last_receipt_limit);
         if self.signed() < due && !late {
             self.ask(due, effects);
             return None;
@@ -390,8 +395,12 @@ impl ProviderLease {
             | ProviderState::Running
             | ProviderState::Frozen { .. }
             | ProviderState::Stopping { .. }
-            | ProviderState::Closing { .. } => Some(self.now.saturating_add(POLL)),
-            ProviderState::Offering { .. } | ProviderState::Settling { .. } => Some(self.now.saturating_add(RETRY)),
+            | ProviderState::Closing { .. } => Some(self.account.read.saturating_add(POLL)),
+            ProviderState::Offering { since, .. } => match self.config.closing {
+                Closing::SettleAlone => Some(since),
+                Closing::Offer { wait } => Some(since.saturating_add(wait)),
+            },
+            ProviderState::Settling { since, .. } => Some(since.saturating_add(RETRY)),
             ProviderState::Refusing { since, .. } => Some(since.saturating_add(self.config.late_deposit_limit)),
             ProviderState::Ended { .. } => None,
         }

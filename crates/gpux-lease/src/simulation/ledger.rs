@@ -1,0 +1,386 @@
+//! The named invariants, and the world's own count of work, signatures and money that they are checked against.
+
+use super::chain::{ALL_MONEY, Chain, Status};
+use super::shim::Shim;
+use super::{ProviderKind, RenterKind, Scenario, What};
+use crate::lifecycle::Work;
+use crate::meter::{INTERVAL, slack};
+use gpux_types::{Amount, Millis, PricePerHour};
+use std::fmt;
+
+/// What must hold in every run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Invariant {
+    /// What everybody owns together never changes, and a closed escrow is empty.
+    MoneyIsConserved,
+    /// No claim is above the deposit.
+    ClaimWithinDeposit,
+    /// No claim is above the newest receipt.
+    ClaimWithinReceipt,
+    /// An honest provider claims no more than was metered.
+    ClaimWithinMeter,
+    /// An honest provider that lives is paid all that is metered and signed.
+    EntitlementIsCollected,
+    /// Once ended, always ended.
+    TerminalStaysTerminal,
+    /// At no time has the provider worked more than two intervals beyond what it can collect.
+    ProviderLosesTwoIntervalsAtMost,
+    /// At no time has the renter signed more than two intervals beyond the work that ran.
+    RenterLosesTwoIntervalsAtMost,
+    /// The renter signs for no more than its own time, whatever it is told.
+    RenterSignsForItsOwnTime,
+    /// While the provider's daemon is up, work is never ahead of the receipts by more than one interval.
+    WorkStaysWithinOneInterval,
+    /// Nothing runs before the first receipt.
+    NoWorkBeforeTheFirstReceipt,
+    /// Nothing is signed before the deposit is on the chain.
+    NoReceiptBeforeFunding,
+    /// What is signed never falls.
+    SignedNeverFalls,
+    /// Neither what is signed nor the work that runs passes the deposit.
+    DepositIsNeverPassed,
+    /// An event that is heard again changes nothing.
+    ReplayChangesNothing,
+    /// What a daemon reads from its journal is what it wrote.
+    JournalReadsBack,
+    /// Every lease is closed in the end, and all money is with somebody.
+    LeaseEnds,
+}
+
+#[derive(Debug)]
+pub(super) struct Violation {
+    pub(super) invariant: Invariant,
+    pub(super) at_ms: u64,
+    pub(super) detail: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} broke at {} ms: {}", self.invariant, self.at_ms, self.detail)
+    }
+}
+
+/// What happened, as nobody but the world can know it.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    price: PricePerHour,
+    /// The highest amount that the renter's daemon signed, whether or not it arrived.
+    signed: Amount,
+    /// The highest receipt that the provider's daemon took and journaled.
+    held: Amount,
+    first_signed_ms: Option<u64>,
+    provider_ended: bool,
+    renter_ended: bool,
+    deposit_most: Amount,
+    opened: bool,
+    /// Since when the provider's daemon is up, without a pause.
+    up_since_ms: Option<u64>,
+    reorganised: bool,
+    provider_died: bool,
+    gone_ms: Option<u64>,
+    /// The provider's daemon was not up for long enough before the renter could reclaim.
+    came_late: bool,
+    dropped_for_ever: bool,
+}
+
+/// Rounding of prices, messages that take one step, and clocks that differ by a thousandth are not losses.
+const STEP_MS: u64 = 300;
+/// How long a provider waits for the last receipt at least.
+const LAST_RECEIPT_MS: u64 = 9_500;
+/// How long a daemon that comes back needs to stop the work and settle.
+const TIME_TO_SETTLE_MS: u64 = 20_000;
+/// How long it may take until work is gone that was told to end.
+const STOP_MS: u64 = 1_500;
+
+macro_rules! ensure {
+    ($holds:expr, $invariant:ident, $at_ms:expr, $($detail:tt)*) => {
+        if !$holds {
+            return Err(Violation { invariant: Invariant::$invariant, at_ms: $at_ms, detail: format!($($detail)*) });
+        }
+    };
+}
+
+impl Ledger {
+    pub(super) fn new(scenario: &Scenario) -> Self {
+        Self {
+            price: PricePerHour(Amount::new(scenario.price.into()).unwrap()),
+            signed: Amount::ZERO,
+            held: Amount::ZERO,
+            first_signed_ms: None,
+            provider_ended: false,
+            renter_ended: false,
+            deposit_most: Amount::ZERO,
+            opened: false,
+            up_since_ms: Some(0),
+            reorganised: false,
+            provider_died: false,
+            gone_ms: None,
+            came_late: false,
+            dropped_for_ever: false,
+        }
+    }
+
+    pub(super) fn happened(&mut self, what: What, scenario: &Scenario) {
+        match what {
+            What::Reorganises { drops_open, .. } => {
+                self.reorganised = true;
+                self.dropped_for_ever |= drops_open && scenario.renter == RenterKind::NeverResends;
+            }
+            What::ProviderDies => self.provider_died = true,
+            _ => {}
+        }
+    }
+
+    /// After each block.
+    pub(super) fn block_mined(&mut self, at_ms: u64, chain: &Chain) {
+        if chain.books().status == Status::Open && !chain.is_reclaimable() {
+            self.came_late = self.up_since_ms.is_none_or(|since| at_ms < since + TIME_TO_SETTLE_MS);
+        }
+        self.opened |= chain.books().status != Status::None;
+        self.deposit_most = self.deposit_most.max(chain.books().deposit);
+    }
+
+    pub(super) fn provider_is_up(&mut self, at_ms: u64, up: bool) {
+        self.up_since_ms = if up { self.up_since_ms.or(Some(at_ms)) } else { None };
+    }
+
+    /// A receipt that comes after the time for the last one is too late to be claimed.
+    pub(super) fn receipt_held(&mut self, at_ms: u64, cumulative: Amount, shim: &Shim) {
+        if shim.exists() && shim.work() == Work::Gone {
+            let gone_ms = *self.gone_ms.get_or_insert(at_ms);
+            if at_ms > gone_ms + LAST_RECEIPT_MS {
+                return;
+            }
+        }
+        self.held = self.held.max(cumulative);
+    }
+
+    pub(super) fn receipt_signed(&mut self, at_ms: u64, cumulative: Amount) -> Result<(), Violation> {
+        ensure!(self.opened, NoReceiptBeforeFunding, at_ms, "{cumulative} was signed");
+        ensure!(
+            cumulative >= self.signed,
+            SignedNeverFalls,
+            at_ms,
+            "{cumulative} after {}",
+            self.signed
+        );
+        let most = self.deposit_most;
+        ensure!(
+            cumulative <= most,
+            DepositIsNeverPassed,
+            at_ms,
+            "{cumulative} is signed of {most}"
+        );
+        self.signed = cumulative;
+        self.first_signed_ms = self.first_signed_ms.or(Some(at_ms));
+        Ok(())
+    }
+
+    /// What an honest provider's daemon is about to claim.
+    pub(super) fn claimed(&self, at_ms: u64, amount: Amount, shim: &Shim, chain: &Chain) -> Result<(), Violation> {
+        let due = self.price.cost_of(shim.metered());
+        ensure!(
+            amount <= due,
+            ClaimWithinMeter,
+            at_ms,
+            "{amount} is claimed for {due} of work"
+        );
+        let signed = self.signed;
+        ensure!(
+            amount <= signed,
+            ClaimWithinReceipt,
+            at_ms,
+            "{amount} is claimed, {signed} signed"
+        );
+        let deposit = chain.books().deposit.max(self.deposit_most);
+        ensure!(
+            amount <= deposit,
+            ClaimWithinDeposit,
+            at_ms,
+            "{amount} is claimed of {deposit}"
+        );
+        Ok(())
+    }
+
+    pub(super) fn states(&mut self, at_ms: u64, provider_ended: bool, renter_ended: bool) -> Result<(), Violation> {
+        ensure!(
+            provider_ended || !self.provider_ended,
+            TerminalStaysTerminal,
+            at_ms,
+            "the provider's lease came back"
+        );
+        ensure!(
+            renter_ended || !self.renter_ended,
+            TerminalStaysTerminal,
+            at_ms,
+            "the renter's lease came back"
+        );
+        (self.provider_ended, self.renter_ended) = (provider_ended, renter_ended);
+        Ok(())
+    }
+
+    /// Checked after every step of the world.
+    pub(super) fn check(
+        &mut self,
+        at_ms: u64,
+        scenario: &Scenario,
+        shim: &Shim,
+        chain: &Chain,
+    ) -> Result<(), Violation> {
+        let books = chain.books();
+        let all = books.renter + books.provider + books.builder + books.escrow;
+        ensure!(all == ALL_MONEY, MoneyIsConserved, at_ms, "{all} of {ALL_MONEY}");
+        let claimed = books.claimed;
+        ensure!(
+            claimed <= books.deposit,
+            ClaimWithinDeposit,
+            at_ms,
+            "{claimed} of {}",
+            books.deposit
+        );
+        ensure!(
+            claimed <= self.signed,
+            ClaimWithinReceipt,
+            at_ms,
+            "{claimed} of {}",
+            self.signed
+        );
+        if shim.exists() && shim.work() == Work::Gone {
+            self.gone_ms = self.gone_ms.or(Some(at_ms));
+        }
+        let honest = matches!(scenario.provider, ProviderKind::Honest | ProviderKind::AsksEarly);
+        self.check_work(at_ms, honest, shim)?;
+        self.check_renter(at_ms, scenario, shim)
+    }
+
+    fn check_work(&self, at_ms: u64, honest: bool, shim: &Shim) -> Result<(), Violation> {
+        let delivered = shim.delivered_ms;
+        if delivered == 0 || !honest {
+            return Ok(());
+        }
+        let held = self.held;
+        // At prices so low that rounding makes the first interval free there is nothing to sign.
+        let free = self.cost(delivered.min(INTERVAL.0)) == Amount::ZERO;
+        ensure!(
+            held > Amount::ZERO || free,
+            NoWorkBeforeTheFirstReceipt,
+            at_ms,
+            "{delivered} ms ran"
+        );
+        let covered = self.price.time_for(held).0;
+        let two = covered.saturating_add(2 * INTERVAL.0 + tolerance(delivered));
+        ensure!(
+            delivered <= two,
+            ProviderLosesTwoIntervalsAtMost,
+            at_ms,
+            "{delivered} ms ran, {covered} ms are paid"
+        );
+        let long_up = self.up_since_ms.is_some_and(|since| at_ms >= since + 1_500);
+        // What ran unpaid while the daemon was away was not its doing; the dead-man switch bounds it.
+        let one = covered.saturating_add(INTERVAL.0 + STOP_MS + tolerance(delivered));
+        let always_up = self.up_since_ms == Some(0);
+        ensure!(
+            !(long_up && always_up) || delivered <= one,
+            WorkStaysWithinOneInterval,
+            at_ms,
+            "{delivered} ms ran, {covered} ms are paid"
+        );
+        let most = self.deposit_most;
+        let due = self
+            .price
+            .cost_of(Millis(delivered - tolerance(delivered).min(delivered)));
+        ensure!(
+            self.reorganised || due <= most,
+            DepositIsNeverPassed,
+            at_ms,
+            "{due} of work for {most}"
+        );
+        Ok(())
+    }
+
+    fn check_renter(&self, at_ms: u64, scenario: &Scenario, shim: &Shim) -> Result<(), Violation> {
+        let Some(first) = self.first_signed_ms else {
+            return Ok(());
+        };
+        let (signed, delivered) = (self.signed, shim.delivered_ms);
+        let most = self.cost(delivered + 2 * INTERVAL.0 + tolerance(delivered));
+        // A provider that says that it works while it does not is caught by no clock of the renter's.
+        let liar = matches!(scenario.provider, ProviderKind::InflatesMeter { .. });
+        ensure!(
+            liar || signed <= most,
+            RenterLosesTwoIntervalsAtMost,
+            at_ms,
+            "{signed} signed for {delivered} ms of work, {most} at most"
+        );
+        // Nor can a renter's daemon that comes back tell how long it was away.
+        let restarts = scenario
+            .faults
+            .iter()
+            .filter(|fault| matches!(fault.what, What::RenterCrashes { .. }));
+        let unknown_ms = restarts.count() as u64 * 2 * INTERVAL.0;
+        let own = at_ms - first + unknown_ms;
+        let jitter_ms = 1_000;
+        let ahead = INTERVAL.0 + slack(Millis(own)).0 + jitter_ms + tolerance(own);
+        let most = self.cost(own + ahead);
+        ensure!(
+            signed <= most,
+            RenterSignsForItsOwnTime,
+            at_ms,
+            "{signed} signed in {own} ms, {most} at most"
+        );
+        Ok(())
+    }
+
+    /// Checked once, long after everything should be over.
+    pub(super) fn check_end(
+        &self,
+        at_ms: u64,
+        scenario: &Scenario,
+        shim: &Shim,
+        chain: &Chain,
+    ) -> Result<(), Violation> {
+        let books = chain.books();
+        let renter_died = scenario.faults.iter().any(|fault| fault.what == What::RenterDies);
+        let unreachable = self.provider_died && renter_died;
+        let open = books.status == Status::Open;
+        ensure!(!open || unreachable, LeaseEnds, at_ms, "the lease is still open");
+        ensure!(
+            open || books.escrow == 0,
+            MoneyIsConserved,
+            at_ms,
+            "{} stay in a closed escrow",
+            books.escrow
+        );
+        let honest = scenario.provider == ProviderKind::Honest;
+        if !honest || self.provider_died || self.dropped_for_ever || self.came_late {
+            return Ok(());
+        }
+        let earned = self.price.cost_of(shim.metered()).min(self.held).min(books.deposit);
+        let paid = books.claimed;
+        ensure!(
+            paid >= earned,
+            EntitlementIsCollected,
+            at_ms,
+            "{paid} paid, {earned} earned"
+        );
+        Ok(())
+    }
+
+    fn cost(&self, ms: u64) -> Amount {
+        self.price.cost_of(Millis(ms))
+    }
+}
+
+/// Clocks that are a thousandth apart, and the world's steps.
+fn tolerance(ms: u64) -> u64 {
+    STEP_MS + ms / 1_000 * 2
+}
+
+/// Replay and journal are checked where they happen.
+pub(super) fn broken(invariant: Invariant, at_ms: u64, detail: String) -> Violation {
+    Violation {
+        invariant,
+        at_ms,
+        detail,
+    }
+}

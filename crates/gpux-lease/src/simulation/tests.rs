@@ -1,0 +1,412 @@
+//! What the world shows: the invariants over random scenarios, the failures that users are promised to survive, and
+//! for each invariant a planted bug that breaks it.
+
+use super::bug::Bug;
+use super::ledger::Invariant;
+use super::world::{Outcome, provider_config, renter_config, run};
+use super::{CrashPoint, Fault, Logged, ProviderKind, RenterKind, Scenario, What};
+use crate::lifecycle::{Actor, End, EndReason};
+use crate::provider::{ProviderLease, ProviderState};
+use crate::renter::{RenterLease, RenterState};
+use gpux_types::{Amount, Millis, PricePerHour};
+use proptest::prelude::*;
+
+/// Nothing goes wrong: one unit of money for each millisecond of work.
+fn calm() -> Scenario {
+    Scenario {
+        seed: 1,
+        price: 3_600_000,
+        builder_bps: 500,
+        deposit_secs: 200,
+        job_secs: 60,
+        expiry_secs: 400,
+        depth: 0,
+        exposure_secs: 0,
+        provider_ppm: 0,
+        renter_ppm: 0,
+        latency_ms: 100,
+        loss_percent: 0,
+        repeat_percent: 0,
+        provider: ProviderKind::Honest,
+        renter: RenterKind::Honest,
+        faults: Vec::new(),
+    }
+}
+
+fn with(at_secs: u64, what: What) -> Scenario {
+    let faults = vec![Fault {
+        at_ms: at_secs * 1_000,
+        what,
+    }];
+    Scenario { faults, ..calm() }
+}
+
+fn crash_of_provider(down_secs: u64) -> What {
+    What::ProviderCrashes {
+        down_ms: down_secs * 1_000,
+        point: CrashPoint::Between,
+    }
+}
+
+fn crash_of_renter(down_secs: u64) -> What {
+    What::RenterCrashes {
+        down_ms: down_secs * 1_000,
+        point: CrashPoint::Between,
+    }
+}
+
+fn went_well(scenario: &Scenario) -> Outcome {
+    run(scenario, None).unwrap()
+}
+
+#[track_caller]
+fn assert_ended(outcome: &Outcome, reason: EndReason, by: Actor) {
+    let end = End::new(reason, by);
+    let ProviderState::Ended { end: provider, .. } = outcome.provider else {
+        panic!("{:?}", outcome.provider);
+    };
+    assert_eq!(provider, end);
+}
+
+fn any_fault() -> impl Strategy<Value = What> {
+    let point = prop_oneof![
+        Just(CrashPoint::Between),
+        Just(CrashPoint::BeforeJournal),
+        Just(CrashPoint::BeforeEffects)
+    ];
+    let down = prop_oneof![3 => 0u64..20_000, 1 => 20_000u64..200_000];
+    prop_oneof![
+        6 => (down.clone(), point.clone()).prop_map(|(down_ms, point)| What::ProviderCrashes { down_ms, point }),
+        6 => (down.clone(), point).prop_map(|(down_ms, point)| What::RenterCrashes { down_ms, point }),
+        4 => down.clone().prop_map(|for_ms| What::NetworkParts { for_ms }),
+        2 => down.prop_map(|for_ms| What::ProviderLosesChain { for_ms }),
+        3 => (1u32..4, any::<bool>()).prop_map(|(blocks, drops_open)| What::Reorganises { blocks, drops_open }),
+        3 => (1u64..200).prop_map(|secs| What::RenterTopsUp { secs }),
+        1 => Just(What::ShimDies),
+        1 => Just(What::ProviderDies),
+        1 => Just(What::RenterDies),
+        1 => Just(What::RenterStops),
+        1 => Just(What::ProviderStops),
+        1 => Just(What::PreparationFails),
+    ]
+}
+
+fn any_provider() -> impl Strategy<Value = ProviderKind> {
+    prop_oneof![
+        6 => Just(ProviderKind::Honest),
+        2 => (1u64..1_000).prop_map(|secs| ProviderKind::AsksTooMuch { secs }),
+        1 => (1u64..300).prop_map(|percent| ProviderKind::InflatesMeter { percent }),
+        1 => Just(ProviderKind::AsksEarly),
+    ]
+}
+
+fn any_renter() -> impl Strategy<Value = RenterKind> {
+    prop_oneof![
+        6 => Just(RenterKind::Honest),
+        2 => (0u64..100_000).prop_map(|at_ms| RenterKind::StopsSigning { at_ms }),
+        1 => (1u64..10).prop_map(|secs| RenterKind::SignsLess { secs }),
+        1 => Just(RenterKind::NeverResends),
+    ]
+}
+
+prop_compose! {
+    fn any_scenario()(
+        seed: u64,
+        (price, builder_bps) in (prop_oneof![Just(3_600_000u64), 1u64..100_000, 1u64 << 50..u64::MAX], 0u16..=1_000),
+        (deposit_secs, job_secs, expiry_secs) in (5u64..250, 1u64..250, 60u64..400),
+        (depth, exposure_secs) in (0u32..4, 0u64..60),
+        (provider_ppm, renter_ppm) in (-500i32..500, -500i32..500),
+        (latency_ms, loss_percent, repeat_percent) in (0u64..400, prop_oneof![Just(0u8), 0u8..40], 0u8..30),
+        (provider, renter) in (any_provider(), any_renter()),
+        faults in prop::collection::vec((0u64..250_000, any_fault()).prop_map(|(at_ms, what)| Fault { at_ms, what }), 0..5),
+    ) -> Scenario {
+        Scenario {
+            seed, price, builder_bps, deposit_secs, job_secs, expiry_secs, depth, exposure_secs, provider_ppm, renter_ppm,
+            latency_ms, loss_percent, repeat_percent, provider, renter, faults,
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3_000, max_shrink_iters: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_scenario_breaks_an_invariant(scenario in any_scenario()) {
+        if let Err(failure) = run(&scenario, None) {
+            return Err(TestCaseError::fail(failure.to_string()));
+        }
+    }
+}
+
+#[test]
+fn scenarios_that_once_failed_do_so_no_more() {
+    for line in include_str!("scenarios.jsonl").lines() {
+        let scenario: Scenario = serde_json::from_str(line).unwrap();
+        if let Err(failure) = run(&scenario, None) {
+            panic!("{failure}");
+        }
+    }
+}
+
+#[test]
+fn a_calm_lease_is_paid_to_the_unit_and_refunded() {
+    let outcome = went_well(&calm());
+    assert_ended(&outcome, EndReason::Completed, Actor::Renter);
+    assert_eq!(outcome.paid.units(), u128::from(outcome.delivered.0));
+    assert!((60_000..66_000).contains(&outcome.delivered.0), "{}", outcome.delivered);
+    assert!(matches!(outcome.renter, RenterState::Settled { paid, .. } if paid == outcome.paid));
+}
+
+#[test]
+fn a_providers_daemon_that_restarts_goes_on_and_bills_no_frozen_time() {
+    let outcome = went_well(&with(30, crash_of_provider(40)));
+    assert_ended(&outcome, EndReason::Completed, Actor::Renter);
+    assert!(
+        outcome.delivered < Millis::from_secs(67),
+        "40 s frozen are not work: {}",
+        outcome.delivered
+    );
+    assert_eq!(outcome.paid.units(), u128::from(outcome.delivered.0));
+}
+
+#[test]
+fn a_renters_daemon_that_restarts_within_the_hold_goes_on() {
+    let outcome = went_well(&with(30, crash_of_renter(100)));
+    assert_ended(&outcome, EndReason::Completed, Actor::Renter);
+    assert!(outcome.delivered < Millis::from_secs(67), "{}", outcome.delivered);
+}
+
+#[test]
+fn a_renter_that_never_comes_back_is_settled_with_its_newest_receipt() {
+    let outcome = went_well(&with(30, What::RenterDies));
+    assert_ended(&outcome, EndReason::Unpaid, Actor::Renter);
+    let unpaid = u128::from(outcome.delivered.0) - outcome.paid.units();
+    assert!(unpaid <= 5_000, "{unpaid} ms were worked for nothing");
+}
+
+#[test]
+fn a_dead_provider_gets_nothing_and_the_renter_everything_back() {
+    let outcome = went_well(&with(30, What::ProviderDies));
+    assert_eq!(outcome.paid, Amount::ZERO);
+    let RenterState::Reclaimed { end, .. } = outcome.renter else {
+        panic!("{:?}", outcome.renter)
+    };
+    assert_eq!(end, End::new(EndReason::NodeUnreachable, Actor::Network));
+}
+
+#[test]
+fn a_dead_shim_is_settled_for_what_it_metered() {
+    let outcome = went_well(&with(30, What::ShimDies));
+    assert_ended(&outcome, EndReason::ShimLost, Actor::Provider);
+    assert_eq!(outcome.paid.units(), u128::from(outcome.delivered.0));
+}
+
+#[test]
+fn work_stops_before_the_deposit_is_used_up_and_a_top_up_carries_it_on() {
+    let short = Scenario {
+        deposit_secs: 40,
+        ..calm()
+    };
+    let outcome = went_well(&short);
+    assert_ended(&outcome, EndReason::DepositUsed, Actor::Renter);
+    assert!((30_000..33_000).contains(&outcome.delivered.0), "{}", outcome.delivered);
+    let topped = Scenario {
+        deposit_secs: 40,
+        ..with(20, What::RenterTopsUp { secs: 100 })
+    };
+    assert_ended(&went_well(&topped), EndReason::Completed, Actor::Renter);
+}
+
+#[test]
+fn work_stops_before_the_expiry() {
+    let outcome = went_well(&Scenario {
+        expiry_secs: 60,
+        job_secs: 100,
+        ..calm()
+    });
+    assert_ended(&outcome, EndReason::Expired, Actor::Renter);
+    assert!(outcome.delivered < Millis::from_secs(45), "{}", outcome.delivered);
+    assert_eq!(outcome.paid.units(), u128::from(outcome.delivered.0));
+}
+
+#[test]
+fn a_deposit_that_is_not_deep_is_worked_off_only_up_to_the_exposure() {
+    // Sixty blocks deep is two minutes: the work starts, stops at the exposure, and goes on then.
+    let outcome = went_well(&Scenario {
+        depth: 60,
+        exposure_secs: 20,
+        ..calm()
+    });
+    assert_ended(&outcome, EndReason::Completed, Actor::Renter);
+    let frozen = outcome.log.iter().any(|entry| {
+        matches!(entry.event, Logged::Provider(crate::ProviderEvent::Metered { metered, work: crate::Work::Frozen })
+            if (18_000..=20_000).contains(&metered.0))
+    });
+    assert!(frozen, "the work was never held at the exposure");
+}
+
+#[test]
+fn a_deposit_that_a_reorganisation_drops_is_sent_again_and_the_lease_goes_on() {
+    let dropped = What::Reorganises {
+        blocks: 6,
+        drops_open: true,
+    };
+    let outcome = went_well(&Scenario {
+        depth: 2,
+        ..with(10, dropped)
+    });
+    assert_ended(&outcome, EndReason::Completed, Actor::Renter);
+}
+
+#[test]
+fn a_failed_preparation_refunds_at_once() {
+    let outcome = went_well(&with(0, What::PreparationFails));
+    assert_ended(&outcome, EndReason::PreparationFailed, Actor::Network);
+    assert_eq!(outcome.paid, Amount::ZERO);
+    assert!(
+        matches!(outcome.renter, RenterState::Settled { paid: Amount::ZERO, .. }),
+        "{:?}",
+        outcome.renter
+    );
+}
+
+#[test]
+fn asking_for_more_brings_no_more_than_two_intervals() {
+    let greedy = Scenario {
+        provider: ProviderKind::AsksTooMuch { secs: 1_000 },
+        ..calm()
+    };
+    let outcome = went_well(&greedy);
+    let gained = outcome.paid.units() - u128::from(outcome.delivered.0);
+    assert!((1..=10_000).contains(&gained), "{gained}");
+}
+
+#[test]
+fn a_log_replays_to_the_same_states() {
+    let faults = vec![
+        Fault {
+            at_ms: 20_000,
+            what: crash_of_provider(30),
+        },
+        Fault {
+            at_ms: 25_000,
+            what: What::RenterTopsUp { secs: 10 },
+        },
+    ];
+    let scenario = Scenario {
+        loss_percent: 20,
+        repeat_percent: 20,
+        faults,
+        ..calm()
+    };
+    let outcome = went_well(&scenario);
+    let text: Vec<String> = outcome
+        .log
+        .iter()
+        .map(|entry| serde_json::to_string(entry).unwrap())
+        .collect();
+    let log: Vec<super::Entry> = text.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let zeros = {
+        let mut chance = super::network::Chance(scenario.seed);
+        (chance.below(1 << 40), chance.below(1 << 40))
+    };
+    let (mut provider, _) = ProviderLease::request(provider_config(&scenario), Millis(zeros.0));
+    let mut renter = RenterLease::quoted(renter_config(&scenario), Millis(zeros.1));
+    for entry in log {
+        // Contradictions were answered with an error then and are now.
+        match entry.event {
+            Logged::Provider(event) => drop(provider.handle(Millis(entry.now_ms), event)),
+            Logged::Renter(event) => drop(renter.handle(Millis(entry.now_ms), event)),
+            Logged::Happened(_) => {}
+        }
+    }
+    assert_eq!((provider, renter), outcome.machines);
+}
+
+#[test]
+fn the_price_of_the_calm_world_is_one_unit_a_millisecond() {
+    let price = PricePerHour(Amount::new(calm().price.into()).unwrap());
+    assert_eq!(price.cost_of(Millis(1)).units(), 1);
+}
+
+/// For each invariant: what breaks it, and where it shows.
+fn planted() -> Vec<(Bug, Invariant, Scenario)> {
+    use Invariant as I;
+    let silent = |at_ms| Scenario {
+        renter: RenterKind::StopsSigning { at_ms },
+        ..calm()
+    };
+    let greedy = Scenario {
+        provider: ProviderKind::AsksTooMuch { secs: 100 },
+        ..calm()
+    };
+    let inflated = Scenario {
+        provider: ProviderKind::InflatesMeter { percent: 100 },
+        ..calm()
+    };
+    let early = Scenario {
+        provider: ProviderKind::AsksEarly,
+        ..calm()
+    };
+    let unpaid_crash = Scenario {
+        renter: RenterKind::StopsSigning { at_ms: 20_000 },
+        ..with(27, crash_of_provider(60))
+    };
+    let late = |secs: u64| Scenario {
+        faults: vec![Fault {
+            at_ms: secs * 1_000,
+            what: crash_of_provider(1),
+        }],
+        ..calm()
+    };
+    let short = Scenario {
+        deposit_secs: 40,
+        ..calm()
+    };
+    let faults = [(30, What::RenterDies), (40, crash_of_provider(1))];
+    let faults = faults
+        .map(|(secs, what)| Fault {
+            at_ms: secs * 1_000,
+            what,
+        })
+        .to_vec();
+    let both_crash = Scenario { faults, ..calm() };
+    vec![
+        (Bug::RefundIsForgotten, I::MoneyIsConserved, calm()),
+        (Bug::ClaimIgnoresDeposit, I::ClaimWithinMeter, calm()),
+        (Bug::ClaimIgnoresReceipt, I::ClaimWithinReceipt, silent(20_000)),
+        (Bug::ClaimIgnoresMeter, I::ClaimWithinMeter, calm()),
+        (Bug::ReceiptIsNotJournaled, I::EntitlementIsCollected, both_crash),
+        (Bug::EndIsNotJournaled, I::TerminalStaysTerminal, late(300)),
+        (Bug::RenewsUnpaidWork, I::ProviderLosesTwoIntervalsAtMost, unpaid_crash),
+        (Bug::SignsWhatIsAsked, I::RenterLosesTwoIntervalsAtMost, greedy),
+        (Bug::BelievesTheMeter, I::RenterSignsForItsOwnTime, inflated),
+        (Bug::NeverFreezes, I::WorkStaysWithinOneInterval, silent(20_000)),
+        (Bug::StartsUnpaidWork, I::NoWorkBeforeTheFirstReceipt, silent(0)),
+        (Bug::SignsBeforeDeposit, I::NoReceiptBeforeFunding, early),
+        (
+            Bug::SignedIsNotJournaled,
+            I::SignedNeverFalls,
+            with(30, crash_of_renter(5)),
+        ),
+        (Bug::DepositCountsTwice, I::DepositIsNeverPassed, short),
+        (
+            Bug::EveryTopUpIsNew,
+            I::ReplayChangesNothing,
+            with(20, What::RenterTopsUp { secs: 5 }),
+        ),
+        (Bug::NeverReclaims, I::LeaseEnds, with(30, What::ProviderDies)),
+    ]
+}
+
+#[test]
+fn each_planted_bug_breaks_its_invariant_and_nothing_breaks_without_it() {
+    for (bug, invariant, scenario) in planted() {
+        went_well(&scenario);
+        let failure = match run(&scenario, Some(bug)) {
+            Err(failure) => failure,
+            Ok(outcome) => panic!("{bug:?} was not noticed: {outcome:?}"),
+        };
+        assert_eq!(failure.violation.invariant, invariant, "{bug:?}: {}", failure.violation);
+    }
+}
