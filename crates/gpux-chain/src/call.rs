@@ -225,81 +225,74 @@ impl Call {
 
     /// The call's bytes, with a permit in front of the pull if there is one.
     pub(crate) fn encode(&self, escrow: Address, directory: Address, permit: Option<SignedPermit>) -> RawCall {
-        let contract = |to, input: Vec<u8>| RawCall {
-            to,
-            value: U256::ZERO,
-            input: input.into(),
+        let to = match self {
+            Self::Open { .. } | Self::TopUp { .. } | Self::Settle { .. } | Self::Reclaim { .. } => escrow,
+            Self::Withdraw { .. } => escrow,
+            Self::Announce { .. } => directory,
+            Self::Approve { token, .. } | Self::TransferToken { token, .. } => *token,
+            Self::TransferNative { to, .. } => *to,
         };
+        RawCall {
+            to,
+            value: U256::from(self.value()),
+            input: self.input(escrow, permit).into(),
+        }
+    }
+
+    fn input(&self, escrow: Address, permit: Option<SignedPermit>) -> Vec<u8> {
+        let uint = |amount: &Amount| U256::from(amount.units());
         match self {
             Self::Open {
                 terms, deposit, expiry, ..
-            } => contract(escrow, encode_open(terms, *deposit, *expiry, permit)),
+            } => encode_open(terms, *deposit, *expiry, permit),
             Self::TopUp {
                 terms,
                 amount,
                 new_expiry,
                 ..
-            } => contract(
-                escrow,
-                encode_top_up(terms, *amount, new_expiry.unwrap_or_default(), permit),
-            ),
+            } => encode_top_up(terms, *amount, new_expiry.unwrap_or_default(), permit),
             Self::Settle {
                 terms,
                 amount,
                 cumulative,
                 signature,
-            } => {
-                let call = Escrow::settleCall {
-                    terms: abi::terms(terms),
-                    amount: abi::uint96(*amount),
-                    receiptCumulative: abi::uint96(*cumulative),
-                    receiptSignature: signature.map_or(Bytes::new(), |signature| signature.as_bytes().into()),
-                };
-                contract(escrow, call.abi_encode())
+            } => encode_settle(terms, *amount, *cumulative, *signature),
+            Self::Reclaim { terms } => Escrow::reclaimCall {
+                terms: abi::terms(terms),
             }
-            Self::Reclaim { terms } => contract(
-                escrow,
-                Escrow::reclaimCall {
-                    terms: abi::terms(terms),
-                }
-                .abi_encode(),
-            ),
-            Self::Withdraw { token, payee } => contract(
-                escrow,
-                Escrow::withdrawCall {
-                    token: *token,
-                    payee: *payee,
-                }
-                .abi_encode(),
-            ),
+            .abi_encode(),
+            Self::Withdraw { token, payee } => Escrow::withdrawCall {
+                token: *token,
+                payee: *payee,
+            }
+            .abi_encode(),
             Self::Announce { endpoint, addr } => {
-                let call = NodeDirectory::announceCall {
-                    endpoint: endpoint.0.into(),
-                    addr: addr.clone().into(),
-                };
-                contract(directory, call.abi_encode())
+                let (endpoint, addr) = (endpoint.0.into(), addr.clone().into());
+                NodeDirectory::announceCall { endpoint, addr }.abi_encode()
             }
-            Self::Approve { token, amount } => {
-                let call = Token::approveCall {
-                    spender: escrow,
-                    amount: U256::from(amount.units()),
-                };
-                contract(*token, call.abi_encode())
+            Self::Approve { amount, .. } => Token::approveCall {
+                spender: escrow,
+                amount: uint(amount),
             }
-            Self::TransferToken { token, to, amount } => {
-                let call = Token::transferCall {
-                    to: *to,
-                    amount: U256::from(amount.units()),
-                };
-                contract(*token, call.abi_encode())
-            }
-            Self::TransferNative { to, wei } => RawCall {
+            .abi_encode(),
+            Self::TransferToken { to, amount, .. } => Token::transferCall {
                 to: *to,
-                value: U256::from(*wei),
-                input: Bytes::new(),
-            },
+                amount: uint(amount),
+            }
+            .abi_encode(),
+            Self::TransferNative { .. } => Vec::new(),
         }
     }
+}
+
+fn encode_settle(terms: &Terms, amount: Amount, cumulative: Amount, signature: Option<Signature>) -> Vec<u8> {
+    let call = Escrow::settleCall {
+        terms: abi::terms(terms),
+        amount: abi::uint96(amount),
+        receiptCumulative: abi::uint96(cumulative),
+        receiptSignature: signature.map_or(Bytes::new(), |signature| signature.as_bytes().into()),
+    };
+    call.abi_encode()
 }
 
 fn encode_open(terms: &Terms, deposit: Amount, expiry: UnixSeconds, permit: Option<SignedPermit>) -> Vec<u8> {

@@ -187,13 +187,20 @@ impl Chain {
         }
     }
 
-    /// What the escrow stores of a lease in the newest block of this depth.
+    /// What the escrow stores of a lease in the newest block of this depth. Where the chain is too young to have such a
+    /// block, or had no escrow yet, no lease is that deep.
     ///
     /// # Errors
     /// When the chain node gives no good answer.
     pub async fn lease(&self, lease: LeaseId, depth: Depth) -> Result<Slot, RpcError> {
         let call = Escrow::leaseOfCall { leaseId: lease.into() };
-        let slot = self.view(self.0.config.escrow, call, depth).await?;
+        let output = match output(self.rpc(), self.0.config.escrow, &call, depth).await {
+            Ok(output) if output.is_empty() && depth > Depth::Latest => return Ok(Slot::default()),
+            Err(RpcError::Missing { .. }) if depth > Depth::Latest => return Ok(Slot::default()),
+            Err(error) if !error.is_outage() && depth > Depth::Latest => return Ok(Slot::default()),
+            output => output?,
+        };
+        let slot = decode(&call, &output)?;
         Ok(Slot {
             deposit: abi::amount96(slot.deposit),
             claimed: abi::amount96(slot.claimed),
@@ -283,7 +290,7 @@ impl Chain {
     }
 
     /// The answer of a contract's view.
-    pub(crate) async fn view<C: SolCall + Send>(
+    pub(crate) async fn view<C: SolCall + Send + Sync>(
         &self,
         to: Address,
         call: C,
@@ -301,17 +308,22 @@ impl Chain {
 const CALL: &str = "eth_call";
 
 /// The answer of a contract's view, over a transport that is not checked yet.
-pub(crate) async fn view<C: SolCall + Send>(
+pub(crate) async fn view<C: SolCall + Send + Sync>(
     rpc: &Rpc,
     to: Address,
     call: C,
     depth: Depth,
 ) -> Result<C::Return, RpcError> {
+    decode(&call, &output(rpc, to, &call, depth).await?)
+}
+
+async fn output<C: SolCall + Sync>(rpc: &Rpc, to: Address, call: &C, depth: Depth) -> Result<Bytes, RpcError> {
     let input = Bytes::from(call.abi_encode());
-    let output: Bytes = rpc
-        .call(CALL, json!([{ "to": to, "input": input }, depth.tag()]))
-        .await?;
-    C::abi_decode_returns_validate(&output).map_err(|_| RpcError::Implausible {
+    rpc.call(CALL, json!([{ "to": to, "input": input }, depth.tag()])).await
+}
+
+fn decode<C: SolCall>(_: &C, output: &Bytes) -> Result<C::Return, RpcError> {
+    C::abi_decode_returns_validate(output).map_err(|_| RpcError::Implausible {
         method: CALL,
         what: "the contract answers something else",
     })

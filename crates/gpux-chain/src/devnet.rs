@@ -10,7 +10,6 @@ use crate::{
     client::ChainConfig,
     rpc::{Rpc, RpcClientError, RpcError},
 };
-use alloy::primitives::U64;
 use contracts::Contracts;
 use gpux_types::{Address, Amount};
 use process::Anvil;
@@ -28,8 +27,10 @@ pub use process::ProcessRef;
 
 /// The name of the file that describes a devnet, in its folder.
 const INFO_FILE: &str = "devnet.json";
-/// How often the newest block is asked for: blocks come at once when they are mined per transaction.
-const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// How often the newest block is asked for where a transaction is in a block at once.
+const INSTANT_POLL: Duration = Duration::from_millis(50);
+/// How often the newest block is asked for where blocks come every second or less often.
+const BLOCK_POLL: Duration = Duration::from_millis(250);
 /// The longest that one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -335,7 +336,11 @@ impl ChainConfig {
             escrow: info.escrow,
             node_directory: info.node_directory,
             token,
-            poll_interval: POLL_INTERVAL,
+            poll_interval: if info.block_secs.is_some() {
+                BLOCK_POLL
+            } else {
+                INSTANT_POLL
+            },
             call_timeout: CALL_TIMEOUT,
         }
     }
@@ -364,7 +369,7 @@ async fn quiet(rpc: &Rpc) -> Result<(), RpcError> {
 
 async fn start_blocks(rpc: &Rpc, block_secs: Option<u64>) -> Result<(), RpcError> {
     let (method, params) = match block_secs {
-        Some(secs) => ("evm_setIntervalMining", json!([U64::from(secs)])),
+        Some(secs) => ("evm_setIntervalMining", json!([secs])),
         None => ("evm_setAutomine", json!([true])),
     };
     rpc.call_opt::<serde_json::Value>(method, params).await.map(drop)

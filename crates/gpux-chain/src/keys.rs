@@ -118,6 +118,8 @@ impl Secret {
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidKey> {
+        // The curve's library would pad a shorter text.
+        let bytes: &[u8; 32] = bytes.try_into().map_err(|_| InvalidKey)?;
         let key = SigningKey::from_slice(bytes).map_err(|_| InvalidKey)?;
         let address = Address::from_private_key(&key);
         Ok(Self { key, address })
@@ -329,12 +331,13 @@ impl fmt::Debug for HotKey {
 
 /// Writes a new file that only its owner can read, and returns when it is on the disk.
 fn write_new(path: &Path, content: &[u8]) -> Result<(), KeyFileError> {
-    let io_error = |source: io::Error| match source.kind() {
-        io::ErrorKind::AlreadyExists => KeyFileError::Exists { path: path.into() },
-        _ => KeyFileError::Io {
-            path: path.into(),
-            source,
-        },
+    let io_error = |source: io::Error| {
+        let path = path.into();
+        if source.kind() == io::ErrorKind::AlreadyExists {
+            KeyFileError::Exists { path }
+        } else {
+            KeyFileError::Io { path, source }
+        }
     };
     let mut file = OpenOptions::new()
         .write(true)

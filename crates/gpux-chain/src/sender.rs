@@ -234,7 +234,7 @@ pub enum ConfirmError {
 
 enum Command {
     Send {
-        intent: Intent,
+        intent: Box<Intent>,
         reply: oneshot::Sender<Result<Sent, SendError>>,
     },
     Follow {
@@ -288,7 +288,10 @@ impl SenderHandle {
         let (reply, answer) = oneshot::channel();
         let stopped = || SendError::Stopped { key: key.clone() };
         self.commands
-            .send(Command::Send { intent, reply })
+            .send(Command::Send {
+                intent: Box::new(intent),
+                reply,
+            })
             .await
             .map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?

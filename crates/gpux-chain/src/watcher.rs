@@ -39,6 +39,8 @@ const MAX_LOG_SPAN: u64 = 2_000;
 const MAX_FILTER_LEASES: usize = 500;
 /// How many slots are read at the same time.
 const READ_BATCH: usize = 32;
+/// How often the newest block is asked for while no lease is watched.
+const IDLE_POLL: Duration = Duration::from_secs(2);
 /// How many polls in a row may show an older block than was seen before it is believed: chain nodes behind one address
 /// may be some blocks apart.
 const STALE_POLLS: u32 = 10;
@@ -210,7 +212,13 @@ impl WatcherTask {
             let pause = match self.round().await {
                 Ok(()) => {
                     self.in_outage = false;
-                    self.chain.config().poll_interval
+                    let interval = self.chain.config().poll_interval;
+                    // A lease that is watched from now on wakes the task.
+                    if self.registry.leases().is_empty() {
+                        interval.max(IDLE_POLL)
+                    } else {
+                        interval
+                    }
                 }
                 Err(error) => self.pause_after(&error),
             };
@@ -369,18 +377,9 @@ impl WatcherTask {
     }
 
     async fn read_slot(&self, lease: LeaseId, head: Head) -> Result<LeaseSeen, RpcError> {
-        let deep = async |depth| match self.chain.lease(lease, depth).await {
-            Ok(slot) => Ok(slot),
-            // A young chain has no safe or final block: nothing is that deep.
-            Err(RpcError::Missing { .. }) => Ok(Slot::default()),
-            Err(error) if !error.is_outage() => Ok(Slot::default()),
-            Err(error) => Err(error),
-        };
-        let (latest, safe, finalized) = tokio::try_join!(
-            self.chain.lease(lease, Depth::Latest),
-            deep(Depth::Safe),
-            deep(Depth::Finalized)
-        )?;
+        let read = |depth| self.chain.lease(lease, depth);
+        let (latest, safe, finalized) =
+            tokio::try_join!(read(Depth::Latest), read(Depth::Safe), read(Depth::Finalized))?;
         Ok(LeaseSeen {
             lease,
             head,

@@ -3,6 +3,7 @@
 //! Only `task` calls it. Time is an argument.
 
 mod follow;
+mod track;
 mod version;
 
 use super::{
@@ -31,6 +32,7 @@ use tokio::{
     sync::{oneshot, watch},
     time::Instant,
 };
+use track::Track;
 use version::{Fees, Version};
 
 pub(super) type Reply = oneshot::Sender<Result<Sent, SendError>>;
@@ -95,22 +97,6 @@ pub(super) enum Effect {
     Poll(PollJob),
 }
 
-/// One intent on its way.
-struct Track {
-    /// Every signed transaction for it, oldest first; never empty. All but the newest nonce are superseded.
-    versions: Vec<Version>,
-    progress: watch::Sender<Progress>,
-    replies: Vec<Reply>,
-    /// When the newest version was last handed to the chain node.
-    sent_at: Instant,
-    /// False when it may not have arrived there.
-    delivered: bool,
-    /// How often any version was handed over.
-    handed_over: u32,
-    /// Since when its nonce seems to have gone to another transaction.
-    lost_since: Option<Instant>,
-}
-
 struct Waiting {
     intent: Intent,
     replies: Vec<Reply>,
@@ -120,7 +106,23 @@ struct Waiting {
 #[derive(Clone, Copy)]
 struct Done {
     hash: B256,
+    nonce: u64,
     succeeded: bool,
+}
+
+impl Done {
+    fn of(entry: &JournalEntry, succeeded: bool) -> Self {
+        Self {
+            hash: entry.hash,
+            nonce: entry.nonce,
+            succeeded,
+        }
+    }
+
+    /// True when an entry of the same key is a new attempt, and not another version of the one that is done.
+    fn is_followed_by(self, entry: &JournalEntry) -> bool {
+        !self.succeeded && entry.nonce > self.nonce
+    }
 }
 
 pub(super) struct Book {
@@ -137,6 +139,8 @@ pub(super) struct Book {
     epoch: u64,
     poll_at: Option<Instant>,
     poll_delay: Duration,
+    /// One poll at a time: the answers of two could arrive in the wrong order.
+    polling: bool,
 }
 
 impl Book {
@@ -160,6 +164,7 @@ impl Book {
             next_nonce: None,
             epoch: 0,
             poll_at: None,
+            polling: false,
         };
         let now = Instant::now();
         for entry in entries
@@ -181,21 +186,15 @@ impl Book {
             EntryState::Superseded => {}
             EntryState::Final { succeeded } => {
                 self.tracks.remove(&entry.key);
-                self.done.insert(
-                    entry.key,
-                    Done {
-                        hash: entry.hash,
-                        succeeded,
-                    },
-                );
-            }
-            EntryState::Signed | EntryState::Mined { .. } if self.done.contains_key(&entry.key) => {
-                // An older intent of this key was reverted for good and it was sent again: the newer one counts.
-                self.done.remove(&entry.key);
-                self.track(entry, now)
-                    .ok_or(invalid("a journal entry holds no transaction"))?;
+                self.done.insert(entry.key.clone(), Done::of(&entry, succeeded));
             }
             EntryState::Signed | EntryState::Mined { .. } => {
+                if let Some(done) = self.done.get(&entry.key).copied() {
+                    if !done.is_followed_by(&entry) {
+                        return Ok(());
+                    }
+                    self.done.remove(&entry.key);
+                }
                 self.track(entry, now)
                     .ok_or(invalid("a journal entry holds no transaction"))?;
             }
@@ -224,12 +223,12 @@ impl Book {
 
     /// When the next poll is due.
     pub(super) fn poll_at(&self) -> Option<Instant> {
-        self.poll_at
+        self.poll_at.filter(|_| !self.polling)
     }
 
     pub(super) fn handle(&mut self, now: Instant, event: Event) -> Vec<Effect> {
         match event {
-            Event::Command(Command::Send { intent, reply }) => self.on_send(now, intent, reply),
+            Event::Command(Command::Send { intent, reply }) => self.on_send(now, *intent, reply),
             Event::Command(Command::Follow { hash, reply }) => {
                 // Whoever asked has gone if this fails.
                 let _ = reply.send(self.on_follow(now, hash));
@@ -446,78 +445,6 @@ impl Book {
     fn resynchronise(&mut self) {
         self.epoch += 1;
         self.next_nonce = None;
-    }
-}
-
-impl Track {
-    fn new(now: Instant) -> Self {
-        let (progress, _) = watch::channel(Progress {
-            status: Status::Pending,
-        });
-        Self {
-            versions: Vec::new(),
-            progress,
-            replies: Vec::new(),
-            sent_at: now,
-            delivered: true,
-            handed_over: 1,
-            lost_since: None,
-        }
-    }
-
-    fn newest(&self) -> &Version {
-        self.versions
-            .last()
-            .expect("a track is made with its first version and keeps it")
-    }
-
-    fn is_pending(&self) -> bool {
-        matches!(self.progress.borrow().status, Status::Pending)
-    }
-
-    /// True when the same intent may be signed anew: this attempt has failed.
-    fn is_over(&self) -> bool {
-        match &self.progress.borrow().status {
-            Status::Pending => false,
-            Status::Mined { mined, .. } => !mined.succeeded,
-            Status::Refused => true,
-        }
-    }
-
-    /// True when its effects are not in what was read at `block`.
-    fn is_unseen(&self, block: u64) -> bool {
-        match &self.progress.borrow().status {
-            Status::Pending => true,
-            Status::Mined { mined, .. } => mined.succeeded && mined.block > block,
-            Status::Refused => false,
-        }
-    }
-
-    /// Answers a repeated send of the same intent.
-    fn answer_again(&mut self, key: &IntentKey, now: Instant, reply: Reply) -> Vec<Effect> {
-        if self.is_pending() && self.replies.is_empty() {
-            self.replies.push(reply);
-            return self.hand_over_again(key, now).into_iter().collect();
-        }
-        if self.is_pending() {
-            // It is just being handed over for somebody else.
-            self.replies.push(reply);
-        } else {
-            let _ = reply.send(Ok(Sent {
-                hash: self.newest().entry.hash,
-            }));
-        }
-        Vec::new()
-    }
-
-    /// The same bytes once more, if they are in no block.
-    fn hand_over_again(&mut self, key: &IntentKey, now: Instant) -> Option<Effect> {
-        if !self.is_pending() {
-            return None;
-        }
-        self.sent_at = now;
-        self.handed_over = self.handed_over.saturating_add(1);
-        Some(self.newest().publish(key, false))
     }
 }
 

@@ -193,7 +193,8 @@ pub(crate) fn sign_permit(
 
 /// The gas limit for a call that works; why not, for one that would revert.
 async fn simulate(chain: &Chain, from: Address, raw: &RawCall, key: &IntentKey) -> Result<u64, SendError> {
-    let call = json!([{ "from": from, "to": raw.to, "value": raw.value, "input": raw.input }]);
+    // Named, because nodes differ in what they take otherwise; the permit is signed for the newest block's nonce.
+    let call = json!([{ "from": from, "to": raw.to, "value": raw.value, "input": raw.input }, Depth::Latest.tag()]);
     match chain.rpc().call::<U64>("eth_estimateGas", call).await {
         // A quarter more: another transaction may make the same call a little dearer before it is in its block.
         Ok(gas) => Ok(gas.to::<u64>().saturating_mul(5) / 4 + 10_000),

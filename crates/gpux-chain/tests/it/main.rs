@@ -1,7 +1,14 @@
 //! The chain adapter against a real anvil with the real contracts.
 
+#[cfg(test)]
 mod devnet;
+#[cfg(test)]
 mod reading;
+#[cfg(test)]
 mod sending;
+#[cfg(test)]
+mod vectors;
+#[cfg(test)]
 mod watching;
+#[cfg(test)]
 mod world;

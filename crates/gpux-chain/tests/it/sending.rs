@@ -18,75 +18,74 @@ async fn a_lease_is_opened_topped_up_and_settled_with_permits_and_no_unit_is_los
     let (renter, provider) = (world.renter_sender(), world.sender(world.provider.clone()));
     let (lease, terms) = (world.lease(1), world.terms(1));
     let opened = done(&renter, world.open(1, dai(10)).await).await.unwrap();
-    let [
-        EscrowEvent::Opened {
-            lease: opened_lease,
-            deposit,
-            ..
-        },
-    ] = opened.events[..]
-    else {
-        panic!("{opened:?}")
-    };
-    assert_eq!((opened_lease, deposit), (lease, dai(10)));
-    assert_eq!(opened.l1_fee, None, "anvil charges none");
-    assert!(opened.l1_fee_estimate.unwrap().scalars.assumed && opened.l1_fee_estimate.unwrap().wei > 0);
-    assert_eq!(opened.l2_fee, u128::from(opened.gas_used) * opened.effective_gas_price);
-
-    let new_expiry = Some(world.in_an_hour().await.plus_secs(600));
-    let top_up = Call::TopUp {
-        terms: terms.clone(),
-        amount: dai(5),
-        new_expiry,
-        permit: true,
-    };
-    done(
-        &renter,
-        Intent {
-            key: IntentKey::top_up(lease, 1),
-            call: top_up,
-        },
-    )
-    .await
-    .unwrap();
+    let expiry = world.in_an_hour().await.plus_secs(600);
+    let topped_up = done(&renter, world.top_up(1, dai(5), Some(expiry))).await.unwrap();
     let slot = world.chain.lease(lease, Depth::Latest).await.unwrap();
-    assert_eq!(
-        (slot.deposit, slot.status, Some(slot.expiry)),
-        (dai(15), SlotStatus::Open, new_expiry)
-    );
+    let found = (slot.deposit, slot.status, slot.expiry);
+    assert_eq!(found, (dai(15), SlotStatus::Open, expiry));
 
     let settled = done(&provider, world.settle(1, dai(4))).await.unwrap();
-    let [
-        EscrowEvent::Settled {
-            paid,
-            builder_paid,
-            refund,
-            ..
-        },
-    ] = settled.events[..]
-    else {
-        panic!("{settled:?}")
-    };
-    assert_eq!(builder_paid, terms.builder_share.of(dai(4)));
-    assert_eq!((paid.checked_add(builder_paid), refund), (Some(dai(4)), dai(11)));
-    assert_eq!(
-        world.chain.lease(lease, Depth::Latest).await.unwrap().status,
-        SlotStatus::Closed
-    );
-    let balances = [
-        terms.renter,
-        terms.provider,
-        terms.builder,
-        world.chain.escrow().address,
+    let slot = world.chain.lease(lease, Depth::Latest).await.unwrap();
+    assert_eq!((slot.claimed, slot.status), (dai(4), SlotStatus::Closed));
+    assert_eq!(world.all_dai().await, dai(100));
+
+    let builder_paid = terms.builder_share.of(dai(4));
+    let (renter, provider, token) = (terms.renter, terms.provider, terms.token);
+    let expected = [
+        (opened.hash, opened.events[0].clone()),
+        (
+            topped_up.hash,
+            EscrowEvent::ToppedUp {
+                lease,
+                from: renter,
+                amount: dai(5),
+                deposit: dai(15),
+                expiry,
+            },
+        ),
+        (
+            settled.hash,
+            EscrowEvent::Settled {
+                lease,
+                paid: dai(4).saturating_sub(builder_paid),
+                builder_paid,
+                refund: dai(11),
+            },
+        ),
     ];
-    let mut total = Amount::ZERO;
-    for owner in balances {
-        total = total.saturating_add(world.chain.token_balance(owner).await.unwrap());
-    }
-    assert_eq!(total, dai(100));
+    let EscrowEvent::Opened { expiry, .. } = opened.events[0] else {
+        panic!("{opened:?}")
+    };
+    assert_eq!(
+        expected[0].1,
+        EscrowEvent::Opened {
+            lease,
+            renter,
+            provider,
+            token,
+            deposit: dai(10),
+            expiry
+        }
+    );
     let logs = world.chain.lease_logs(lease, 0).await.unwrap();
-    assert_eq!(logs.iter().map(|log| log.transaction).collect::<Vec<_>>().len(), 3);
-    assert_eq!(world.chain.mined(settled.hash).await.unwrap(), Some(settled));
+    let found: Vec<_> = logs.into_iter().map(|log| (log.transaction, log.event)).collect();
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
+async fn a_mined_transaction_tells_what_it_cost_and_what_it_would_cost_on_l1() {
+    let mut world = World::instant().await;
+    let renter = world.renter_sender();
+    let mined = done(&renter, world.open(1, dai(10)).await).await.unwrap();
+    assert_eq!(mined.l2_fee, u128::from(mined.gas_used) * mined.effective_gas_price);
+    assert_eq!(mined.l1_fee, None, "anvil charges none");
+    let estimate = mined.l1_fee_estimate.unwrap();
+    assert!(
+        estimate.scalars.assumed && estimate.wei > 0 && estimate.fastlz_bytes > 200,
+        "{estimate:?}"
+    );
+    // The chain node tells the same of anybody's transaction.
+    assert_eq!(world.chain.mined(mined.hash).await.unwrap(), Some(mined));
 }
 
 #[tokio::test]
@@ -303,16 +302,7 @@ async fn leases_on_their_way_count_against_the_balance() {
 async fn a_call_that_would_revert_is_refused_with_the_contracts_reason_and_not_sent() {
     let mut world = World::instant().await;
     let renter = world.renter_sender();
-    let top_up = Call::TopUp {
-        terms: world.terms(1),
-        amount: dai(1),
-        new_expiry: None,
-        permit: true,
-    };
-    let intent = Intent {
-        key: IntentKey::top_up(world.lease(1), 1),
-        call: top_up,
-    };
+    let intent = world.top_up(1, dai(1), None);
     let error = renter.send(intent).await.unwrap_err();
     let SendError::Reverted {
         reason: RevertReason::Escrow(reason),

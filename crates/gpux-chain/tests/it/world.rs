@@ -9,6 +9,7 @@ use gpux_types::{Address, Amount, B256, BasisPoints, LeaseId, UnixSeconds};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -159,6 +160,19 @@ impl World {
         }
     }
 
+    pub(crate) fn top_up(&self, salt: u8, amount: Amount, new_expiry: Option<UnixSeconds>) -> Intent {
+        let call = Call::TopUp {
+            terms: self.terms(salt),
+            amount,
+            new_expiry,
+            permit: true,
+        };
+        Intent {
+            key: IntentKey::top_up(self.lease(salt), 1),
+            call,
+        }
+    }
+
     pub(crate) fn settle(&self, salt: u8, cumulative: Amount) -> Intent {
         let lease = self.lease(salt);
         let signature = self
@@ -174,6 +188,16 @@ impl World {
             key: IntentKey::settle(lease),
             call,
         }
+    }
+
+    /// All DAI of everybody who can have some after one lease.
+    pub(crate) async fn all_dai(&self) -> Amount {
+        let terms = self.terms(0);
+        let mut total = Amount::ZERO;
+        for owner in [terms.renter, terms.provider, terms.builder, self.chain.escrow().address] {
+            total = total.saturating_add(self.chain.token_balance(owner).await.unwrap());
+        }
+        total
     }
 
     /// How many transactions an account has in blocks.
@@ -211,7 +235,11 @@ impl World {
 }
 
 pub(crate) fn config_of(devnet: &Devnet) -> ChainConfig {
-    ChainConfig::devnet(devnet.info(), devnet.info().token("DAI").unwrap().address)
+    let config = ChainConfig::devnet(devnet.info(), devnet.info().token("DAI").unwrap().address);
+    ChainConfig {
+        poll_interval: Duration::from_millis(20),
+        ..config
+    }
 }
 
 /// Sends and waits for the newest block.

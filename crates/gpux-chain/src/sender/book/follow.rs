@@ -5,7 +5,7 @@ use crate::{
     call::IntentKey,
     confirm::Depth,
     journal::{EntryState, JournalEntry},
-    mined::Mined,
+    mined::{Mined, RawReceipt},
     rpc::{Retry, RpcError},
 };
 use gpux_types::B256;
@@ -157,6 +157,7 @@ impl Book {
         if hashes.is_empty() {
             return Vec::new();
         }
+        self.polling = true;
         let depths = self.tracks.values().any(|track| !track.is_pending());
         vec![Effect::Poll(PollJob {
             wallet: self.signer.address(),
@@ -166,6 +167,7 @@ impl Book {
     }
 
     pub(super) fn on_polled(&mut self, now: Instant, result: Result<Poll, RpcError>) -> Vec<Effect> {
+        self.polling = false;
         let interval = self.chain.config().poll_interval;
         let poll = match result {
             Ok(poll) => poll,
@@ -204,36 +206,36 @@ impl Book {
         (!self.tracks.is_empty()).then_some(rest)
     }
 
-    fn on_receipt(&mut self, key: &IntentKey, receipt: &crate::mined::RawReceipt, poll: &Poll) -> Option<Effect> {
-        let track = self.tracks.get_mut(key)?;
-        let position = track
+    fn on_receipt(&mut self, key: &IntentKey, receipt: &RawReceipt, poll: &Poll) -> Vec<Effect> {
+        let Some(track) = self.tracks.get_mut(key) else {
+            return Vec::new();
+        };
+        let (ours, others): (Vec<_>, Vec<_>) = track
             .versions
             .iter()
-            .position(|version| version.entry.hash == receipt.transaction_hash)?;
-        let entry = track.versions.get(position)?.entry.clone();
+            .map(|version| &version.entry)
+            .partition(|entry| entry.hash == receipt.transaction_hash);
+        let others: Vec<_> = others.into_iter().cloned().collect();
+        let Some(entry) = ours.into_iter().next().cloned() else {
+            return Vec::new();
+        };
         let mined = self.chain.price(receipt, Some(&entry.raw));
         let (depth, succeeded) = (depth_of(&mined, poll), mined.succeeded);
         let news = track.set_mined(mined, depth);
+        let record = |entry: JournalEntry, state| Effect::Record(JournalEntry { state, ..entry });
         if depth == Depth::Finalized {
-            let entry = JournalEntry {
-                state: EntryState::Final { succeeded },
-                ..entry
-            };
-            self.done.insert(
-                key.clone(),
-                Done {
-                    hash: entry.hash,
-                    succeeded,
-                },
-            );
+            self.done.insert(key.clone(), Done::of(&entry, succeeded));
             self.tracks.remove(key);
-            return Some(Effect::Record(entry));
+            let superseded = others.into_iter().map(|entry| record(entry, EntryState::Superseded));
+            return std::iter::once(record(entry, EntryState::Final { succeeded }))
+                .chain(superseded)
+                .collect();
         }
-        let entry = JournalEntry {
-            state: EntryState::Mined { succeeded },
-            ..entry
-        };
-        news.then_some(Effect::Record(entry))
+        if news {
+            vec![record(entry, EntryState::Mined { succeeded })]
+        } else {
+            Vec::new()
+        }
     }
 
     fn on_no_receipt(&mut self, now: Instant, key: &IntentKey, poll: &Poll) -> Option<Effect> {
