@@ -3,7 +3,7 @@
 
 use crate::{JobSpec, OutputSpec, PartSpec, QuoteRequest, SignedQuote, SignedQuoteRequest};
 use alloy_primitives::{B256, Signature};
-use gpux_lease::Work;
+use gpux_lease::{End, Work};
 use gpux_types::{Amount, ByteSize, LeaseId, Millis, PartIndex, UnixSeconds};
 use serde::{Deserialize, Serialize};
 
@@ -187,10 +187,14 @@ pub struct LeaseReport {
     pub lease: LeaseId,
     /// Where it stands.
     pub phase: Phase,
+    /// What the work does.
+    pub work: Work,
     /// Metered time.
     pub metered: Millis,
     /// The newest receipt that the provider holds.
     pub signed: Amount,
+    /// Why it ends or has ended, once it does.
+    pub end: Option<End>,
 }
 
 /// Where a lease stands at its provider.
@@ -215,8 +219,8 @@ pub enum Phase {
     Stopping,
     /// The work is gone; the settlement is on its way.
     Settling,
-    /// Over; for the reason given.
-    Ended(String),
+    /// Over.
+    Ended,
 }
 
 /// Asks for the log of one part.
@@ -226,6 +230,8 @@ pub struct LogsRequest {
     pub lease: LeaseId,
     /// Which part.
     pub part: PartIndex,
+    /// Which attempt.
+    pub attempt: u32,
     /// From which byte.
     pub offset: u64,
     /// Whether to wait for more until the part is over.

@@ -1,0 +1,306 @@
+//! Starts every part of the daemon in order, runs it until it is told to stop, and ends every task it started.
+
+use crate::{
+    clock::Clock,
+    config::{DaemonConfig, LoadConfigError, ProvideSection, RuntimeSection},
+    dir::DaemonDir,
+    http,
+    market::Market,
+    node::{LocalRuntime, Node},
+    peer::Peers,
+    provider::{Provider, Selling, topic},
+    renter::Renter,
+    store::{Store, StoreError},
+    wallet::{self, WalletError},
+};
+use gpux_api::ErrorCode;
+use gpux_chain::{
+    Chain, ChainConfig, ConfirmPolicy, ConnectError, DigestSigner, HotKey, KeyFileError, SenderConfig, WatcherConfig, sender, watcher,
+};
+use gpux_market::Rates;
+use gpux_net::{Limits, Net, NetConfig, StartNetError};
+use gpux_runtime::{AdoptError, EmbeddedConfig, EmbeddedRuntime, ImageStore, LayerStore, Machine, MeasureError, UidRanges};
+use gpux_types::{ByteSize, Cpu, ParseAmountError, PricePerHour, Resources, Token};
+use std::{io, path::Path, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, signal::unix::SignalKind};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// How long tasks may take to end once they are told to.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A daemon that cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// Another daemon has the folder.
+    #[error("starting the daemon: another one runs in {0}")]
+    Running(std::path::PathBuf),
+    /// A file of the folder cannot be used.
+    #[error("opening {what} of the daemon")]
+    Folder {
+        /// Which.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] LoadConfigError),
+    /// A price of the configuration is no amount of the token.
+    #[error("understanding the price {key} of the configuration")]
+    Price {
+        /// Which.
+        key: &'static str,
+        /// Why.
+        source: ParseAmountError,
+    },
+    /// The region of the configuration is no tag.
+    #[error("understanding the region {0:?} of the configuration: expected small letters, digits and dashes")]
+    Region(String),
+    /// The wallet cannot be opened.
+    #[error(transparent)]
+    Wallet(#[from] WalletError),
+    /// The provider's signer cannot be opened.
+    #[error("opening the provider's signer")]
+    Signer(#[source] KeyFileError),
+    /// The database cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The chain is out of reach, or not the one that was configured.
+    #[error("connecting to the chain")]
+    Chain(#[from] ConnectError),
+    /// Peers cannot be reached.
+    #[error("starting the peer endpoint")]
+    Net(#[from] StartNetError),
+    /// Leases of an earlier daemon cannot be taken over.
+    #[error("taking over the leases of an earlier daemon")]
+    Adopt(#[from] AdoptError),
+    /// The machine cannot be measured.
+    #[error("measuring this machine")]
+    Measure(#[from] MeasureError),
+}
+
+impl DaemonError {
+    /// What it is for programs.
+    #[must_use]
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Self::Config(_) | Self::Price { .. } | Self::Region(_) => ErrorCode::InvalidInput,
+            Self::Wallet(_) | Self::Signer(_) => ErrorCode::NotAuthorised,
+            Self::Chain(_) => ErrorCode::Unreachable,
+            Self::Running(_) => ErrorCode::Conflict,
+            Self::Folder { .. } | Self::Store(_) | Self::Net(_) | Self::Adopt(_) | Self::Measure(_) => ErrorCode::Internal,
+        }
+    }
+}
+
+/// Runs the daemon of `dir` until it is told to stop.
+///
+/// # Errors
+/// When a part of it cannot start; nothing runs then.
+pub async fn run_daemon(dir: &Path) -> Result<(), DaemonError> {
+    let dir = DaemonDir::new(dir);
+    dir.create().map_err(|source| DaemonError::Folder { what: "the folder", source })?;
+    let _lock = lock(&dir)?;
+    let config = DaemonConfig::load(&dir.config())?;
+    let node = open(&dir, config).await?;
+    if let Some(provider) = &node.provider {
+        provider.start(&node).await?;
+    }
+    node.renter.clone().start(&node)?;
+    node.tasks.spawn(node.market.clone().follow(node.net.clone(), node.clock, node.cancel.clone()));
+    serve(&node).await?;
+    dir.remove_api_address();
+    node.tasks.close();
+    if tokio::time::timeout(STOP_PATIENCE, node.tasks.wait()).await.is_err() {
+        tracing::warn!("some tasks did not end in time");
+    }
+    node.net.shutdown().await;
+    Ok(())
+}
+
+/// Holds the folder for this process.
+fn lock(dir: &DaemonDir) -> Result<std::fs::File, DaemonError> {
+    let folder = |source| DaemonError::Folder { what: "the lock", source };
+    let file = std::fs::File::create(dir.path().join("daemon.lock")).map_err(folder)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(DaemonError::Running(dir.path().to_owned())),
+        Err(std::fs::TryLockError::Error(source)) => Err(folder(source)),
+    }
+}
+
+async fn open(dir: &DaemonDir, config: DaemonConfig) -> Result<Arc<Node>, DaemonError> {
+    // A second installation is refused and changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (clock, cancel, tasks) = (Clock::start(), CancellationToken::new(), TaskTracker::new());
+    let store = Store::open(&dir.database())?;
+    let wallet = Arc::new(wallet::open(dir, &config.wallet)?);
+    let signer = HotKey::open_or_create(&dir.signer_key()).map_err(DaemonError::Signer)?;
+    let chain = Chain::connect(chain_config(&config)).await?;
+    let confirm = ConfirmPolicy { safe_from: config.chain.safe_from, finalized_from: config.chain.finalized_from };
+    let journal = Arc::new(store.clone());
+    let journal_error = |source| DaemonError::Folder { what: "the journal of transactions", source };
+    let (wallet_sender, task) = sender(chain.clone(), wallet.clone(), journal.clone(), SenderConfig::default()).map_err(journal_error)?;
+    tasks.spawn(task.run(cancel.clone()));
+    let (provider_sender, task) = sender(chain.clone(), Arc::new(signer.clone()), journal, SenderConfig::default()).map_err(journal_error)?;
+    tasks.spawn(task.run(cancel.clone()));
+    let (watch, task) = watcher(chain.clone(), WatcherConfig::default(), None);
+    tasks.spawn(task.run(cancel.clone()));
+    let images = ImageStore::open(&dir.images()).map_err(|source| DaemonError::Folder { what: "the image store", source })?;
+    let (local, why_no_runtime) = match open_runtime(dir, &config.runtime) {
+        Ok(local) => (Some(local), None),
+        Err(why) => (None, Some(why)),
+    };
+    let provider = match &config.provide {
+        Some(section) => Some(provider(dir, section, &wallet, signer, &chain.token().token)?),
+        None => None,
+    };
+    let peers = Arc::new(Peers::default());
+    let net = Net::start(net_config(dir, &config, &chain)?, peers.clone()).await?;
+    let market = Market::new(chain.token().token.clone());
+    let node = Arc::new(Node {
+        config,
+        dir: dir.clone(),
+        clock,
+        cancel,
+        tasks,
+        store,
+        wallet,
+        chain,
+        confirm,
+        sender: wallet_sender,
+        provider_sender,
+        watcher: watch,
+        net,
+        market,
+        images,
+        local,
+        why_no_runtime,
+        provider,
+        renter: Renter::default(),
+    });
+    peers.connect(&node);
+    Ok(node)
+}
+
+fn chain_config(config: &DaemonConfig) -> ChainConfig {
+    let chain = &config.chain;
+    ChainConfig {
+        rpc_url: chain.rpc_url.clone(),
+        chain_id: chain.chain_id,
+        escrow: chain.escrow,
+        node_directory: chain.node_directory,
+        token: chain.token,
+        poll_interval: chain.poll.into(),
+        call_timeout: Duration::from_secs(10),
+    }
+}
+
+fn net_config(dir: &DaemonDir, config: &DaemonConfig, chain: &Chain) -> Result<NetConfig, DaemonError> {
+    let secret = dir.secret(&dir.endpoint_key()).map_err(|source| DaemonError::Folder { what: "the endpoint's key", source })?;
+    Ok(NetConfig {
+        secret,
+        data_dir: dir.blobs(),
+        bind: config.network.bind.clone(),
+        advertise: Vec::new(),
+        relays: config.network.relays.clone(),
+        topic: topic(&chain.escrow()),
+        bootstrap: config.network.bootstrap.clone(),
+        limits: Limits::default(),
+    })
+}
+
+/// The container runtime of this machine, or why there is none.
+fn open_runtime(dir: &DaemonDir, section: &RuntimeSection) -> Result<LocalRuntime, String> {
+    let config = runtime_config(dir, section)?;
+    let (program, ids) = (config.program.clone(), config.uid_ranges);
+    let runtime = EmbeddedRuntime::open(config).map_err(|error| crate::error_chain(&error))?;
+    let layers = LayerStore::open(&dir.layers(), &program, ids.store());
+    let layers = layers.map_err(|error| crate::error_chain(&error))?;
+    Ok(LocalRuntime { runtime: Arc::new(runtime), layers })
+}
+
+/// Where the runtime of one daemon keeps things. Daemons of one machine never share a cgroup, a mount point or a user id.
+pub(crate) fn runtime_config(dir: &DaemonDir, section: &RuntimeSection) -> Result<EmbeddedConfig, String> {
+    let whole = std::fs::canonicalize(dir.path()).map_err(|error| error.to_string())?;
+    let name: String = blake3::hash(whole.as_os_str().as_encoded_bytes()).to_hex().chars().take(16).collect();
+    let uid_ranges = UidRanges::new(section.uid_base).map_err(|error| crate::error_chain(&error))?;
+    Ok(EmbeddedConfig {
+        leases_dir: dir.runtime(),
+        run_dir: Path::new("/run/gpux").join(&name),
+        cgroup: Path::new("/").join(format!("gpux-{name}")),
+        program: std::env::current_exe().map_err(|error| error.to_string())?,
+        uid_ranges,
+    })
+}
+
+fn provider(
+    dir: &DaemonDir,
+    section: &ProvideSection,
+    wallet: &Arc<gpux_chain::WalletKey>,
+    signer: HotKey,
+    token: &Token,
+) -> Result<Provider, DaemonError> {
+    let machine = Machine::measure(dir.path())?;
+    let price = |key, text: &str| {
+        token.parse(text).map(PricePerHour).map_err(|source| DaemonError::Price { key, source })
+    };
+    let region = section.region.as_ref().map(|region| region.parse().map_err(|_| DaemonError::Region(region.clone()))).transpose()?;
+    let selling = Selling {
+        payout: section.payout.unwrap_or_else(|| wallet.address()),
+        rates: Rates {
+            cpu_core: price("price_cpu", &section.price_cpu)?,
+            memory_gib: price("price_memory", &section.price_memory)?,
+            disk_gib: price("price_disk", &section.price_disk)?,
+        },
+        total: offered(&machine, section),
+        longest: section.longest_lease,
+        region,
+        cpu_score: machine.cpu_score,
+        cpu_model: machine.cpu_model,
+    };
+    Ok(Provider::new(selling, signer))
+}
+
+/// The part of the measured machine that is offered: never more than was measured.
+fn offered(machine: &Machine, section: &ProvideSection) -> Resources {
+    let spare_half_core = Cpu { millicores: machine.cpu.millicores.saturating_sub(500) };
+    Resources {
+        cpu: section.cpu.unwrap_or(spare_half_core).min(machine.cpu),
+        memory: section.memory.unwrap_or(ByteSize(machine.memory.0 / 4 * 3)).min(machine.memory),
+        disk: section.disk.unwrap_or(ByteSize(machine.disk_free.0 / 2)).min(machine.disk_free),
+    }
+}
+
+/// Answers the local API until the daemon is told to stop.
+async fn serve(node: &Arc<Node>) -> Result<(), DaemonError> {
+    let folder = |source| DaemonError::Folder { what: "the API's socket", source };
+    let listener = TcpListener::bind(node.config.api.bind).await.map_err(folder)?;
+    let token = random_token();
+    let address = listener.local_addr().map_err(folder)?;
+    node.dir.write_api_address(address, &token, node.net.ticket().to_string()).map_err(folder)?;
+    tracing::info!(node = %node.net.node_id().short(), %address, provides = node.provider.is_some(), "ready");
+    let mut terminate = tokio::signal::unix::signal(SignalKind::terminate()).map_err(folder)?;
+    let cancel = node.cancel.clone();
+    let told = async move {
+        tokio::select! {
+            () = cancel.cancelled() => {}
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        cancel.cancel();
+    };
+    let router = http::router(node.clone(), &token);
+    let server = axum::serve(listener, router).with_graceful_shutdown(told);
+    let stopped = node.cancel.clone();
+    tokio::select! {
+        served = server => served.map_err(folder),
+        // Followers hold connections open: they are not waited for.
+        () = async { stopped.cancelled().await; tokio::time::sleep(Duration::from_millis(500)).await } => Ok(()),
+    }
+}
+
+fn random_token() -> String {
+    let bytes: [u8; 32] = rand::random();
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

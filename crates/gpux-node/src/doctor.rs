@@ -1,0 +1,70 @@
+//! Looks at everything that a lease needs and says what is not well.
+
+use crate::node::Node;
+use gpux_api::{DoctorCheck, DoctorView};
+use gpux_chain::DigestSigner;
+
+/// The least native coin that lets a wallet send a handful of transactions, in wei.
+const LEAST_NATIVE: u128 = 100_000_000_000_000;
+
+/// Examines the daemon and what it depends on.
+pub(crate) async fn examine(node: &Node) -> DoctorView {
+    let mut checks = vec![chain(node).await, fees(node).await, money(node).await, peers(node), offers(node), runtime(node)];
+    if let Some(provider) = &node.provider {
+        let (total, free, leases) = provider.load();
+        checks.push(check("provider", true, format!("offers {} CPU and {}, {} CPU free, {leases} leases", total.cpu, total.memory, free.cpu), None));
+    }
+    DoctorView { schema: "gpux.doctor/v1".into(), checks }
+}
+
+fn check(name: &str, ok: bool, found: String, hint: Option<&str>) -> DoctorCheck {
+    DoctorCheck { name: name.into(), ok, found, hint: hint.map(Into::into) }
+}
+
+async fn chain(node: &Node) -> DoctorCheck {
+    let hint = Some("check chain.rpc_url in config.toml, and that the endpoint answers");
+    match node.chain.head().await {
+        Ok(head) => check("chain", true, format!("chain {} at block {}", node.config.chain.chain_id, head.number), None),
+        Err(error) => check("chain", false, crate::error_chain(&error), hint),
+    }
+}
+
+async fn fees(node: &Node) -> DoctorCheck {
+    let hint = Some("send a little of the chain's own coin to the wallet: transactions need it for fees");
+    match node.chain.native_balance(node.wallet.address()).await {
+        Ok(wei) => check("fees", wei >= LEAST_NATIVE, format!("{wei} wei"), hint),
+        Err(error) => check("fees", false, crate::error_chain(&error), hint),
+    }
+}
+
+async fn money(node: &Node) -> DoctorCheck {
+    let token = &node.chain.token().token;
+    match node.chain.token_balance(node.wallet.address()).await {
+        Ok(balance) => {
+            let enough = balance > gpux_types::Amount::ZERO || node.provider.is_some();
+            check("wallet", enough, token.format(balance), Some("send the token of deposits to the wallet (`gpux wallet address`)"))
+        }
+        Err(error) => check("wallet", false, crate::error_chain(&error), None),
+    }
+}
+
+fn peers(node: &Node) -> DoctorCheck {
+    let count = node.net.neighbours().len();
+    let hint = "give network.bootstrap in config.toml the ticket of a peer (`gpux doctor` on that machine shows its own)";
+    check("peers", count > 0, format!("{count} neighbours; this node is {}", node.net.ticket()), Some(hint))
+}
+
+fn offers(node: &Node) -> DoctorCheck {
+    let count = node.market.count(node.clock.now());
+    check("offers", count > 0, format!("{count} heard"), Some("offers come from neighbours: mend `peers` first"))
+}
+
+fn runtime(node: &Node) -> DoctorCheck {
+    match (&node.local, &node.why_no_runtime) {
+        (Some(_), _) => check("containers", true, "this machine can run containers".into(), None),
+        (None, why) => {
+            let found = why.clone().unwrap_or_else(|| "no container runtime".into());
+            check("containers", node.provider.is_none(), found, Some("providers run the daemon as root on Linux; renters need it only for an app's own check"))
+        }
+    }
+}

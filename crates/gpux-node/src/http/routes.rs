@@ -1,0 +1,86 @@
+//! What each route answers.
+
+use super::Refusal;
+use crate::node::Node;
+use axum::{
+    Json,
+    extract::{Path, State, rejection::JsonRejection},
+};
+use gpux_api::{
+    CostView, DaemonView, DoctorView, ErrorBody, ErrorCode, JobList, JobView, OffersView, PlanRequest, PlanView,
+    RunRequest, StopJobRequest, TopUpReply, TopUpRequest, WalletView,
+};
+use std::sync::Arc;
+
+type Answer<T> = Result<Json<T>, Refusal>;
+type Body<T> = Result<Json<T>, JsonRejection>;
+
+fn body<T>(body: Body<T>) -> Result<T, Refusal> {
+    body.map(|Json(value)| value)
+        .map_err(|error| Refusal(ErrorBody::new(ErrorCode::InvalidInput, format!("reading the request: {}", error.body_text()))))
+}
+
+pub(super) async fn nothing_here() -> Refusal {
+    Refusal(ErrorBody::new(ErrorCode::NotFound, "calling the daemon: there is no such route in this version"))
+}
+
+pub(super) async fn daemon(State(node): State<Arc<Node>>) -> Json<DaemonView> {
+    Json(node.daemon_view())
+}
+
+pub(super) async fn stop_daemon(State(node): State<Arc<Node>>) -> Json<DaemonView> {
+    let view = node.daemon_view();
+    node.cancel.cancel();
+    Json(view)
+}
+
+pub(super) async fn offers(State(node): State<Arc<Node>>) -> Json<OffersView> {
+    Json(node.market.view(node.clock.now()))
+}
+
+pub(super) async fn plan(State(node): State<Arc<Node>>, request: Body<PlanRequest>) -> Answer<PlanView> {
+    let planned = crate::renter::plan(&node, body(request)?).await?;
+    Ok(Json(planned.view))
+}
+
+pub(super) async fn run(State(node): State<Arc<Node>>, request: Body<RunRequest>) -> Answer<JobView> {
+    Ok(Json(crate::renter::start(&node, body(request)?).await?))
+}
+
+pub(super) async fn jobs(State(node): State<Arc<Node>>) -> Json<JobList> {
+    Json(node.renter.list())
+}
+
+pub(super) async fn job(State(node): State<Arc<Node>>, Path(name): Path<String>) -> Answer<JobView> {
+    Ok(Json(node.renter.find(&name)?.view()))
+}
+
+pub(super) async fn top_up(
+    State(node): State<Arc<Node>>,
+    Path(name): Path<String>,
+    request: Body<TopUpRequest>,
+) -> Answer<TopUpReply> {
+    let request = body(request)?;
+    Ok(Json(crate::renter::top_up(&node, &node.renter.find(&name)?, &request).await?))
+}
+
+pub(super) async fn stop_job(
+    State(node): State<Arc<Node>>,
+    Path(name): Path<String>,
+    request: Body<StopJobRequest>,
+) -> Answer<JobView> {
+    let request = body(request)?;
+    Ok(Json(crate::renter::stop(&node.renter.find(&name)?, request.reason).await?))
+}
+
+pub(super) async fn cost(State(node): State<Arc<Node>>, Path(name): Path<String>) -> Answer<CostView> {
+    Ok(Json(crate::renter::cost(&node, &node.renter.find(&name)?).await?))
+}
+
+pub(super) async fn wallet(State(node): State<Arc<Node>>) -> Answer<WalletView> {
+    Ok(Json(node.wallet_view().await?))
+}
+
+pub(super) async fn doctor(State(node): State<Arc<Node>>) -> Json<DoctorView> {
+    Json(crate::doctor::examine(&node).await)
+}

@@ -1,0 +1,55 @@
+//! The daemon: renter, provider and local API in one process.
+//!
+//! Rules about money, time and the order of events live in the pure crates; this crate joins them to the chain, the network,
+//! the containers and the disk. Start at [`run_daemon`], then `node.rs` for what the parts share.
+#![forbid(unsafe_code)]
+
+mod clock;
+mod config;
+mod daemon;
+pub mod devnet;
+mod dir;
+mod doctor;
+mod fault;
+mod http;
+mod market;
+mod node;
+mod peer;
+mod provider;
+mod renter;
+mod store;
+mod wallet;
+
+pub use config::{ApiSection, ChainSection, DaemonConfig, LoadConfigError, NetworkSection, ProvideSection, RuntimeSection, WalletSection};
+pub use daemon::{DaemonError, run_daemon};
+pub use dir::{ApiAddress, DaemonDir, spawn_daemon, tail_of_file};
+pub use fault::error_chain;
+pub use gpux_runtime::run_if_hidden;
+pub use store::{Store, StoreError};
+pub use wallet::{WalletError, new_wallet, wallet_address};
+
+use gpux_chain::{ConfirmPolicy, LeaseSeen, SlotStatus};
+use gpux_lease::EscrowView;
+use gpux_types::Amount;
+
+/// What the chain says of a lease, as the machines take it: the newest deposit, and how much of it is as deep as it must be.
+fn escrow_view(seen: &LeaseSeen, confirm: &ConfirmPolicy) -> EscrowView {
+    let latest = &seen.latest;
+    match latest.status {
+        SlotStatus::None => EscrowView::Absent,
+        SlotStatus::Open => {
+            let deep = seen.at(confirm.depth_for(latest.deposit));
+            let assured = if deep.status == SlotStatus::Open { deep.deposit } else { Amount::ZERO };
+            EscrowView::Open { deposit: latest.deposit, assured, expiry: latest.expiry }
+        }
+        SlotStatus::Closed => {
+            let deep = seen.at(confirm.depth_for(latest.deposit));
+            if deep.status == SlotStatus::Closed {
+                EscrowView::Closed { paid: deep.claimed }
+            } else {
+                // Closed in the newest block only: still open as far as it can be relied on.
+                EscrowView::Open { deposit: deep.deposit, assured: deep.deposit, expiry: deep.expiry }
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The offers that this node has heard, kept in one book, and how they look to people.
+
+use crate::clock::Clock;
+use gpux_api::{OfferView, OffersView};
+use gpux_market::{Offer, OfferBook};
+use gpux_net::{Net, OfferEvent};
+use gpux_types::{Millis, NodeId, Token};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio_util::sync::CancellationToken;
+
+/// The most offers that are kept: far above today's markets, and a bound on what peers can make this node hold.
+const MAX_OFFERS: usize = 100_000;
+
+#[derive(Debug)]
+struct Heard {
+    book: OfferBook,
+    at: HashMap<NodeId, Millis>,
+}
+
+/// The offers. A cheap clone. A mutex rather than a task: every use is a short, synchronous read or insert.
+#[derive(Debug, Clone)]
+pub(crate) struct Market {
+    heard: Arc<Mutex<Heard>>,
+    token: Token,
+}
+
+impl Market {
+    /// An empty book whose prices are in `token`.
+    pub(crate) fn new(token: Token) -> Self {
+        let heard = Heard { book: OfferBook::new(MAX_OFFERS), at: HashMap::new() };
+        Self { heard: Arc::new(Mutex::new(heard)), token }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What `look` finds in the book, without offers that are over.
+    pub(crate) fn with_book<T>(&self, now: Millis, look: impl FnOnce(&OfferBook) -> T) -> T {
+        let mut heard = self.lock();
+        heard.expire(now);
+        look(&heard.book)
+    }
+
+    /// The newest offer of a node.
+    pub(crate) fn offer(&self, node: NodeId, now: Millis) -> Option<Arc<Offer>> {
+        self.with_book(now, |book| book.get(&node).cloned())
+    }
+
+    /// How many offers are known.
+    pub(crate) fn count(&self, now: Millis) -> usize {
+        self.with_book(now, OfferBook::len)
+    }
+
+    /// The offers for people, the cheapest first.
+    pub(crate) fn view(&self, now: Millis) -> OffersView {
+        let mut heard = self.lock();
+        heard.expire(now);
+        let mut offers: Vec<OfferView> = heard.book.iter().map(|offer| view(offer, heard.age(offer, now))).collect();
+        drop(heard);
+        offers.sort_by_key(|offer| (offer.price, offer.node));
+        OffersView { schema: "gpux.offers/v1".into(), token: self.token.clone(), offers }
+    }
+
+    /// Keeps the book true to what the network says, until `cancel`.
+    pub(crate) async fn follow(self, net: Net, clock: Clock, cancel: CancellationToken) {
+        let mut feed = net.offers();
+        self.take_all(&net, clock.now());
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = cancel.cancelled() => return,
+                // Cancel-safe: an event that was not taken stays in the feed.
+                event = feed.next() => event,
+            };
+            let now = clock.now();
+            match event {
+                Some(OfferEvent::Heard(offer)) => self.lock().insert(offer.offer, now),
+                Some(OfferEvent::Withdrawn(node) | OfferEvent::Expired(node)) => self.lock().remove(node),
+                Some(OfferEvent::Missed(_)) => self.take_all(&net, now),
+                None => return,
+            }
+        }
+    }
+
+    fn take_all(&self, net: &Net, now: Millis) {
+        let mut heard = self.lock();
+        for offer in net.live_offers() {
+            heard.insert(offer.offer, now);
+        }
+    }
+}
+
+impl Heard {
+    fn insert(&mut self, offer: Offer, now: Millis) {
+        let node = offer.node;
+        match self.book.insert(offer, now) {
+            Ok(_) => {
+                self.at.insert(node, now);
+            }
+            Err(error) => tracing::debug!(%node, error = %crate::error_chain(&error), "an offer was not taken into the book"),
+        }
+    }
+
+    fn remove(&mut self, node: NodeId) {
+        self.book.remove(&node);
+        self.at.remove(&node);
+    }
+
+    fn expire(&mut self, now: Millis) {
+        for node in self.book.expire(now) {
+            self.at.remove(&node);
+        }
+    }
+
+    fn age(&self, offer: &Offer, now: Millis) -> Millis {
+        self.at.get(&offer.node).map_or(Millis::ZERO, |at| now.saturating_sub(*at))
+    }
+}
+
+fn view(offer: &Offer, age: Millis) -> OfferView {
+    OfferView {
+        node: offer.node,
+        provider: offer.provider.to_string(),
+        region: offer.region.as_ref().map(ToString::to_string),
+        total: offer.total,
+        free: offer.free,
+        price: offer.price_of(&offer.free),
+        cpu_score: offer.cpu_score,
+        age,
+    }
+}

@@ -1,0 +1,99 @@
+//! Everything that the daemon's parts share: handles and nothing else. Each handle's state has one owner elsewhere.
+
+use crate::{
+    clock::Clock,
+    config::DaemonConfig,
+    dir::DaemonDir,
+    fault::fault,
+    market::Market,
+    provider::Provider,
+    renter::Renter,
+    store::Store,
+};
+use gpux_api::{DaemonView, ErrorBody, ErrorCode, WalletView};
+use gpux_chain::{Chain, ConfirmPolicy, DigestSigner, SenderHandle, WalletKey, WatcherHandle};
+use gpux_net::Net;
+use gpux_runtime::{ImageStore, LayerStore, Runtime};
+use std::sync::Arc;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Containers on this machine, where it can run them.
+#[derive(Clone)]
+pub(crate) struct LocalRuntime {
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) layers: LayerStore,
+}
+
+impl std::fmt::Debug for LocalRuntime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LocalRuntime").field("layers", &self.layers).finish_non_exhaustive()
+    }
+}
+
+/// The running daemon.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) config: DaemonConfig,
+    pub(crate) dir: DaemonDir,
+    pub(crate) clock: Clock,
+    /// Tells every task to end.
+    pub(crate) cancel: CancellationToken,
+    /// Every task; the daemon waits for all of them.
+    pub(crate) tasks: TaskTracker,
+    pub(crate) store: Store,
+    pub(crate) wallet: Arc<WalletKey>,
+    pub(crate) chain: Chain,
+    pub(crate) confirm: ConfirmPolicy,
+    /// Sends the wallet's transactions.
+    pub(crate) sender: SenderHandle,
+    /// Sends the provider signer's transactions; the wallet's own when the node does not provide.
+    pub(crate) provider_sender: SenderHandle,
+    pub(crate) watcher: WatcherHandle,
+    pub(crate) net: Net,
+    pub(crate) market: Market,
+    pub(crate) images: ImageStore,
+    /// `None` where this machine cannot run containers; `why_no_runtime` says why.
+    pub(crate) local: Option<LocalRuntime>,
+    pub(crate) why_no_runtime: Option<String>,
+    pub(crate) provider: Option<Provider>,
+    pub(crate) renter: Renter,
+}
+
+impl Node {
+    /// The daemon for people.
+    pub(crate) fn daemon_view(&self) -> DaemonView {
+        let provided = self.provider.as_ref().map_or(0, |provider| provider.load().2);
+        let leases = self.renter.open_leases() + provided;
+        DaemonView {
+            schema: "gpux.daemon/v1".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            node: self.net.node_id(),
+            ticket: self.net.ticket().to_string(),
+            wallet: self.wallet.address().to_string(),
+            chain_id: self.config.chain.chain_id,
+            escrow: self.config.chain.escrow.to_string(),
+            provides: self.provider.is_some(),
+            offers: u32::try_from(self.market.count(self.clock.now())).unwrap_or(u32::MAX),
+            leases: u32::try_from(leases).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// The wallet with what it has now.
+    pub(crate) async fn wallet_view(&self) -> Result<WalletView, ErrorBody> {
+        let unreachable = |error| fault(ErrorCode::Unreachable, "asking the chain for the wallet's balance", &error).retryable();
+        let address = self.wallet.address();
+        let balance = self.chain.token_balance(address).await.map_err(unreachable)?;
+        let native = self.chain.native_balance(address).await.map_err(unreachable)?;
+        let token = self.chain.token();
+        Ok(WalletView {
+            schema: "gpux.wallet/v1".into(),
+            address: address.to_string(),
+            chain_id: self.config.chain.chain_id,
+            token: token.token.clone(),
+            token_address: token.address.to_string(),
+            balance,
+            native_wei: native.to_string(),
+        })
+    }
+}

@@ -1,0 +1,299 @@
+//! The provider: answers requests for quotes, takes leases on, and keeps one task for each.
+//!
+//! ```text
+//! peer call ──> Provider (desk: capacity, one entry per lease) ──input──> LeaseTask (owns ProviderLease and its parts)
+//! ```
+
+mod capacity;
+mod lease;
+mod meter;
+mod offer;
+mod outputs;
+mod parts;
+mod prepare;
+mod quote;
+
+use crate::{node::Node, store::Role};
+use capacity::Capacity;
+use gpux_chain::HotKey;
+use gpux_lease::{EscrowRef, recover_signer};
+use gpux_market::Rates;
+use gpux_net::LogSink;
+use gpux_proto::{ErrorCode, LeaseReport, LeaseRequest, LogsRequest, PartSpec, PeerError, Response, SignedQuoteRequest};
+use gpux_types::{Address, LeaseId, Millis, NodeId, Resources};
+use lease::{LeaseInput, LeaseRecord, LeaseTask};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::{Notify, mpsc, watch};
+
+/// How many inputs may wait for one lease's task. When it is full the caller waits, and with it one call of the peer.
+const LEASE_INPUTS: usize = 64;
+
+/// What the provider sells and by whose hand.
+#[derive(Debug, Clone)]
+pub(crate) struct Selling {
+    /// Where payments go.
+    pub(crate) payout: Address,
+    /// Net rates.
+    pub(crate) rates: Rates,
+    /// Everything that is offered.
+    pub(crate) total: Resources,
+    /// The longest lease.
+    pub(crate) longest: Millis,
+    /// Where the node says that it is.
+    pub(crate) region: Option<gpux_market::Tag>,
+    /// The measured speed of one core.
+    pub(crate) cpu_score: u32,
+    /// The processor's name.
+    pub(crate) cpu_model: String,
+}
+
+/// One lease, as calls about it need it.
+#[derive(Debug, Clone)]
+struct Entry {
+    renter_node: NodeId,
+    renter: Address,
+    inputs: mpsc::Sender<LeaseInput>,
+    report: watch::Receiver<LeaseReport>,
+}
+
+#[derive(Debug)]
+struct Desk {
+    capacity: Capacity,
+    leases: HashMap<LeaseId, Entry>,
+    /// Renters whose preparation is not paid by a deposit yet: one each.
+    unpaid: HashMap<Address, LeaseId>,
+}
+
+/// The provider. A cheap clone. The desk is a mutex rather than a task: every use is short and synchronous.
+#[derive(Debug, Clone)]
+pub(crate) struct Provider {
+    selling: Arc<Selling>,
+    signer: HotKey,
+    desk: Arc<Mutex<Desk>>,
+    /// Wakes the task that publishes the offer.
+    changed: Arc<Notify>,
+}
+
+impl Provider {
+    /// A provider with nothing leased.
+    pub(crate) fn new(selling: Selling, signer: HotKey) -> Self {
+        let desk = Desk { capacity: Capacity::new(selling.total), leases: HashMap::new(), unpaid: HashMap::new() };
+        Self {
+            selling: Arc::new(selling),
+            signer,
+            desk: Arc::new(Mutex::new(desk)),
+            changed: Arc::new(Notify::new()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes over the leases of an earlier daemon, then keeps the offer published.
+    pub(crate) async fn start(&self, node: &Arc<Node>) -> Result<(), gpux_runtime::AdoptError> {
+        let mut adopted: HashMap<_, _> = match &node.local {
+            Some(local) => local.runtime.adopt().await?.into_iter().map(|status| (status.lease, status)).collect(),
+            None => HashMap::new(),
+        };
+        let records: Vec<LeaseRecord> = node.store.open_leases(Role::Provider).unwrap_or_else(|error| {
+            tracing::error!(error = %crate::error_chain(&error), "the leases of the last run cannot be read; their work is stopped");
+            Vec::new()
+        });
+        for record in records {
+            let status = adopted.remove(&record.lease);
+            self.lock().capacity.adopt(record.lease, record.request.quote.quote.resources);
+            self.spawn(node, record, Some(status));
+        }
+        self.destroy_unknown(node, adopted.into_keys().collect()).await;
+        node.tasks.spawn(offer::keep_published(node.clone(), self.clone()));
+        Ok(())
+    }
+
+    /// A lease in the runtime that no record names belongs to nobody: neither paid nor wanted.
+    async fn destroy_unknown(&self, node: &Node, leases: Vec<LeaseId>) {
+        let Some(local) = &node.local else { return };
+        for lease in leases.into_iter().filter(|lease| !crate::renter::is_local_run(lease)) {
+            tracing::warn!(%lease, "work without a record was found and is stopped");
+            if let Err(error) = local.runtime.forget_lease(lease).await {
+                tracing::error!(%lease, error = %crate::error_chain(&error), "stopping work without a record");
+            }
+        }
+    }
+
+    fn spawn(&self, node: &Arc<Node>, record: LeaseRecord, adopted: Option<Option<gpux_runtime::LeaseStatus>>) {
+        let (sender, inputs) = mpsc::channel(LEASE_INPUTS);
+        let (report_sender, report) = watch::channel(record.report());
+        let entry = Entry {
+            renter_node: record.request.request.renter_node,
+            renter: record.terms.renter,
+            inputs: sender,
+            report,
+        };
+        self.lock().leases.insert(record.lease, entry);
+        let task = LeaseTask::new(node.clone(), self.clone(), record, inputs, report_sender);
+        node.tasks.spawn(task.run(adopted));
+    }
+
+    /// Answers a request for a quote.
+    pub(crate) async fn quote(&self, node: &Node, from: NodeId, signed: &SignedQuoteRequest) -> Result<Response, PeerError> {
+        let request = &signed.request;
+        if request.provider_node != node.net.node_id() || request.renter_node != from {
+            return Err(PeerError::new(ErrorCode::NotAuthorised, "the request names other nodes than the two that speak"));
+        }
+        let signer = recover_signer(request.digest(), &signed.signature);
+        if signer != Ok(request.renter) {
+            return Err(PeerError::new(ErrorCode::NotAuthorised, "the request is not signed by the wallet that it names"));
+        }
+        quote::check(&self.selling, &node.chain.escrow(), node.chain.token().address, request)?;
+        let balance = node.chain.token_balance(request.renter).await;
+        let balance = balance.map_err(|_| PeerError::new(ErrorCode::Internal, "the chain could not be asked; try again"))?;
+        if balance < request.deposit {
+            return Err(PeerError::new(ErrorCode::NotCovered, "the wallet's balance does not cover the deposit"));
+        }
+        let quote = quote::make(&self.selling, self.signer_address(), node, request);
+        let terms = quote.terms(request);
+        let lease = terms.lease_id(&request.escrow);
+        let now = node.clock.now();
+        let held = self.lock().capacity.hold(request.renter, lease, request.resources, now, now.saturating_add(quote.holds_for));
+        held.map_err(|error| PeerError::new(ErrorCode::NoCapacity, error.to_string()))?;
+        let signature = gpux_chain::DigestSigner::sign_digest(&self.signer, gpux_proto::SignedQuote::digest(lease));
+        Ok(Response::Quote(Box::new(gpux_proto::SignedQuote { quote, signature })))
+    }
+
+    fn signer_address(&self) -> Address {
+        gpux_chain::DigestSigner::address(&self.signer)
+    }
+
+    /// Takes a lease on. Idempotent: a lease that is here is accepted again.
+    pub(crate) fn lease(&self, node: &Arc<Node>, from: NodeId, request: LeaseRequest) -> Result<Response, PeerError> {
+        let refuse = |code, message: &str| Err(PeerError::new(code, message));
+        if request.request.renter_node != from || request.request.escrow != node.chain.escrow() {
+            return refuse(ErrorCode::NotAuthorised, "the lease is another renter's or under another escrow");
+        }
+        let (terms, lease) = match request.quote.verify(&request.request) {
+            Ok(verified) if verified.0.provider_signer == self.signer_address() => verified,
+            _ => return refuse(ErrorCode::NotAuthorised, "the quote is not this node's"),
+        };
+        if request.job.hash() != request.request.job_hash || !request.job.within_limits() {
+            return refuse(ErrorCode::BadRequest, "the job is not the one that was quoted, or over the limits");
+        }
+        let mut desk = self.lock();
+        if desk.leases.contains_key(&lease) {
+            return Ok(Response::Accepted);
+        }
+        if desk.unpaid.contains_key(&terms.renter) {
+            return refuse(ErrorCode::TooMany, "another lease of this wallet is still being prepared without a deposit");
+        }
+        if !desk.capacity.take(terms.renter, lease, node.clock.now()) {
+            return refuse(ErrorCode::QuoteGone, "the quote does not hold any more");
+        }
+        desk.unpaid.insert(terms.renter, lease);
+        drop(desk);
+        let (record, effects) = LeaseRecord::new(node, request, terms, lease);
+        tracing::info!(%lease, ?effects, "a lease was asked for");
+        if let Err(error) = node.store.put_lease(Role::Provider, lease, &record, false) {
+            tracing::error!(%lease, error = %crate::error_chain(&error), "keeping a lease");
+            self.release(lease);
+            return refuse(ErrorCode::Internal, "the lease could not be kept");
+        }
+        self.spawn(node, record, None);
+        self.changed.notify_one();
+        Ok(Response::Accepted)
+    }
+
+    fn entry(&self, from: NodeId, lease: LeaseId) -> Result<Entry, PeerError> {
+        let entry = self.lock().leases.get(&lease).cloned();
+        match entry {
+            Some(entry) if entry.renter_node == from => Ok(entry),
+            // A stranger does not learn which leases are here.
+            _ => Err(PeerError::new(ErrorCode::NoSuchLease, "there is no such lease of yours here")),
+        }
+    }
+
+    /// Gives a part to a lease.
+    pub(crate) async fn part(&self, from: NodeId, lease: LeaseId, part: PartSpec) -> Result<Response, PeerError> {
+        self.tell(from, lease, LeaseInput::PartGiven(part)).await
+    }
+
+    /// Ends a lease for its renter.
+    pub(crate) async fn stop(&self, from: NodeId, lease: LeaseId) -> Result<Response, PeerError> {
+        self.tell(from, lease, LeaseInput::StopAsked).await
+    }
+
+    async fn tell(&self, from: NodeId, lease: LeaseId, input: LeaseInput) -> Result<Response, PeerError> {
+        let entry = self.entry(from, lease)?;
+        let gone = |_| PeerError::new(ErrorCode::NoSuchLease, "the lease is over");
+        entry.inputs.send(input).await.map(|()| Response::Accepted).map_err(gone)
+    }
+
+    /// How a lease is.
+    pub(crate) fn status(&self, from: NodeId, lease: LeaseId) -> Result<Response, PeerError> {
+        let entry = self.entry(from, lease)?;
+        let report = entry.report.borrow().clone();
+        Ok(Response::Status(Box::new(report)))
+    }
+
+    /// Sends the log of one part, and goes on until the part is over when that was asked for.
+    pub(crate) async fn logs(&self, node: &Node, from: NodeId, request: LogsRequest, mut sink: LogSink) -> Result<(), PeerError> {
+        self.entry(from, request.lease)?;
+        let gone = || PeerError::new(ErrorCode::NoSuchLease, "there is no log of that part");
+        let local = node.local.as_ref().ok_or_else(gone)?;
+        let key = gpux_runtime::PartKey { part: request.part, attempt: request.attempt };
+        let mut offset = request.offset;
+        loop {
+            let chunk = local.runtime.logs(request.lease, key, offset).await.map_err(|_| gone())?;
+            if !chunk.bytes.is_empty() && sink.send(&chunk.bytes).await.is_err() {
+                return Ok(());
+            }
+            let more = chunk.next > offset;
+            offset = chunk.next;
+            if chunk.ended || (!more && !request.follow) {
+                return Ok(());
+            }
+            if !more {
+                tokio::time::sleep(meter::LOG_PACE).await;
+            }
+        }
+    }
+
+    /// The deposit of a lease is there: its preparation is not unpaid any more.
+    fn funded(&self, renter: Address, lease: LeaseId) {
+        let mut desk = self.lock();
+        if desk.unpaid.get(&renter) == Some(&lease) {
+            desk.unpaid.remove(&renter);
+        }
+    }
+
+    /// The work of a lease is gone: what it held may be sold again.
+    fn release(&self, lease: LeaseId) {
+        let mut desk = self.lock();
+        desk.capacity.release(lease);
+        desk.unpaid.retain(|_, unpaid| *unpaid != lease);
+        drop(desk);
+        self.changed.notify_one();
+    }
+
+    /// The lease is over for ever.
+    fn forget(&self, lease: LeaseId) {
+        self.release(lease);
+        self.lock().leases.remove(&lease);
+    }
+
+    /// What is offered in all, what of it is free, and how many leases are here.
+    pub(crate) fn load(&self) -> (Resources, Resources, usize) {
+        let desk = self.lock();
+        (desk.capacity.total(), desk.capacity.free(), desk.leases.len())
+    }
+}
+
+/// The market that a node trades in: one topic for each escrow on each chain.
+pub(crate) fn topic(escrow: &EscrowRef) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key("gpux/1 offers of one escrow");
+    hasher.update(&escrow.chain_id.to_be_bytes());
+    hasher.update(escrow.address.as_slice());
+    *hasher.finalize().as_bytes()
+}

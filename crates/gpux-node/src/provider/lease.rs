@@ -1,0 +1,485 @@
+//! One task for each lease: it owns the [`ProviderLease`] machine and the lease's parts, journals them before it acts, and
+//! performs the machine's effects in work of its own that answers with another input.
+//!
+//! ```text
+//! peer calls ─┐
+//! chain watch ├─> select names an input ─> machine and parts decide ─> journal ─> effects ─┐
+//! shim, timer ┘          ^                                                                 │
+//!                        └──────────── what an effect brought, as an input ────────────────┘
+//! ```
+
+use super::{Provider, meter, outputs, parts::{Parts, Told}, prepare, quote};
+use crate::{node::Node, store::Role};
+use futures_util::{FutureExt, future::BoxFuture};
+use gpux_chain::{Call, DigestSigner, Intent, IntentKey, LeaseSeen};
+use gpux_lease::{
+    End, EscrowView, JOURNAL_VERSION, ProviderConfig, ProviderEffect, ProviderEvent, ProviderLease, ProviderState, Receipt,
+    Tariff, Terms, VerifiedReceipt, Work,
+};
+use gpux_proto::{LeaseReport, LeaseRequest, MeterReport, PartReport, PartSpec, Phase, Request, Response};
+use gpux_runtime::{LeaseStatus, PartKey, PartState};
+use gpux_types::{Amount, ByteSize, LeaseId, Millis};
+use serde::{Deserialize, Serialize};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+
+/// What is kept of a lease over restarts.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct LeaseRecord {
+    /// The layout of this record and of the machine in it.
+    version: u16,
+    /// Which lease.
+    pub(super) lease: LeaseId,
+    /// Its terms.
+    pub(super) terms: Terms,
+    /// What the renter sent.
+    pub(super) request: LeaseRequest,
+    /// Where it stands.
+    pub(super) machine: ProviderLease,
+    /// Its parts.
+    pub(super) parts: Parts,
+}
+
+/// Something that happened to a lease.
+#[derive(Debug)]
+pub(super) enum LeaseInput {
+    /// The renter gave a part.
+    PartGiven(PartSpec),
+    /// The renter wants the end.
+    StopAsked,
+    /// Image and inputs are there, or cannot be had.
+    Prepared(Result<(), prepare::PrepareError>),
+    /// The shim told how the lease is. `None`: it could not be asked this time.
+    Status(Option<Box<LeaseStatus>>),
+    /// The shim is gone for good; all that was left was killed.
+    ShimLost(Millis),
+    /// All work is gone.
+    Gone(Millis),
+    /// An ask for a receipt came back.
+    Asked(Option<VerifiedReceipt>),
+    /// A part was tried.
+    PartStarted(PartKey, PartState),
+    /// A part that is over handed back what it wrote.
+    PartCollected(PartReport),
+    /// The renter knows.
+    PartTold(PartKey, Told),
+    /// Something was done that leads to nothing by itself.
+    Done,
+}
+
+/// What the loop was woken by.
+enum Woken {
+    Input(LeaseInput),
+    Chain,
+    Head,
+    Timer,
+    Cancelled,
+}
+
+/// The task of one lease.
+pub(super) struct LeaseTask {
+    pub(super) node: Arc<Node>,
+    provider: Provider,
+    pub(super) record: LeaseRecord,
+    inputs: mpsc::Receiver<LeaseInput>,
+    report: watch::Sender<LeaseReport>,
+    effects: JoinSet<LeaseInput>,
+    fetched: Arc<AtomicU64>,
+    wake: Option<Millis>,
+    asking: bool,
+    /// Whether the shim is up, so that the meter can be read.
+    in_runtime: bool,
+    released: bool,
+}
+
+impl LeaseRecord {
+    /// A lease that was just asked for, and what to do first.
+    pub(super) fn new(node: &Node, request: LeaseRequest, terms: Terms, lease: LeaseId) -> (Self, Vec<ProviderEffect>) {
+        let gross = request.quote.quote.gross_price(terms.builder_share);
+        let mut config = ProviderConfig::new(Tariff::new(gross));
+        config.hold = request.quote.quote.hold;
+        config.preparation_limit = quote::MAX_PREPARATION;
+        // Work must have ended, and the settlement be sent, well within the grace.
+        config.expiry_margin_secs = 10;
+        let (machine, effects) = ProviderLease::request(config, node.clock.now());
+        (Self { version: JOURNAL_VERSION, lease, terms, request, machine, parts: Parts::default() }, effects)
+    }
+
+    /// How the lease is, before its task says more.
+    pub(super) fn report(&self) -> LeaseReport {
+        let total = self.request.job.preparation_bytes();
+        LeaseReport {
+            lease: self.lease,
+            phase: phase(self.machine.state(), ByteSize(0), total),
+            work: self.machine.work(),
+            metered: self.machine.metered(),
+            end: self.machine.end(),
+            signed: self.machine.receipt().map_or(Amount::ZERO, VerifiedReceipt::cumulative),
+        }
+    }
+}
+
+fn phase(state: ProviderState, done: ByteSize, total: ByteSize) -> Phase {
+    use gpux_lease::Preparation;
+    match state {
+        ProviderState::Waiting { preparation: Preparation::Done, .. } => Phase::AwaitingDeposit,
+        ProviderState::Waiting { .. } | ProviderState::Preparing { .. } => Phase::Preparing { done, total },
+        ProviderState::Ready { .. } => Phase::AwaitingReceipt,
+        ProviderState::Running => Phase::Running,
+        ProviderState::Frozen { .. } => Phase::Frozen,
+        ProviderState::Stopping { .. } => Phase::Stopping,
+        ProviderState::Closing { .. } | ProviderState::Offering { .. } | ProviderState::Settling { .. } => Phase::Settling,
+        ProviderState::Refusing { .. } | ProviderState::Ended { .. } => Phase::Ended,
+    }
+}
+
+impl LeaseTask {
+    pub(super) fn new(
+        node: Arc<Node>,
+        provider: Provider,
+        record: LeaseRecord,
+        inputs: mpsc::Receiver<LeaseInput>,
+        report: watch::Sender<LeaseReport>,
+    ) -> Self {
+        Self {
+            node,
+            provider,
+            record,
+            inputs,
+            report,
+            effects: JoinSet::new(),
+            fetched: Arc::new(AtomicU64::new(0)),
+            wake: None,
+            asking: false,
+            in_runtime: false,
+            released: false,
+        }
+    }
+
+    /// Runs the lease to its end. `adopted` is what the runtime still had of it after a restart.
+    pub(super) async fn run(mut self, adopted: Option<Option<LeaseStatus>>) {
+        if let Ok(ticket) = self.record.request.renter_ticket.parse() {
+            self.node.net.remember(ticket);
+        }
+        let mut chain = self.node.watcher.watch(self.record.lease);
+        let mut head = self.node.watcher.head();
+        self.begin(adopted);
+        while !self.is_over() {
+            match self.next(&mut chain, &mut head).await {
+                Woken::Input(input) => self.take(input),
+                Woken::Chain => self.chain_seen(chain.borrow_and_update().clone()),
+                Woken::Head => {
+                    let time = head.borrow_and_update().as_ref().map(|head| head.timestamp);
+                    if let Some(time) = time {
+                        self.event(ProviderEvent::BlockSeen { time });
+                    }
+                }
+                Woken::Timer => self.read_meter(),
+                Woken::Cancelled => return,
+            }
+        }
+        self.finish();
+    }
+
+    fn begin(&mut self, adopted: Option<Option<LeaseStatus>>) {
+        let Some(status) = adopted else {
+            let effects = vec![ProviderEffect::Prepare, ProviderEffect::WakeAt(self.node.clock.now())];
+            self.perform(effects);
+            return;
+        };
+        self.event(ProviderEvent::Restarted);
+        self.record.parts.forget_running_steps();
+        if let Some(status) = status {
+            self.in_runtime = true;
+            self.take(LeaseInput::Status(Some(Box::new(status))));
+            self.watch_runtime(0);
+        }
+        self.wake.get_or_insert(self.node.clock.now());
+    }
+
+    async fn next(
+        &mut self,
+        chain: &mut watch::Receiver<Option<LeaseSeen>>,
+        head: &mut watch::Receiver<Option<gpux_chain::Head>>,
+    ) -> Woken {
+        let wake = self.wake.map(|at| at.saturating_sub(self.node.clock.now()));
+        // Every arm is cancel-safe: channels, watches and joined effects keep what was not taken.
+        tokio::select! {
+            biased;
+            () = self.node.cancel.cancelled() => Woken::Cancelled,
+            Some(done) = self.effects.join_next() => Woken::Input(done.unwrap_or(LeaseInput::Done)),
+            Some(input) = self.inputs.recv() => Woken::Input(input),
+            Ok(()) = chain.changed() => Woken::Chain,
+            Ok(()) = head.changed() => Woken::Head,
+            () = sleep(wake) => Woken::Timer,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.record.machine.state(), ProviderState::Ended { .. })
+    }
+
+    fn take(&mut self, input: LeaseInput) {
+        match input {
+            LeaseInput::PartGiven(spec) => self.record.parts.give(spec),
+            LeaseInput::StopAsked => self.event(ProviderEvent::StopRequested { by: gpux_lease::Actor::Renter }),
+            LeaseInput::Prepared(result) => self.prepared(result),
+            LeaseInput::Status(Some(status)) => self.status_seen(*status),
+            LeaseInput::Status(None) | LeaseInput::Done => {}
+            LeaseInput::ShimLost(metered) => {
+                self.in_runtime = false;
+                self.event(ProviderEvent::ShimLost { metered });
+            }
+            LeaseInput::Gone(metered) => {
+                self.in_runtime = false;
+                self.event(ProviderEvent::Metered { metered, work: Work::Gone });
+            }
+            LeaseInput::Asked(receipt) => {
+                self.asking = false;
+                if let Some(receipt) = receipt {
+                    self.event(ProviderEvent::ReceiptReceived(receipt));
+                }
+            }
+            LeaseInput::PartStarted(key, state) => self.part_started(key, state),
+            LeaseInput::PartCollected(report) => self.record.parts.collected(report),
+            LeaseInput::PartTold(key, told) => self.record.parts.told(key, told),
+        }
+        self.advance_parts();
+        self.keep();
+        self.tell();
+    }
+
+    /// Gives the machine an event, journals, and performs what follows.
+    fn event(&mut self, event: ProviderEvent) {
+        let now = self.node.clock.now();
+        let before = self.record.machine.state();
+        match self.record.machine.handle(now, event) {
+            Ok(effects) => {
+                if self.record.machine.state() != before {
+                    tracing::info!(lease = %self.record.lease.short(), from = ?before, to = ?self.record.machine.state(), "lease");
+                    self.keep();
+                }
+                self.perform(effects);
+            }
+            Err(error) => tracing::warn!(lease = %self.record.lease.short(), %error, "an event was refused"),
+        }
+        self.after_event();
+    }
+
+    fn after_event(&mut self) {
+        if self.record.machine.escrow().deposit() > Amount::ZERO {
+            self.provider.funded(self.record.terms.renter, self.record.lease);
+        }
+        if self.record.machine.work() == Work::Gone && !self.released {
+            self.released = true;
+            self.provider.release(self.record.lease);
+        }
+        self.tell();
+    }
+
+    fn keep(&self) {
+        let over = self.is_over();
+        if let Err(error) = self.node.store.put_lease(Role::Provider, self.record.lease, &self.record, over) {
+            tracing::error!(lease = %self.record.lease.short(), error = %crate::error_chain(&error), "keeping a lease");
+        }
+    }
+
+    fn tell(&self) {
+        let mut report = self.record.report();
+        let done = ByteSize(self.fetched.load(Ordering::Relaxed));
+        report.phase = phase(self.record.machine.state(), done, self.record.request.job.preparation_bytes());
+        self.report.send_if_modified(|known| {
+            let changed = *known != report;
+            *known = report;
+            changed
+        });
+    }
+
+    fn perform(&mut self, effects: Vec<ProviderEffect>) {
+        for effect in effects {
+            match effect {
+                ProviderEffect::Prepare => self.prepare(),
+                ProviderEffect::AskReceipt { cumulative } => self.ask(cumulative),
+                ProviderEffect::AllowWork => self.advance_parts(),
+                ProviderEffect::Renew => self.on_runtime(|runtime, lease| async move { runtime.renew(lease).await }.boxed()),
+                ProviderEffect::Freeze => self.on_runtime(|runtime, lease| async move { runtime.freeze(lease).await }.boxed()),
+                ProviderEffect::Thaw => self.on_runtime(|runtime, lease| async move { runtime.thaw(lease).await }.boxed()),
+                ProviderEffect::StopWork { end } => self.stop_work(end),
+                // The provider settles by itself: no closing amount is ever offered under this configuration.
+                ProviderEffect::SignClosing { amount } => tracing::debug!(%amount, "a closing amount is not offered"),
+                ProviderEffect::Settle { amount, receipt } => self.settle(amount, receipt),
+                ProviderEffect::Forget => self.keep(),
+                ProviderEffect::WakeAt(at) => self.wake = Some(at),
+            }
+        }
+    }
+
+    fn prepare(&mut self) {
+        let (node, request, lease) = (self.node.clone(), self.record.request.clone(), self.record.lease);
+        let fetched = self.fetched.clone();
+        self.effects.spawn(async move { LeaseInput::Prepared(prepare::prepare(&node, &request, lease, &fetched).await) });
+    }
+
+    fn prepared(&mut self, result: Result<(), prepare::PrepareError>) {
+        match result {
+            Ok(()) => {
+                self.in_runtime = true;
+                self.watch_runtime(0);
+                self.event(ProviderEvent::Prepared);
+            }
+            Err(error) => {
+                tracing::warn!(lease = %self.record.lease.short(), error = %crate::error_chain(&error), "preparing a lease");
+                self.event(ProviderEvent::PreparationFailed { by: error.actor() });
+            }
+        }
+    }
+
+    fn chain_seen(&mut self, seen: Option<LeaseSeen>) {
+        let Some(seen) = seen else { return };
+        self.event(ProviderEvent::BlockSeen { time: seen.head.timestamp });
+        let view = crate::escrow_view(&seen, &self.node.confirm);
+        if view != self.record.machine.escrow() || matches!(view, EscrowView::Closed { .. }) {
+            self.event(ProviderEvent::EscrowSeen(view));
+        }
+    }
+
+    fn read_meter(&mut self) {
+        self.wake = None;
+        if !self.in_runtime {
+            self.event(ProviderEvent::Ticked);
+            return;
+        }
+        let (node, lease) = (self.node.clone(), self.record.lease);
+        self.effects.spawn(async move { meter::read(&node, lease).await });
+        // Should the shim not answer, the machine is asked again all the same.
+        self.wake = Some(self.node.clock.now().saturating_add(meter::POLL));
+    }
+
+    fn watch_runtime(&mut self, seen: u64) {
+        let (node, lease) = (self.node.clone(), self.record.lease);
+        self.effects.spawn(async move { meter::wait(&node, lease, seen).await });
+    }
+
+    fn status_seen(&mut self, status: LeaseStatus) {
+        let work = meter::work(status.work);
+        if work == Work::Gone {
+            self.in_runtime = false;
+        }
+        self.event(ProviderEvent::Metered { metered: status.metered, work });
+        for part in &status.parts {
+            let key = PartKey { part: part.part, attempt: part.attempt };
+            self.record.parts.seen(key, &part.state);
+        }
+        if status.version > 0 && self.in_runtime && self.record.parts.note_version(status.version) {
+            self.watch_runtime(status.version);
+        }
+    }
+
+    fn ask(&mut self, cumulative: Amount) {
+        if self.asking {
+            return;
+        }
+        self.asking = true;
+        let report = MeterReport {
+            lease: self.record.lease,
+            asked: cumulative,
+            metered: self.record.machine.metered(),
+            work: self.record.machine.work(),
+        };
+        let (node, terms) = (self.node.clone(), self.record.terms.clone());
+        let (renter, lease) = (self.record.request.request.renter_node, self.record.lease);
+        self.effects.spawn(async move {
+            LeaseInput::Asked(match node.net.call(renter, &Request::Meter(report)).await {
+                Ok(Response::Receipt { cumulative, signature }) => {
+                    let receipt = Receipt { lease, cumulative, signature }.verify(&terms, &node.chain.escrow());
+                    receipt.inspect_err(|error| tracing::warn!(lease = %lease.short(), error = %crate::error_chain(error), "a receipt was refused")).ok()
+                }
+                Ok(_) => None,
+                Err(error) => {
+                    tracing::debug!(lease = %lease.short(), error = %crate::error_chain(&error), "asking for a receipt");
+                    None
+                }
+            })
+        });
+    }
+
+    fn on_runtime<F>(&mut self, call: F)
+    where
+        F: FnOnce(Arc<dyn gpux_runtime::Runtime>, LeaseId) -> BoxFuture<'static, Result<(), gpux_runtime::RuntimeCallError>>,
+    {
+        let (Some(local), lease) = (&self.node.local, self.record.lease) else { return };
+        if !self.in_runtime {
+            return;
+        }
+        let done = call(local.runtime.clone(), lease);
+        self.effects.spawn(async move {
+            if let Err(error) = done.await {
+                tracing::warn!(lease = %lease.short(), error = %crate::error_chain(&error), "steering the work");
+            }
+            LeaseInput::Done
+        });
+    }
+
+    fn stop_work(&mut self, end: End) {
+        tracing::info!(lease = %self.record.lease.short(), %end, "stopping the work");
+        let (node, lease) = (self.node.clone(), self.record.lease);
+        let metered = self.record.machine.metered();
+        self.effects.spawn(async move { meter::destroy(&node, lease, metered).await });
+    }
+
+    fn settle(&mut self, amount: Amount, receipt: Option<VerifiedReceipt>) {
+        let (cumulative, signature) = match &receipt {
+            Some(receipt) => (receipt.cumulative(), Some(receipt.receipt().signature)),
+            None => (Amount::ZERO, None),
+        };
+        let call = Call::Settle { terms: self.record.terms.clone(), amount, cumulative, signature };
+        let intent = Intent { key: IntentKey::settle(self.record.lease), call };
+        let (node, lease) = (self.node.clone(), self.record.lease);
+        self.effects.spawn(async move {
+            match node.provider_sender.send(intent).await {
+                Ok(sent) => tracing::info!(lease = %lease.short(), %amount, transaction = %sent.hash, "settlement sent"),
+                Err(error) => tracing::warn!(lease = %lease.short(), error = %crate::error_chain(&error), "sending a settlement"),
+            }
+            LeaseInput::Done
+        });
+    }
+
+    /// Starts parts that may start, collects what ended, tells the renter what it does not know.
+    fn advance_parts(&mut self) {
+        let allowed = self.record.machine.allows_work() && self.in_runtime;
+        for step in self.record.parts.steps(allowed) {
+            let (node, lease) = (self.node.clone(), self.record.lease);
+            let request = self.record.request.clone();
+            self.effects.spawn(async move { outputs::perform(&node, lease, &request, step).await });
+        }
+    }
+
+    fn part_started(&mut self, key: PartKey, state: PartState) {
+        self.record.parts.started(key, &state);
+        // The first exec starts the meter: read it now rather than at the next poll.
+        self.read_meter();
+    }
+
+    fn finish(&mut self) {
+        tracing::info!(lease = %self.record.lease.short(), state = ?self.record.machine.state(), "lease over");
+        self.keep();
+        self.tell();
+        self.provider.forget(self.record.lease);
+        let (node, lease) = (self.node.clone(), self.record.lease);
+        self.node.tasks.spawn(async move { outputs::clean_up(&node, lease).await });
+    }
+}
+
+async fn sleep(time: Option<Millis>) {
+    match time {
+        Some(time) => tokio::time::sleep(time.into()).await,
+        None => std::future::pending().await,
+    }
+}
+

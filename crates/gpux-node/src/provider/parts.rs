@@ -1,0 +1,201 @@
+//! The parts that a lease was given: what each is doing, and what is to be done about it. Pure.
+//!
+//! Invariant: a step that is under way is not asked for again until it answers; a report is kept until the renter has it.
+
+use gpux_proto::{PartReport, PartSpec};
+use gpux_runtime::{PartKey, PartState};
+use gpux_types::{BlobHash, LeaseId};
+use serde::{Deserialize, Serialize};
+
+/// The most parts of one lease: the largest array, each tried a few times.
+const MAX_PARTS: usize = 100_000;
+
+/// Where one part is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Stage {
+    /// Waits for its turn.
+    Queued,
+    /// Being started.
+    Starting,
+    /// Runs.
+    Running,
+    /// Over; what it wrote is being kept.
+    Collecting { state: PartState },
+    /// Over and kept; the renter must know.
+    Reported { report: PartReport },
+    /// The renter knows.
+    Over { report: PartReport },
+}
+
+/// What the renter was told of a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// That it started.
+    Start,
+    /// How it ended.
+    End,
+    /// Nothing: it could not be reached.
+    Nothing,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Part {
+    spec: PartSpec,
+    stage: Stage,
+    /// Whether the step of this stage is under way in this process.
+    #[serde(skip)]
+    busy: bool,
+    /// Whether the renter was told that it started; told once, best effort.
+    told_started: bool,
+    /// What the renter may fetch of it.
+    outputs: Vec<BlobHash>,
+}
+
+/// All parts of a lease.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Parts {
+    parts: Vec<Part>,
+    #[serde(skip)]
+    version: u64,
+}
+
+/// Something to do about a part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Start it.
+    Start(PartSpec),
+    /// Keep what it wrote.
+    Collect(PartKey, PartState),
+    /// Tell the renter that it started.
+    TellStarted(PartKey),
+    /// Tell the renter how it ended.
+    TellEnd(PartKey, PartReport),
+}
+
+fn key(spec: &PartSpec) -> PartKey {
+    PartKey { part: spec.part, attempt: spec.attempt }
+}
+
+impl Parts {
+    /// Takes a part. One that is here already changes nothing, but that its end is told again: a renter asks again when it
+    /// has lost the news.
+    pub(super) fn give(&mut self, spec: PartSpec) {
+        if let Some(part) = self.find(key(&spec)) {
+            if let Stage::Over { report } = &part.stage {
+                part.stage = Stage::Reported { report: report.clone() };
+            }
+            return;
+        }
+        if self.parts.len() < MAX_PARTS {
+            self.parts.push(Part { spec, stage: Stage::Queued, busy: false, told_started: false, outputs: Vec::new() });
+        }
+    }
+
+    fn find(&mut self, wanted: PartKey) -> Option<&mut Part> {
+        self.parts.iter_mut().find(|part| key(&part.spec) == wanted)
+    }
+
+    /// After a restart nothing is under way any more.
+    pub(super) fn forget_running_steps(&mut self) {
+        for part in &mut self.parts {
+            part.busy = false;
+            if part.stage == Stage::Starting {
+                // Starting twice starts once.
+                part.stage = Stage::Queued;
+            }
+        }
+    }
+
+    /// Whether `version` of the runtime's status is newer than any before.
+    pub(super) fn note_version(&mut self, version: u64) -> bool {
+        let newer = version >= self.version;
+        self.version = self.version.max(version);
+        newer
+    }
+
+    /// The runtime answered to the start of a part.
+    pub(super) fn started(&mut self, wanted: PartKey, state: &PartState) {
+        if let Some(part) = self.find(wanted)
+            && part.stage == Stage::Starting
+        {
+            part.busy = false;
+            part.stage = if state.is_over() { Stage::Collecting { state: state.clone() } } else { Stage::Running };
+        }
+    }
+
+    /// The runtime told where a part is.
+    pub(super) fn seen(&mut self, wanted: PartKey, state: &PartState) {
+        if let Some(part) = self.find(wanted)
+            && part.stage == Stage::Running
+            && state.is_over()
+        {
+            part.stage = Stage::Collecting { state: state.clone() };
+        }
+    }
+
+    /// What a part wrote is kept.
+    pub(super) fn collected(&mut self, report: PartReport) {
+        let (_, part, attempt) = report.key();
+        if let Some(part) = self.find(PartKey { part, attempt }) {
+            part.busy = false;
+            if let PartReport::Ended { outputs, .. } = &report {
+                part.outputs = outputs.iter().map(|output| output.blob.hash).collect();
+            }
+            part.stage = Stage::Reported { report };
+        }
+    }
+
+    /// The renter was told, or could not be.
+    pub(super) fn told(&mut self, wanted: PartKey, told: Told) {
+        let Some(part) = self.find(wanted) else { return };
+        match told {
+            Told::Start => {}
+            Told::End => {
+                part.busy = false;
+                if let Stage::Reported { report } = &part.stage {
+                    part.stage = Stage::Over { report: report.clone() };
+                }
+            }
+            Told::Nothing => part.busy = false,
+        }
+    }
+
+    /// What is to be done now; each step is under way from then on.
+    pub(super) fn steps(&mut self, allowed: bool) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for part in &mut self.parts {
+            let wanted = key(&part.spec);
+            if part.stage == Stage::Running && !part.told_started {
+                part.told_started = true;
+                steps.push(Step::TellStarted(wanted));
+            }
+            if part.busy {
+                continue;
+            }
+            let step = match &part.stage {
+                Stage::Queued if allowed => Step::Start(part.spec.clone()),
+                Stage::Collecting { state } => Step::Collect(wanted, state.clone()),
+                Stage::Reported { report } => Step::TellEnd(wanted, report.clone()),
+                Stage::Queued | Stage::Starting | Stage::Running | Stage::Over { .. } => continue,
+            };
+            if matches!(step, Step::Start(_)) {
+                part.stage = Stage::Starting;
+            }
+            part.busy = true;
+            steps.push(step);
+        }
+        steps
+    }
+
+    /// The blobs that the renter may fetch.
+    pub(super) fn outputs(&self) -> impl Iterator<Item = BlobHash> + '_ {
+        self.parts.iter().flat_map(|part| part.outputs.iter().copied())
+    }
+}
+
+/// The report of a part that never ran or was lost.
+pub(super) fn failed(lease: LeaseId, wanted: PartKey, bad_program: bool, message: String) -> PartReport {
+    let message = message.chars().take(300).collect();
+    PartReport::Failed { lease, part: wanted.part, attempt: wanted.attempt, bad_program, message }
+}

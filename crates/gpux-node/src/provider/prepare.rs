@@ -1,0 +1,208 @@
+//! Gets image and inputs of a lease ready: fetches what is missing from the renter, unpacks, starts the shim.
+//!
+//! Nothing here is billed; everything is bounded by what the quote promised.
+
+use crate::node::{LocalRuntime, Node};
+use gpux_lease::{Actor, INTERVAL};
+use gpux_net::{BlobRef, ExportMode, FetchError, Keeper};
+use gpux_proto::{BlobSpec, ImageSpec, InputSpec, LayerSpec, LeaseRequest};
+use gpux_runtime::{
+    Compression, CreateLeaseError, Digest, ImageConfig, InputMount, LayerDescriptor, LeaseSpec, MAX_CONFIG_BYTES, ParsedConfig,
+    ReadConfigError, UnpackError, UnpackLimits,
+};
+use gpux_types::{ByteSize, LeaseId, Millis, NodeId};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+use tokio::sync::watch;
+
+/// The most of a part's output that is kept.
+const LOG_LIMIT: ByteSize = ByteSize(8 << 20);
+
+/// Image or inputs that cannot be made ready.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PrepareError {
+    /// This node runs no containers.
+    #[error("preparing a lease: this node has no container runtime")]
+    NoRuntime,
+    /// A blob did not come.
+    #[error("fetching a blob of {size} from the renter")]
+    Fetch {
+        /// Its size.
+        size: ByteSize,
+        /// Why.
+        source: FetchError,
+    },
+    /// A blob cannot be read or written here.
+    #[error("reading a fetched blob")]
+    Blob(#[from] gpux_net::StoreError),
+    /// The image's configuration is not one.
+    #[error("reading the image's configuration")]
+    Config(#[from] ReadConfigError),
+    /// The configuration and the list of layers are of two images.
+    #[error("checking the image: its configuration names other layers than were sent")]
+    OtherLayers,
+    /// A layer is packed in a way that this version does not know.
+    #[error("checking the image: layers of type {0} are not supported")]
+    MediaType(String),
+    /// A layer cannot be unpacked.
+    #[error("unpacking a layer of the image")]
+    Unpack(#[from] UnpackError),
+    /// A file of this daemon cannot be written.
+    #[error("writing {path}")]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The shim cannot be started.
+    #[error("starting the lease's shim")]
+    Create(#[from] CreateLeaseError),
+}
+
+impl PrepareError {
+    /// Through whom it failed.
+    pub(crate) const fn actor(&self) -> Actor {
+        match self {
+            Self::Fetch { .. } => Actor::Network,
+            Self::Config(_) | Self::OtherLayers | Self::MediaType(_) => Actor::Renter,
+            Self::NoRuntime | Self::Blob(_) | Self::Unpack(_) | Self::Folder { .. } | Self::Create(_) => Actor::Provider,
+        }
+    }
+}
+
+/// Makes everything ready for the lease's first part.
+pub(super) async fn prepare(
+    node: &Node,
+    request: &LeaseRequest,
+    lease: LeaseId,
+    fetched: &Arc<AtomicU64>,
+) -> Result<(), PrepareError> {
+    let local = node.local.as_ref().ok_or(PrepareError::NoRuntime)?;
+    let scratch = node.dir.scratch(&lease.to_string());
+    std::fs::create_dir_all(&scratch).map_err(|source| PrepareError::Folder { path: scratch.clone(), source })?;
+    let fetch = Fetch { node, renter: request.request.renter_node, lease, fetched };
+    let (image, layers) = unpack_image(local, &fetch, &request.job.image, &scratch).await?;
+    let inputs = fetch_inputs(&fetch, &request.job.inputs, &scratch).await?;
+    let spec = LeaseSpec {
+        lease,
+        resources: request.request.resources,
+        layers,
+        image,
+        inputs,
+        log_limit: LOG_LIMIT,
+        renew_within: Millis(INTERVAL.0 * 2),
+        hold: request.quote.quote.hold,
+    };
+    local.runtime.create_lease(spec).await?;
+    Ok(())
+}
+
+/// Where the blobs of one lease come from and who counts them.
+struct Fetch<'a> {
+    node: &'a Node,
+    renter: NodeId,
+    lease: LeaseId,
+    fetched: &'a Arc<AtomicU64>,
+}
+
+impl Fetch<'_> {
+    /// Brings a blob here, counting its bytes as they come.
+    async fn blob(&self, blob: BlobSpec, keeper: Keeper) -> Result<(), PrepareError> {
+        let wanted = BlobRef { hash: blob.hash, size: blob.size.0 };
+        let (progress, mut seen) = watch::channel(0);
+        let before = self.fetched.load(Ordering::Relaxed);
+        let fetched = self.fetched.clone();
+        let count = async move {
+            while seen.changed().await.is_ok() {
+                fetched.store(before + *seen.borrow_and_update(), Ordering::Relaxed);
+            }
+            std::future::pending::<()>().await;
+        };
+        let fetch = self.node.net.fetch(&[self.renter], wanted, keeper, Some(progress));
+        tokio::select! {
+            result = fetch => result.map_err(|source| PrepareError::Fetch { size: blob.size, source })?,
+            () = count => {}
+        }
+        self.fetched.store(before + blob.size.0, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn skip(&self, blob: BlobSpec) {
+        self.fetched.fetch_add(blob.size.0, Ordering::Relaxed);
+    }
+}
+
+/// The image's configuration and its layers' folders, the topmost first.
+async fn unpack_image(
+    local: &LocalRuntime,
+    fetch: &Fetch<'_>,
+    image: &ImageSpec,
+    scratch: &Path,
+) -> Result<(ImageConfig, Vec<PathBuf>), PrepareError> {
+    fetch.blob(image.config, Keeper::Lease(fetch.lease)).await?;
+    let bytes = fetch.node.net.read_bytes(image.config.hash, MAX_CONFIG_BYTES).await?;
+    let parsed = ParsedConfig::read(&bytes)?;
+    if parsed.diff_ids.len() != image.layers.len()
+        || parsed.diff_ids.iter().zip(&image.layers).any(|(diff_id, layer)| diff_id.0 != layer.diff_id)
+    {
+        return Err(PrepareError::OtherLayers);
+    }
+    let mut folders = Vec::with_capacity(image.layers.len());
+    for layer in &image.layers {
+        folders.push(unpack_layer(local, fetch, layer, scratch).await?);
+    }
+    folders.reverse();
+    Ok((parsed.config, folders))
+}
+
+async fn unpack_layer(
+    local: &LocalRuntime,
+    fetch: &Fetch<'_>,
+    layer: &LayerSpec,
+    scratch: &Path,
+) -> Result<PathBuf, PrepareError> {
+    let descriptor = descriptor(layer)?;
+    if let Some(folder) = local.layers.get(&descriptor.digest) {
+        fetch.skip(layer.blob);
+        return Ok(folder);
+    }
+    fetch.blob(layer.blob, Keeper::Lease(fetch.lease)).await?;
+    let file = scratch.join(format!("layer-{}", descriptor.digest.hex()));
+    fetch.node.net.export(layer.blob.hash, &file, ExportMode::Copy).await?;
+    let unpacked = local.layers.ensure_unpacked(&file, &descriptor, &UnpackLimits::default()).await;
+    if let Err(error) = std::fs::remove_file(&file) {
+        tracing::debug!(%error, "removing a layer's copy");
+    }
+    Ok(unpacked?)
+}
+
+/// A layer as the runtime knows it.
+pub(crate) fn descriptor(layer: &LayerSpec) -> Result<LayerDescriptor, PrepareError> {
+    let compression = Compression::of_media_type(&layer.media_type)
+        .ok_or_else(|| PrepareError::MediaType(layer.media_type.chars().filter(|c| !c.is_control()).take(80).collect()))?;
+    Ok(LayerDescriptor {
+        digest: Digest(layer.digest),
+        diff_id: Digest(layer.diff_id),
+        compression,
+        size: layer.blob.size.0,
+        blake3: layer.blob.hash,
+    })
+}
+
+async fn fetch_inputs(fetch: &Fetch<'_>, inputs: &[InputSpec], scratch: &Path) -> Result<Vec<InputMount>, PrepareError> {
+    let mut mounts = Vec::with_capacity(inputs.len());
+    for (index, input) in inputs.iter().enumerate() {
+        fetch.blob(input.blob, Keeper::Lease(fetch.lease)).await?;
+        let source = scratch.join(format!("input-{index}"));
+        fetch.node.net.export(input.blob.hash, &source, ExportMode::Copy).await?;
+        mounts.push(InputMount { source, target: PathBuf::from(&input.to) });
+    }
+    Ok(mounts)
+}

@@ -1,0 +1,329 @@
+//! The renter: plans jobs, starts them, and keeps one task for each until nothing of it holds money any more.
+//!
+//! ```text
+//! HTTP API ──> plan / start / top_up / stop ──input──> JobTask (owns PartQueue and RenterLeases)
+//! peer call ──> Renter (which job a lease is of) ──input──┘
+//! ```
+
+mod cost;
+mod image;
+mod job;
+mod local;
+mod logs;
+mod outputs;
+mod plan;
+mod quotes;
+mod record;
+mod view;
+
+pub(crate) use cost::cost;
+pub(crate) use local::is_local_run;
+pub(crate) use logs::{LogSelection, logs};
+pub(crate) use plan::plan;
+
+use crate::{
+    fault::{fault, internal},
+    node::Node,
+    store::{Role, StoreError},
+};
+use gpux_api::{ErrorBody, ErrorCode, JobList, JobView, RunRequest, TopUpReply, TopUpRequest};
+use gpux_chain::{DigestSigner, HotKey};
+use gpux_lease::{PartQueue, RenterConfig, RenterLease, Tariff};
+use gpux_proto::{MeterReport, PartReport, PeerError, Response};
+use gpux_types::{Address, BasisPoints, JobId, LeaseId, Millis, NodeId};
+use job::{Beginning, JobInput, JobTask};
+use plan::Planned;
+use quotes::Firm;
+use record::{Finishing, JobRecord, LeaseRecord, RECORD_VERSION, Secret};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// How many inputs may wait for one job's task. When it is full the caller waits, and with it one call of a peer.
+const JOB_INPUTS: usize = 256;
+/// How much later than the job's limit a lease expires: nodes fetch and unpack first, which is not billed.
+const PREPARATION: Millis = Millis::from_secs(300);
+
+/// One job, as calls about it need it. A cheap clone.
+#[derive(Debug, Clone)]
+pub(crate) struct JobHandle {
+    inputs: mpsc::Sender<JobInput>,
+    view: watch::Receiver<JobView>,
+    /// No transaction of the job is older.
+    from_block: u64,
+}
+
+impl JobHandle {
+    /// The job as it is now.
+    pub(crate) fn view(&self) -> JobView {
+        self.view.borrow().clone()
+    }
+
+    /// The job whenever it changes.
+    pub(crate) fn watch(&self) -> watch::Receiver<JobView> {
+        self.view.clone()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Registry {
+    jobs: BTreeMap<JobId, JobHandle>,
+    leases: HashMap<LeaseId, JobId>,
+    /// In the order of their acceptance.
+    order: Vec<JobId>,
+}
+
+/// The jobs. A cheap clone. A mutex rather than a task: every use is a short, synchronous look-up.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Renter {
+    registry: Arc<Mutex<Registry>>,
+}
+
+impl Renter {
+    fn lock(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes up the jobs of an earlier daemon.
+    pub(crate) fn start(&self, node: &Arc<Node>) -> Result<(), StoreError> {
+        for record in node.store.jobs::<JobRecord>()? {
+            let mut leases = Vec::with_capacity(record.leases.len());
+            for lease in &record.leases {
+                leases.extend(node.store.lease::<LeaseRecord>(Role::Renter, *lease)?);
+            }
+            match HotKey::from_bytes(&record.receipt_key.0) {
+                Ok(key) => self.spawn(node, record, leases, key, None),
+                Err(_) => tracing::error!(job = %record.name, "the job's receipt key cannot be read"),
+            }
+        }
+        Ok(())
+    }
+
+    fn spawn(&self, node: &Arc<Node>, record: JobRecord, leases: Vec<LeaseRecord>, receipt_key: HotKey, image: Option<gpux_runtime::ResolvedImage>) {
+        let restarted = image.is_none();
+        let seen: Vec<view::Seen<'_>> = leases.iter().map(|record| view::Seen { record, report: None }).collect();
+        let first = view::job(&record, &seen, &node.chain.token().token, node.clock.date());
+        let (inputs, receiver) = mpsc::channel(JOB_INPUTS);
+        let (sender, view) = watch::channel(first);
+        let mut registry = self.lock();
+        registry.order.push(record.id);
+        registry.leases.extend(record.leases.iter().map(|lease| (*lease, record.id)));
+        registry.jobs.insert(record.id, JobHandle { inputs, view, from_block: record.from_block });
+        drop(registry);
+        let task = JobTask::new(node.clone(), Beginning { record, leases, receipt_key, image, inputs: receiver, view: sender });
+        node.tasks.spawn(task.run(restarted));
+    }
+
+    /// All jobs, the newest first.
+    pub(crate) fn list(&self) -> JobList {
+        let registry = self.lock();
+        let jobs = registry.order.iter().rev().filter_map(|id| registry.jobs.get(id)).map(JobHandle::view).collect();
+        JobList { schema: "gpux.jobs/v1".into(), jobs }
+    }
+
+    /// How many leases are not over.
+    pub(crate) fn open_leases(&self) -> usize {
+        use gpux_api::LeaseState as S;
+        let over = |state| matches!(state, S::Settled | S::Reclaimed | S::Failed);
+        self.list().jobs.iter().flat_map(|job| &job.leases).filter(|lease| !over(lease.state)).count()
+    }
+
+    /// The job of that name or id, or of a unique beginning of either.
+    pub(crate) fn find(&self, wanted: &str) -> Result<JobHandle, ErrorBody> {
+        let registry = self.lock();
+        let named = |handle: &JobHandle| (handle.view.borrow().name.clone(), handle.view.borrow().id.to_string());
+        let exact = registry.jobs.values().find(|handle| {
+            let (name, id) = named(handle);
+            name == wanted || id == wanted
+        });
+        if let Some(handle) = exact {
+            return Ok(handle.clone());
+        }
+        let begins = |handle: &&JobHandle| {
+            let (name, id) = named(handle);
+            name.starts_with(wanted) || id.starts_with(wanted)
+        };
+        let found: Vec<&JobHandle> = registry.jobs.values().filter(begins).collect();
+        match found.as_slice() {
+            [one] if !wanted.is_empty() => Ok((*one).clone()),
+            [] => Err(ErrorBody::new(ErrorCode::NotFound, format!("finding job {wanted:?}: this node has no such job")).with_hint("`gpux ps -a` lists all jobs")),
+            many => {
+                let names: Vec<String> = many.iter().take(5).map(|handle| named(handle).0).collect();
+                Err(ErrorBody::new(ErrorCode::NotFound, format!("finding job {wanted:?}: {} jobs begin so", many.len()))
+                    .with_hint(format!("write more of the name: {}", names.join(", "))))
+            }
+        }
+    }
+
+    fn inputs_of(&self, lease: LeaseId) -> Result<mpsc::Sender<JobInput>, PeerError> {
+        let registry = self.lock();
+        let handle = registry.leases.get(&lease).and_then(|job| registry.jobs.get(job));
+        let none = || PeerError::new(gpux_proto::ErrorCode::NoSuchLease, "there is no such lease of yours here");
+        handle.map(|handle| handle.inputs.clone()).ok_or_else(none)
+    }
+
+    async fn ask(
+        &self,
+        lease: LeaseId,
+        input: impl FnOnce(job::PeerReply) -> JobInput,
+    ) -> Result<Response, PeerError> {
+        let inputs = self.inputs_of(lease)?;
+        let gone = || PeerError::new(gpux_proto::ErrorCode::NoSuchLease, "the lease is over");
+        let (reply, answer) = oneshot::channel();
+        inputs.send(input(reply)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// Answers a provider that asks for a receipt.
+    pub(crate) async fn sign_receipt(&self, from: NodeId, report: MeterReport) -> Result<Response, PeerError> {
+        self.ask(report.lease, |reply| JobInput::ReceiptAsked(from, report, reply)).await
+    }
+
+    /// Notes what became of a part.
+    pub(crate) async fn part_report(&self, from: NodeId, report: PartReport) -> Result<Response, PeerError> {
+        self.ask(report.key().0, |reply| JobInput::PartReported(from, report, reply)).await
+    }
+
+    fn free_name(&self, wanted: &str) -> String {
+        let registry = self.lock();
+        let taken = |name: &str| registry.jobs.values().any(|handle| handle.view.borrow().name == name);
+        if !taken(wanted) {
+            return wanted.to_owned();
+        }
+        let numbered = (2..).map(|number: u32| format!("{wanted}-{number}")).find(|name| !taken(name));
+        numbered.unwrap_or_else(|| wanted.to_owned())
+    }
+}
+
+/// Starts a job: plans it again, gets firm prices, and opens its leases when all of it is still what was agreed.
+pub(crate) async fn start(node: &Arc<Node>, request: RunRequest) -> Result<JobView, ErrorBody> {
+    let planned = plan(node, request.plan).await?;
+    if planned.view.worst_case > request.agreed_total {
+        let token = &planned.view.token;
+        let message = format!(
+            "starting job {}: it now costs at most {}, and you agreed to {}; nothing was spent",
+            planned.view.name,
+            token.format(planned.view.worst_case),
+            token.format(request.agreed_total)
+        );
+        return Err(ErrorBody::new(ErrorCode::OverBudget, message).with_hint("plan it again").retryable());
+    }
+    let id = JobId(rand::random());
+    let spec = image::publish(node, id, &planned.job, &planned.image).await?;
+    let receipt_key = HotKey::generate();
+    let wanted = quotes::Wanted {
+        receipt_key: receipt_key.address(),
+        resources: planned.job.resources,
+        builder: planned.job.builder.map_or(Address::ZERO, |builder| builder.address),
+        builder_share: planned.job.builder.map_or(BasisPoints::ZERO, |builder| builder.share),
+    };
+    let firm = quotes::collect(node, &planned.market, &wanted, &spec).await?;
+    let head = node.chain.head().await;
+    let head = head.map_err(|error| fault(ErrorCode::Unreachable, "asking the chain for its newest block", &error).retryable())?;
+    let leases: Vec<LeaseRecord> = firm.into_iter().map(|firm| lease_record(node, id, &planned, firm, head.timestamp)).collect();
+    let record = job_record(node, id, planned.job, spec, &receipt_key, planned.output, &leases, head.number);
+    begin(node, record, leases, receipt_key, planned.image)
+}
+
+fn begin(
+    node: &Arc<Node>,
+    record: JobRecord,
+    leases: Vec<LeaseRecord>,
+    receipt_key: HotKey,
+    image: gpux_runtime::ResolvedImage,
+) -> Result<JobView, ErrorBody> {
+    let output = record.output.clone();
+    std::fs::create_dir_all(&output).map_err(|error| fault(ErrorCode::InvalidInput, &format!("making the output folder {}", output.display()), &error))?;
+    for lease in &leases {
+        let kept = node.store.put_lease(Role::Renter, lease.lease, lease, false);
+        kept.map_err(|error| internal("keeping a lease", &error))?;
+    }
+    node.store.put_job(record.id, &record.name, &record).map_err(|error| internal("keeping a job", &error))?;
+    let name = record.name.clone();
+    node.renter.spawn(node, record, leases, receipt_key, Some(image));
+    Ok(node.renter.find(&name)?.view())
+}
+
+fn lease_record(node: &Node, job: JobId, planned: &Planned, firm: Firm, now: gpux_types::UnixSeconds) -> LeaseRecord {
+    let price = firm.quote.quote.gross_price(firm.terms.builder_share);
+    let lasts = planned.job.budget.max_duration.saturating_add(PREPARATION);
+    let config = RenterConfig::new(Tariff::new(price), u64::from(firm.terms.grace_secs));
+    LeaseRecord {
+        version: RECORD_VERSION,
+        lease: firm.lease,
+        job,
+        node: firm.candidate.offer.node,
+        deposit: firm.request.deposit,
+        request: firm.request,
+        quote: firm.quote,
+        terms: firm.terms,
+        price,
+        expiry: now.plus_secs(lasts.as_secs()),
+        topped_up: gpux_types::Amount::ZERO,
+        machine: RenterLease::quoted(config, node.clock.now()),
+        parts_done: 0,
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "each is a fact of the record, named by its field")]
+fn job_record(
+    node: &Node,
+    id: JobId,
+    job: gpux_job::Job,
+    spec: gpux_proto::JobSpec,
+    receipt_key: &HotKey,
+    output: std::path::PathBuf,
+    leases: &[LeaseRecord],
+    from_block: u64,
+) -> JobRecord {
+    let count = u32::try_from(job.parts().len()).unwrap_or(u32::MAX);
+    JobRecord {
+        version: RECORD_VERSION,
+        id,
+        name: node.renter.free_name(&job.name.to_string()),
+        accepted_at: node.clock.date(),
+        ended_at: None,
+        queue: PartQueue::new(JobTask::part_policy(&job.retry), count),
+        spec,
+        receipt_key: Secret(*receipt_key.to_bytes()),
+        output,
+        from_block,
+        leases: leases.iter().map(|lease| lease.lease).collect(),
+        outputs: Vec::new(),
+        tries: BTreeMap::new(),
+        finishing: Finishing::NotYet,
+        end: None,
+        first_exit: None,
+        stopped: false,
+        over: false,
+        job,
+    }
+}
+
+/// Adds money to every lease of a job that is open.
+pub(crate) async fn top_up(node: &Node, job: &JobHandle, request: &TopUpRequest) -> Result<TopUpReply, ErrorBody> {
+    let token = &node.chain.token().token;
+    let amount = token.parse(&request.amount).map_err(|error| fault(ErrorCode::InvalidInput, "topping up", &error))?;
+    let (reply, answer) = oneshot::channel();
+    let name = job.view().name;
+    let over = || {
+        ErrorBody::new(ErrorCode::Conflict, format!("topping up job {name}: none of its leases is open any more; nothing was spent"))
+            .with_hint("start the job again with a larger budget.max_duration")
+    };
+    job.inputs.send(JobInput::TopUpAsked { amount, extend: request.extend, reply }).await.map_err(|_| over())?;
+    let leases = answer.await.map_err(|_| over())??;
+    Ok(TopUpReply { schema: "gpux.topup/v1".into(), leases })
+}
+
+/// Ends a job. One that is over stays as it is.
+pub(crate) async fn stop(job: &JobHandle, reason: String) -> Result<JobView, ErrorBody> {
+    let reason: String = reason.chars().filter(|c| !c.is_control()).take(200).collect();
+    let (reply, answer) = oneshot::channel();
+    // A task that is gone has nothing left to stop.
+    if job.inputs.send(JobInput::StopAsked { reason, reply }).await.is_ok() {
+        let _ = answer.await;
+    }
+    Ok(job.view())
+}

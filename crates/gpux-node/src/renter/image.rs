@@ -1,0 +1,78 @@
+//! From an image's name to what travels: resolved, read once, and put into the blob store by reference.
+
+use crate::{fault::fault, node::Node};
+use gpux_api::{ErrorBody, ErrorCode};
+use gpux_job::{ImageSource, Job};
+use gpux_net::{AddMode, Keeper};
+use gpux_proto::{BlobSpec, Command, ImageSpec, InputSpec, JobSpec, LayerSpec, MAX_LAYERS};
+use gpux_runtime::ResolvedImage;
+use gpux_types::{ByteSize, JobId};
+use std::path::Path;
+
+/// Finds the image that a job names.
+pub(super) async fn resolve(node: &Node, source: &ImageSource) -> Result<ResolvedImage, ErrorBody> {
+    node.images.resolve(source).await.map_err(|error| {
+        fault(ErrorCode::InvalidInput, &format!("finding the image {source}"), &error)
+            .with_hint("check the name; a local image is written as oci:DIR:TAG, and built by the app's own build script")
+    })
+}
+
+/// Puts the image's layers and the job's inputs into the blob store; gives what a provider is told.
+pub(super) async fn publish(node: &Node, id: JobId, job: &Job, image: &ResolvedImage) -> Result<JobSpec, ErrorBody> {
+    let keep = Keeper::Job(id);
+    let store = |what: &str| {
+        let attempted = format!("reading {what}");
+        move |error| fault(ErrorCode::InvalidInput, &attempted, &error)
+    };
+    let config = node.net.add_bytes(image.config_bytes.clone(), keep).await.map_err(store("the image's configuration"))?;
+    let mut layers = Vec::with_capacity(image.layers.len().min(MAX_LAYERS));
+    for layer in &image.layers {
+        let path = image.layer_path(layer);
+        let known = node.net.find(layer.blake3).await.map_err(store("the blob store"))?;
+        let blob = match known {
+            Some(blob) => {
+                node.net.keep(blob.hash, keep).await.map_err(store("the blob store"))?;
+                blob
+            }
+            None => node.net.add_file(&path, AddMode::Reference, keep).await.map_err(store("a layer of the image"))?,
+        };
+        layers.push(LayerSpec {
+            blob: BlobSpec { hash: blob.hash, size: ByteSize(blob.size) },
+            digest: layer.digest.0,
+            diff_id: layer.diff_id.0,
+            media_type: layer.compression.media_type().to_owned(),
+        });
+    }
+    let mut inputs = Vec::with_capacity(job.inputs.len());
+    for input in &job.inputs {
+        let attempted = format!("input {} ({})", input.name, input.path.display());
+        check_file(&input.path, &attempted)?;
+        let blob = node.net.add_file(&input.path, AddMode::Copy, keep).await.map_err(store(&attempted))?;
+        let blob = BlobSpec { hash: blob.hash, size: ByteSize(blob.size) };
+        inputs.push(InputSpec { to: input.to.to_string(), blob });
+    }
+    Ok(JobSpec {
+        job: id,
+        name: job.name.to_string(),
+        image: ImageSpec {
+            manifest_digest: image.manifest_digest.0,
+            config: BlobSpec { hash: config.hash, size: ByteSize(config.size) },
+            layers,
+        },
+        inputs,
+        command: Command { argv: job.run.argv(), environment: job.environment(Some(id)).into_iter().collect() },
+        collect: job.array.collect.as_ref().map(ToString::to_string).unwrap_or_default(),
+        part_limit: None,
+    })
+}
+
+/// Says plainly when an input is not there, or is a folder.
+pub(super) fn check_file(path: &Path, what: &str) -> Result<(), ErrorBody> {
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => Ok(()),
+        Ok(_) => Err(ErrorBody::new(ErrorCode::InvalidInput, format!("reading {what}: it is not a file"))
+            .with_hint("name a file; folders cannot be inputs yet")),
+        Err(error) => Err(fault(ErrorCode::InvalidInput, &format!("reading {what}"), &error)
+            .with_hint("check the path; paths in a job file are relative to the file, those of --input to the shell")),
+    }
+}

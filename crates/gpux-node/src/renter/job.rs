@@ -1,0 +1,288 @@
+//! One task for each job: it owns the job's part queue and its leases' machines, journals them before it acts, and performs
+//! what they ask for in work of its own that answers with another input.
+//!
+//! ```text
+//! peer calls (receipts, parts) ─┐
+//! commands (top-up, stop)      ─┼─> input ─> lease machine / part queue ─> journal ─> effects ─┐
+//! chain watch, head, timers    ─┘     ^                                                        │
+//!                                     └──────────── what an effect brought, as an input ───────┘
+//! ```
+
+mod ending;
+mod leases;
+mod parts;
+mod top_up;
+
+use super::{
+    JobHandle,
+    logs::Placed,
+    record::{JobRecord, LeaseRecord},
+    view,
+};
+use crate::{node::Node, store::Role};
+use gpux_api::{ErrorBody, JobView, OutputView, TransactionView};
+use gpux_chain::{Head, HotKey, LeaseSeen};
+use gpux_lease::RenterEvent;
+use gpux_proto::{LeaseReport, MeterReport, PartReport, PeerError, Response};
+use gpux_runtime::ResolvedImage;
+use gpux_types::{Amount, LeaseId, Millis, NodeId, PartIndex};
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinSet,
+};
+
+/// How often each node is asked how its lease is. Six silent answers make a node lost.
+const POLL: Duration = Duration::from_secs(2);
+
+/// A peer's question with the place for its answer.
+pub(super) type PeerReply = oneshot::Sender<Result<Response, PeerError>>;
+/// A command's question with the place for its answer.
+pub(super) type TopUpReply = oneshot::Sender<Result<Vec<TransactionView>, ErrorBody>>;
+
+/// Something that happened to a job.
+#[derive(Debug)]
+pub(super) enum JobInput {
+    /// A provider asks for a receipt.
+    ReceiptAsked(NodeId, MeterReport, PeerReply),
+    /// A provider tells what became of a part.
+    PartReported(NodeId, PartReport, PeerReply),
+    /// The user adds money to each lease.
+    TopUpAsked { amount: Amount, extend: bool, reply: TopUpReply },
+    /// The user wants the end.
+    StopAsked { reason: String, reply: oneshot::Sender<()> },
+    /// The deposit of a lease cannot be made.
+    OpenFailed(LeaseId, String),
+    /// A node told how its lease is, or did not.
+    Polled(LeaseId, Option<Box<LeaseReport>>),
+    /// The escrow of a lease changed.
+    ChainSeen(LeaseId, watch::Receiver<Option<LeaseSeen>>),
+    /// A node refused a part.
+    PartRefused { lease: LeaseId, part: PartIndex, attempt: u32 },
+    /// A part's outputs are here, or cannot be had.
+    Fetched { lease: LeaseId, part: PartIndex, attempt: u32, files: Result<Vec<Fetched>, String> },
+    /// A top-up is mined, or failed.
+    TopUpEnded { lease: LeaseId, number: u32, result: Result<TransactionView, String> },
+    /// The job's last step ended.
+    LastStepEnded(Result<(), String>),
+    /// Somebody wants to know where the parts are.
+    PlacementsAsked(oneshot::Sender<Vec<Placed>>),
+    /// Something was done that leads to nothing by itself.
+    Done,
+}
+
+/// An output that is here under a name of its own until it is known to be the part's.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub(super) temporary: PathBuf,
+    pub(super) path: PathBuf,
+    pub(super) view: OutputView,
+}
+
+enum Woken {
+    Input(JobInput),
+    Head,
+    Poll,
+    Timer,
+    Cancelled,
+}
+
+/// A lease with what is known of it only while the daemon runs.
+struct Live {
+    record: LeaseRecord,
+    report: Option<LeaseReport>,
+    wake: Option<Millis>,
+    polling: bool,
+}
+
+/// The task of one job.
+pub(super) struct JobTask {
+    node: Arc<Node>,
+    record: JobRecord,
+    leases: BTreeMap<LeaseId, Live>,
+    receipt_key: HotKey,
+    /// Needed for the last step; resolved again after a restart.
+    image: Option<ResolvedImage>,
+    inputs: mpsc::Receiver<JobInput>,
+    view: watch::Sender<JobView>,
+    effects: JoinSet<JobInput>,
+    top_up: Option<top_up::Pending>,
+    fetching: HashSet<(LeaseId, PartIndex, u32)>,
+}
+
+/// What a job's task starts from.
+pub(super) struct Beginning {
+    pub(super) record: JobRecord,
+    pub(super) leases: Vec<LeaseRecord>,
+    pub(super) receipt_key: HotKey,
+    pub(super) image: Option<ResolvedImage>,
+    pub(super) inputs: mpsc::Receiver<JobInput>,
+    pub(super) view: watch::Sender<JobView>,
+}
+
+impl JobTask {
+    pub(super) fn new(node: Arc<Node>, beginning: Beginning) -> Self {
+        let live = |record: LeaseRecord| (record.lease, Live { record, report: None, wake: None, polling: false });
+        Self {
+            node,
+            record: beginning.record,
+            leases: beginning.leases.into_iter().map(live).collect(),
+            receipt_key: beginning.receipt_key,
+            image: beginning.image,
+            inputs: beginning.inputs,
+            view: beginning.view,
+            effects: JoinSet::new(),
+            top_up: None,
+            fetching: HashSet::new(),
+        }
+    }
+
+    /// Runs the job until nothing of it holds money any more. `restarted`: it was read back from the database.
+    pub(super) async fn run(mut self, restarted: bool) {
+        let mut head = self.node.watcher.head();
+        let mut poll = tokio::time::interval(POLL);
+        self.begin(restarted);
+        while !self.is_over() {
+            match self.next(&mut head, &mut poll).await {
+                Woken::Input(input) => self.take(input),
+                Woken::Head => {
+                    let time = head.borrow_and_update().as_ref().map(|head| head.timestamp);
+                    if let Some(time) = time {
+                        self.every_lease(RenterEvent::BlockSeen { time });
+                    }
+                }
+                Woken::Poll => self.poll(),
+                Woken::Timer => self.tick(),
+                Woken::Cancelled => return,
+            }
+            self.settle_state();
+            self.tell();
+        }
+        self.finish();
+    }
+
+    fn begin(&mut self, restarted: bool) {
+        let ids: Vec<LeaseId> = self.leases.keys().copied().collect();
+        for lease in &ids {
+            self.allow_blobs(*lease);
+            let seen = self.node.watcher.watch(*lease);
+            self.watch_chain(*lease, seen);
+        }
+        if restarted {
+            let effects = self.record.queue.handle(gpux_lease::PartEvent::Restarted);
+            self.every_lease(RenterEvent::Restarted);
+            self.perform_parts(effects.unwrap_or_default());
+            if self.record.finishing == super::record::Finishing::Running {
+                self.start_last_step();
+            }
+        } else {
+            self.every_lease(RenterEvent::Accepted);
+        }
+        self.tell();
+    }
+
+    async fn next(&mut self, head: &mut watch::Receiver<Option<Head>>, poll: &mut tokio::time::Interval) -> Woken {
+        let now = self.node.clock.now();
+        let wake = self.leases.values().filter_map(|live| live.wake).min().map(|at| at.saturating_sub(now));
+        // Every arm is cancel-safe: channels, watches, intervals and joined effects keep what was not taken.
+        tokio::select! {
+            biased;
+            () = self.node.cancel.cancelled() => Woken::Cancelled,
+            Some(done) = self.effects.join_next() => Woken::Input(done.unwrap_or(JobInput::Done)),
+            Some(input) = self.inputs.recv() => Woken::Input(input),
+            Ok(()) = head.changed() => Woken::Head,
+            _ = poll.tick() => Woken::Poll,
+            () = sleep(wake) => Woken::Timer,
+        }
+    }
+
+    fn take(&mut self, input: JobInput) {
+        match input {
+            JobInput::ReceiptAsked(from, report, reply) => self.receipt_asked(from, &report, reply),
+            JobInput::PartReported(from, report, reply) => self.part_reported(from, report, reply),
+            JobInput::TopUpAsked { amount, extend, reply } => self.top_up_asked(amount, extend, reply),
+            JobInput::StopAsked { reason, reply } => self.stop_asked(reason, reply),
+            JobInput::OpenFailed(lease, why) => self.open_failed(lease, why),
+            JobInput::Polled(lease, report) => self.polled(lease, report),
+            JobInput::ChainSeen(lease, seen) => self.chain_seen(lease, seen),
+            JobInput::PartRefused { lease, part, attempt } => self.part_refused(lease, part, attempt),
+            JobInput::Fetched { lease, part, attempt, files } => self.fetched(lease, part, attempt, files),
+            JobInput::TopUpEnded { lease, number, result } => self.top_up_ended(lease, number, result),
+            JobInput::LastStepEnded(result) => self.last_step_ended(result),
+            JobInput::PlacementsAsked(reply) => {
+                // An asker that went away wants no answer.
+                let _ = reply.send(self.placements());
+            }
+            JobInput::Done => {}
+        }
+    }
+
+    fn placements(&self) -> Vec<Placed> {
+        let placed = self.record.tries.iter().filter_map(|(part, at)| {
+            let live = self.leases.get(&at.lease)?;
+            Some(Placed { part: *part, attempt: at.attempt, lease: at.lease, node: live.record.node, failed: at.failed })
+        });
+        placed.collect()
+    }
+
+    fn every_lease(&mut self, event: RenterEvent) {
+        let ids: Vec<LeaseId> = self.leases.keys().copied().collect();
+        for lease in ids {
+            self.lease_event(lease, event);
+        }
+    }
+
+    /// Wakes the machines whose time has come.
+    fn tick(&mut self) {
+        let now = self.node.clock.now();
+        let due: Vec<LeaseId> =
+            self.leases.iter().filter(|(_, live)| live.wake.is_some_and(|at| at <= now)).map(|(lease, _)| *lease).collect();
+        for lease in due {
+            if let Some(live) = self.leases.get_mut(&lease) {
+                live.wake = None;
+            }
+            self.lease_event(lease, RenterEvent::Ticked);
+        }
+    }
+
+    fn keep_job(&self) {
+        if let Err(error) = self.node.store.put_job(self.record.id, &self.record.name, &self.record) {
+            tracing::error!(job = %self.record.name, error = %crate::error_chain(&error), "keeping a job");
+        }
+    }
+
+    /// Whether the lease is on the disk as it is now: what was signed must be before it is given away.
+    fn keep_lease(&self, lease: LeaseId) -> bool {
+        let Some(live) = self.leases.get(&lease) else { return false };
+        let kept = self.node.store.put_lease(Role::Renter, lease, &live.record, live.record.is_over());
+        kept.inspect_err(|error| tracing::error!(lease = %lease.short(), error = %crate::error_chain(error), "keeping a lease")).is_ok()
+    }
+
+    fn tell(&self) {
+        let seen: Vec<view::Seen<'_>> =
+            self.leases.values().map(|live| view::Seen { record: &live.record, report: live.report.as_ref() }).collect();
+        let token = &self.node.chain.token().token;
+        self.view.send_replace(view::job(&self.record, &seen, token, self.node.clock.date()));
+    }
+}
+
+/// Where the newest try of each part is or was; nothing when the job's task is gone.
+pub(super) async fn placements(job: &JobHandle) -> Vec<Placed> {
+    let (reply, answer) = oneshot::channel();
+    match job.inputs.send(JobInput::PlacementsAsked(reply)).await {
+        Ok(()) => answer.await.unwrap_or_default(),
+        Err(_) => Vec::new(),
+    }
+}
+
+async fn sleep(time: Option<Millis>) {
+    match time {
+        Some(time) => tokio::time::sleep(time.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,248 @@
+//! The leases of a job: events go into their machines, and what these ask for is done here.
+
+use super::{JobInput, JobTask, PeerReply};
+use crate::node::Node;
+use gpux_chain::{Call, DigestSigner, Intent, IntentKey, LeaseSeen, Retry, SendError};
+use gpux_lease::{PartEvent, RenterEffect, RenterEvent, RenterState, Work};
+use gpux_proto::{
+    ErrorCode, LeaseReport, LeaseRequest, MeterReport, PeerError, Request, Response, StopRequest,
+};
+use gpux_types::{LeaseId, NodeId};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::watch;
+
+/// How long to wait before the chain or a node is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How often a node is told of its lease before silence is left to the machine.
+const TELL_TRIES: u32 = 30;
+
+impl JobTask {
+    /// Gives a lease's machine an event, journals it, and performs what follows.
+    pub(super) fn lease_event(&mut self, lease: LeaseId, event: RenterEvent) -> Vec<RenterEffect> {
+        let now = self.node.clock.now();
+        let Some(live) = self.leases.get_mut(&lease) else { return Vec::new() };
+        let before = live.record.machine.clone();
+        let effects = match live.record.machine.handle(now, event) {
+            Ok(effects) => effects,
+            Err(error) => {
+                tracing::debug!(lease = %lease.short(), %error, "an event was refused");
+                return Vec::new();
+            }
+        };
+        let (old, new) = (before.state(), live.record.machine.state());
+        if old != new {
+            tracing::info!(lease = %lease.short(), from = ?old, to = ?new, "lease");
+        }
+        let worth_keeping = old != new || before.signed() != live.record.machine.signed() || matches!(event, RenterEvent::TopUpRequested(_) | RenterEvent::TopUpEnded { .. });
+        if worth_keeping && !self.keep_lease(lease) {
+            // What is not kept is not given away: no receipt, no deposit. The event comes again.
+            if let Some(live) = self.leases.get_mut(&lease) {
+                live.record.machine = before;
+            }
+            return Vec::new();
+        }
+        for effect in &effects {
+            self.perform_lease(lease, effect);
+        }
+        effects
+    }
+
+    fn perform_lease(&mut self, lease: LeaseId, effect: &RenterEffect) {
+        match effect {
+            RenterEffect::Deposit => self.deposit(lease),
+            // The asker gets it: `receipt_asked` reads it from the returned effects.
+            RenterEffect::SignReceipt { .. } => {}
+            RenterEffect::SendTopUp(top_up) => self.send_top_up(lease, *top_up),
+            RenterEffect::OfferParts => {
+                let slots = self.slots();
+                let effects = self.record.queue.handle(PartEvent::LeaseReady { lease, slots });
+                self.perform_parts(effects.unwrap_or_default());
+            }
+            RenterEffect::RequeueParts => self.requeue(lease),
+            RenterEffect::AskStop { end } => self.ask_stop(lease, end.to_string()),
+            RenterEffect::Reclaim => self.reclaim(lease),
+            RenterEffect::Forget => self.node.net.revoke(lease),
+            RenterEffect::WakeAt(at) => {
+                if let Some(live) = self.leases.get_mut(&lease) {
+                    live.wake = Some(*at);
+                }
+            }
+        }
+    }
+
+    /// How many parts a node runs side by side: one for each core that the lease holds.
+    fn slots(&self) -> u32 {
+        (self.record.job.resources.cpu.millicores / 1_000).max(1)
+    }
+
+    fn requeue(&mut self, lease: LeaseId) {
+        let lost = self.leases.get(&lease).is_some_and(|live| matches!(live.record.machine.state(), RenterState::Lost { .. }));
+        let event = if lost { PartEvent::LeaseLost { lease } } else { PartEvent::LeaseClosed { lease } };
+        let effects = self.record.queue.handle(event);
+        self.perform_parts(effects.unwrap_or_default());
+    }
+
+    /// The provider of a lease may fetch what the job needs, and nothing else.
+    pub(super) fn allow_blobs(&self, lease: LeaseId) {
+        if let Some(live) = self.leases.get(&lease) {
+            self.node.net.allow(lease, live.record.node, self.record.spec.blobs().map(|blob| blob.hash));
+        }
+    }
+
+    fn deposit(&mut self, lease: LeaseId) {
+        let Some(live) = self.leases.get(&lease) else { return };
+        let record = &live.record;
+        let call = Call::Open {
+            terms: record.terms.clone(),
+            deposit: record.deposit,
+            expiry: record.expiry,
+            permit: true,
+        };
+        let intent = Intent { key: IntentKey::open(lease), call };
+        let request = LeaseRequest {
+            request: record.request.clone(),
+            quote: record.quote.clone(),
+            transaction: Default::default(),
+            expiry: record.expiry,
+            job: self.record.spec.clone(),
+            renter_ticket: self.node.net.ticket().to_string(),
+        };
+        let (node, peer) = (self.node.clone(), record.node);
+        self.effects.spawn(async move { open(&node, lease, peer, intent, request).await });
+    }
+
+    pub(super) fn open_failed(&mut self, lease: LeaseId, why: String) {
+        tracing::warn!(lease = %lease.short(), %why, "the deposit could not be made");
+        self.lease_event(lease, RenterEvent::OpenFailed);
+        let end = gpux_api::EndView { reason: format!("a deposit could not be made: {why}"), actor: gpux_api::Actor::Renter, exit_code: None };
+        self.end_job(end);
+    }
+
+    fn ask_stop(&mut self, lease: LeaseId, reason: String) {
+        let Some(live) = self.leases.get(&lease) else { return };
+        let (node, peer) = (self.node.clone(), live.record.node);
+        self.effects.spawn(async move {
+            if let Err(error) = node.net.call(peer, &Request::Stop(StopRequest { lease, reason })).await {
+                tracing::debug!(lease = %lease.short(), error = %crate::error_chain(&error), "asking a node to stop");
+            }
+            JobInput::Done
+        });
+    }
+
+    fn reclaim(&mut self, lease: LeaseId) {
+        let Some(live) = self.leases.get(&lease) else { return };
+        let intent = Intent { key: IntentKey::reclaim(lease), call: Call::Reclaim { terms: live.record.terms.clone() } };
+        let node = self.node.clone();
+        self.effects.spawn(async move {
+            match node.sender.send(intent).await {
+                Ok(sent) => tracing::info!(lease = %lease.short(), transaction = %sent.hash, "reclaim sent"),
+                Err(error) => tracing::warn!(lease = %lease.short(), error = %crate::error_chain(&error), "sending a reclaim"),
+            }
+            JobInput::Done
+        });
+    }
+
+    /// Answers a provider that asks for a receipt. The machine decides how much; the key signs what was journaled.
+    pub(super) fn receipt_asked(&mut self, from: NodeId, report: &MeterReport, reply: PeerReply) {
+        let lease = report.lease;
+        let known = self.leases.get(&lease).is_some_and(|live| live.record.node == from);
+        let answer = if known {
+            let event = RenterEvent::ReceiptAsked { cumulative: report.asked, metered: report.metered, work: report.work };
+            let effects = self.lease_event(lease, event);
+            let signed = effects.iter().find_map(|effect| match effect {
+                RenterEffect::SignReceipt { cumulative } => Some(*cumulative),
+                _ => None,
+            });
+            match signed {
+                Some(cumulative) => {
+                    let digest = gpux_lease::receipt_digest(&self.node.chain.escrow(), lease, cumulative);
+                    Ok(Response::Receipt { cumulative, signature: self.receipt_key.sign_digest(digest) })
+                }
+                None => Err(PeerError::new(ErrorCode::NotCovered, "nothing is signed for this lease now")),
+            }
+        } else {
+            Err(PeerError::new(ErrorCode::NoSuchLease, "there is no such lease of yours here"))
+        };
+        // An asker that went away asks again.
+        let _ = reply.send(answer);
+    }
+
+    /// Asks every node that still matters how its lease is.
+    pub(super) fn poll(&mut self) {
+        for (lease, live) in &mut self.leases {
+            let waits = matches!(live.record.machine.state(), RenterState::Quoted { .. } | RenterState::Reclaimable { .. });
+            if live.polling || waits || live.record.is_over() {
+                continue;
+            }
+            live.polling = true;
+            let (node, peer, lease) = (self.node.clone(), live.record.node, *lease);
+            self.effects.spawn(async move {
+                match node.net.call(peer, &Request::Status(lease)).await {
+                    Ok(Response::Status(report)) if report.lease == lease => JobInput::Polled(lease, Some(report)),
+                    Ok(_) | Err(_) => JobInput::Polled(lease, None),
+                }
+            });
+        }
+    }
+
+    pub(super) fn polled(&mut self, lease: LeaseId, report: Option<Box<LeaseReport>>) {
+        let Some(live) = self.leases.get_mut(&lease) else { return };
+        live.polling = false;
+        let Some(report) = report else { return };
+        let event = RenterEvent::Reported { metered: report.metered, work: report.work };
+        let ended = report.end.filter(|_| report.work == Work::Gone);
+        live.report = Some(*report);
+        self.lease_event(lease, event);
+        if let Some(end) = ended {
+            self.lease_event(lease, RenterEvent::ProviderEnded { end });
+        }
+    }
+
+    /// Waits for the escrow of a lease to change.
+    pub(super) fn watch_chain(&mut self, lease: LeaseId, mut seen: watch::Receiver<Option<LeaseSeen>>) {
+        self.effects.spawn(async move {
+            match seen.changed().await {
+                Ok(()) => JobInput::ChainSeen(lease, seen),
+                Err(_) => JobInput::Done,
+            }
+        });
+    }
+
+    pub(super) fn chain_seen(&mut self, lease: LeaseId, mut seen: watch::Receiver<Option<LeaseSeen>>) {
+        let newest = seen.borrow_and_update().clone();
+        if let Some(newest) = newest {
+            let view = crate::escrow_view(&newest, &self.node.confirm);
+            self.lease_event(lease, RenterEvent::BlockSeen { time: newest.head.timestamp });
+            self.lease_event(lease, RenterEvent::EscrowSeen(view));
+        }
+        let over = self.leases.get(&lease).is_none_or(|live| live.record.is_over());
+        if !over {
+            self.watch_chain(lease, seen);
+        }
+    }
+}
+
+/// Sends a deposit and tells its provider. Sending is idempotent, so that trying again is safe.
+async fn open(node: &Arc<Node>, lease: LeaseId, peer: NodeId, intent: Intent, mut request: LeaseRequest) -> JobInput {
+    request.transaction = loop {
+        match node.sender.send(intent.clone()).await {
+            Ok(sent) => break sent.hash,
+            Err(error) if matches!(error.retry(), Retry::Never) => return JobInput::OpenFailed(lease, crate::error_chain(&error)),
+            Err(SendError::Stopped) => return JobInput::Done,
+            Err(error) => {
+                tracing::warn!(lease = %lease.short(), error = %crate::error_chain(&error), "sending a deposit");
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    };
+    tracing::info!(lease = %lease.short(), transaction = %request.transaction, "deposit sent");
+    let call = Request::Lease(Box::new(request));
+    for _ in 0..TELL_TRIES {
+        match node.net.call(peer, &call).await {
+            Ok(_) => return JobInput::Done,
+            Err(error) => tracing::warn!(lease = %lease.short(), error = %crate::error_chain(&error), "telling a node of its lease"),
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+    JobInput::Done
+}

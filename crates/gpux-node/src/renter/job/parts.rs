@@ -1,0 +1,247 @@
+//! The parts of a job: given to nodes, fetched when they are done, counted when they are on this machine's disk.
+
+use super::{Fetched, JobInput, JobTask, PeerReply};
+use crate::{
+    node::Node,
+    renter::{outputs, record::Try},
+};
+use gpux_api::{EndView, OutputView};
+use gpux_job::RetryOn;
+use gpux_lease::{PartEffect, PartEvent, PartFault, PartState};
+use gpux_net::{BlobRef, CallError, ExportMode, Keeper};
+use gpux_proto::{ErrorCode, OutputSpec, PartReport, PartSpec, PeerError, Request, Response};
+use gpux_types::{JobId, LeaseId, NodeId, PartIndex};
+use std::{path::Path, sync::Arc, time::Duration};
+
+/// How long to wait before a node is given a part again, or an output is fetched again.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How often either is tried before it counts as the node's fault.
+const TRIES: u32 = 30;
+
+impl JobTask {
+    pub(super) fn perform_parts(&mut self, effects: Vec<PartEffect>) {
+        if !effects.is_empty() {
+            self.keep_job();
+        }
+        for effect in effects {
+            match effect {
+                PartEffect::Assign { lease, part, attempt } => self.assign(lease, part, attempt),
+                // The other try runs to its end: its result is not kept, and its slot is free then.
+                PartEffect::Cancel { lease, part, attempt } => {
+                    tracing::debug!(lease = %lease.short(), %part, attempt, "another try of the part won");
+                }
+                // Kept where the result was taken, in `fetched`.
+                PartEffect::Keep { .. } => {}
+                PartEffect::GiveUp { part, fault } => self.give_up(part, fault),
+                PartEffect::Release { lease } => {
+                    self.lease_event(lease, gpux_lease::RenterEvent::PartsDrained);
+                }
+                PartEffect::Drop { lease } => {
+                    self.lease_event(lease, gpux_lease::RenterEvent::StopRequested);
+                }
+                PartEffect::Starved => self.starved(),
+                PartEffect::Finish(summary) => {
+                    tracing::info!(job = %self.record.name, ?summary, "all parts are over");
+                    if summary.given_up == 0 {
+                        self.start_last_step();
+                    }
+                }
+            }
+        }
+    }
+
+    fn assign(&mut self, lease: LeaseId, part: PartIndex, attempt: u32) {
+        self.record.tries.insert(part, Try { lease, attempt, failed: false });
+        let parts = self.record.job.parts();
+        let index = usize::try_from(part.0).unwrap_or(usize::MAX);
+        let (Some(live), Some(piece)) = (self.leases.get(&lease), parts.get(index)) else { return };
+        let spec = PartSpec { part, attempt, environment: piece.environment().into_iter().collect() };
+        let (node, peer) = (self.node.clone(), live.record.node);
+        self.effects.spawn(async move {
+            for _ in 0..TRIES {
+                match node.net.call(peer, &Request::Part(lease, spec.clone())).await {
+                    Ok(_) => return JobInput::Done,
+                    Err(CallError::Refused(error)) if error.code != ErrorCode::TooMany => break,
+                    Err(error) => tracing::debug!(lease = %lease.short(), %part, error = %crate::error_chain(&error), "giving a part"),
+                }
+                tokio::time::sleep(AGAIN).await;
+            }
+            JobInput::PartRefused { lease, part, attempt }
+        });
+    }
+
+    pub(super) fn part_refused(&mut self, lease: LeaseId, part: PartIndex, attempt: u32) {
+        self.part_failed(lease, part, attempt, PartFault::Provider);
+    }
+
+    fn part_failed(&mut self, lease: LeaseId, part: PartIndex, attempt: u32, fault: PartFault) {
+        if let Some(last) = self.record.tries.get_mut(&part)
+            && last.attempt == attempt
+        {
+            last.failed = true;
+        }
+        match self.record.queue.handle(PartEvent::Failed { lease, part, attempt, fault }) {
+            Ok(effects) => self.perform_parts(effects),
+            Err(error) => tracing::debug!(%error, "news of an unknown part"),
+        }
+    }
+
+    /// A node told what became of a part. It is told that this is noted only once it is.
+    pub(super) fn part_reported(&mut self, from: NodeId, report: PartReport, reply: PeerReply) {
+        let (lease, part, attempt) = report.key();
+        let mine = self.leases.get(&lease).is_some_and(|live| live.record.node == from);
+        // An asker that went away tells again.
+        let _ = reply.send(if mine {
+            Ok(Response::Accepted)
+        } else {
+            Err(PeerError::new(ErrorCode::NoSuchLease, "there is no such lease of yours here"))
+        });
+        if !mine {
+            return;
+        }
+        match report {
+            PartReport::Started { .. } => {}
+            PartReport::Ended { exit_code: 0, outputs, .. } => self.fetch(lease, part, attempt, from, outputs),
+            PartReport::Ended { exit_code, out_of_memory, .. } => {
+                tracing::warn!(lease = %lease.short(), %part, attempt, exit_code, out_of_memory, "a part failed");
+                self.note_exit(part, exit_code, out_of_memory);
+                self.part_failed(lease, part, attempt, PartFault::Error);
+            }
+            PartReport::Failed { bad_program, message, .. } => {
+                tracing::warn!(lease = %lease.short(), %part, attempt, %message, "a part did not run");
+                let fault = if bad_program { PartFault::Error } else { PartFault::Provider };
+                if bad_program {
+                    // What shells answer when a program cannot be executed.
+                    self.note_exit(part, 126, false);
+                }
+                self.part_failed(lease, part, attempt, fault);
+            }
+        }
+    }
+
+    fn fetch(&mut self, lease: LeaseId, part: PartIndex, attempt: u32, from: NodeId, specs: Vec<OutputSpec>) {
+        if matches!(self.record.queue.part(part), Some(PartState::Done { .. })) || !self.fetching.insert((lease, part, attempt)) {
+            return;
+        }
+        if specs.is_empty() && self.record.job.array.collect.is_some() {
+            self.fetching.remove(&(lease, part, attempt));
+            tracing::warn!(lease = %lease.short(), %part, "a part ended well but wrote nothing that `collect` names");
+            self.part_failed(lease, part, attempt, PartFault::Error);
+            return;
+        }
+        let (node, job, output) = (self.node.clone(), self.record.id, self.record.output.clone());
+        let view = move |spec: &OutputSpec| OutputView { path: spec.path.clone(), part, node: from, lease, hash: spec.blob.hash, size: spec.blob.size };
+        self.effects.spawn(async move {
+            let files = fetch_all(&node, job, from, &output, specs, view).await;
+            JobInput::Fetched { lease, part, attempt, files }
+        });
+    }
+
+    pub(super) fn fetched(&mut self, lease: LeaseId, part: PartIndex, attempt: u32, files: Result<Vec<Fetched>, String>) {
+        self.fetching.remove(&(lease, part, attempt));
+        let files = match files {
+            Ok(files) => files,
+            Err(why) => {
+                tracing::warn!(lease = %lease.short(), %part, %why, "fetching outputs");
+                self.part_failed(lease, part, attempt, PartFault::Provider);
+                return;
+            }
+        };
+        let effects = self.record.queue.handle(PartEvent::Finished { lease, part, attempt }).unwrap_or_default();
+        let kept = effects.contains(&PartEffect::Keep { lease, part, attempt });
+        for file in files {
+            if let Err(error) = place(&file, kept) {
+                tracing::error!(path = %file.path.display(), %error, "writing an output");
+                self.end_job(EndView {
+                    reason: format!("an output could not be written to {}: {error}", file.path.display()),
+                    actor: gpux_api::Actor::Renter,
+                    exit_code: None,
+                });
+            } else if kept {
+                self.record.outputs.push(file.view);
+            }
+        }
+        if kept && let Some(live) = self.leases.get_mut(&lease) {
+            live.record.parts_done += 1;
+            self.keep_lease(lease);
+        }
+        self.perform_parts(effects);
+    }
+
+    fn give_up(&mut self, part: PartIndex, fault: PartFault) {
+        let (reason, actor) = match fault {
+            PartFault::Error => (format!("part {part} failed too often"), gpux_api::Actor::Renter),
+            PartFault::Provider => (format!("part {part} was lost by its nodes too often"), gpux_api::Actor::Provider),
+        };
+        let exit_code = self.record.first_exit.filter(|_| fault == PartFault::Error);
+        self.end_job(EndView { reason, actor, exit_code });
+    }
+
+    fn note_exit(&mut self, part: PartIndex, exit_code: i32, out_of_memory: bool) {
+        if out_of_memory {
+            tracing::warn!(job = %self.record.name, %part, "a part used more memory than its lease holds");
+        }
+        self.record.first_exit.get_or_insert(exit_code);
+    }
+
+    fn starved(&mut self) {
+        if self.record.end.is_some() {
+            return;
+        }
+        self.end_job(EndView {
+            reason: "no node is left that could take the remaining parts".to_owned(),
+            actor: gpux_api::Actor::Provider,
+            exit_code: None,
+        });
+    }
+
+    /// How often a part is tried again, as the job says.
+    pub(in crate::renter) fn part_policy(retry: &gpux_job::Retry) -> gpux_lease::PartPolicy {
+        let times = |on| if retry.on.contains(&on) { retry.max } else { 0 };
+        gpux_lease::PartPolicy {
+            provider_fault_retries: times(RetryOn::ProviderFault),
+            error_retries: times(RetryOn::Error),
+            strikes: 3,
+            release: gpux_lease::ReleaseRule::WhenDone,
+        }
+    }
+}
+
+/// Gives a fetched output its name, or removes it.
+fn place(file: &Fetched, kept: bool) -> std::io::Result<()> {
+    if kept { std::fs::rename(&file.temporary, &file.path) } else { std::fs::remove_file(&file.temporary) }
+}
+
+async fn fetch_all(
+    node: &Arc<Node>,
+    job: JobId,
+    from: NodeId,
+    output: &Path,
+    specs: Vec<OutputSpec>,
+    view: impl Fn(&OutputSpec) -> OutputView,
+) -> Result<Vec<Fetched>, String> {
+    let mut files = Vec::with_capacity(specs.len());
+    for spec in &specs {
+        let name = outputs::safe_name(&spec.path).ok_or("the node named an output outside the output folder")?;
+        let path = output.join(name);
+        let temporary = outputs::reserve(&path).map_err(|error| format!("making the folder of {}: {error}", path.display()))?;
+        fetch_one(node, job, from, spec).await?;
+        let exported = node.net.export(spec.blob.hash, &temporary, ExportMode::Copy).await;
+        exported.map_err(|error| crate::error_chain(&error))?;
+        files.push(Fetched { temporary, path, view: view(spec) });
+    }
+    Ok(files)
+}
+
+async fn fetch_one(node: &Arc<Node>, job: JobId, from: NodeId, spec: &OutputSpec) -> Result<(), String> {
+    let blob = BlobRef { hash: spec.blob.hash, size: spec.blob.size.0 };
+    let mut last = String::new();
+    for _ in 0..TRIES {
+        match node.net.fetch(&[from], blob, Keeper::Job(job), None).await {
+            Ok(()) => return Ok(()),
+            Err(error) => last = crate::error_chain(&error),
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+    Err(last)
+}

@@ -1,0 +1,101 @@
+//! Asks the chosen nodes for firm prices, all at once, and fills gaps from the alternatives. All or nothing.
+
+use crate::node::Node;
+use gpux_api::{ErrorBody, ErrorCode};
+use gpux_chain::DigestSigner;
+use gpux_lease::Terms;
+use gpux_market::{Candidate, Plan};
+use gpux_proto::{JobSpec, QuoteRequest, Request, Response, SignedQuote, SignedQuoteRequest};
+use gpux_types::{Address, BasisPoints, LeaseId, NodeId, Resources};
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// How long a node may take to answer. Its quote would be old otherwise.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A firm price of one node, with the terms that it leads to.
+#[derive(Debug)]
+pub(super) struct Firm {
+    pub(super) candidate: Candidate,
+    pub(super) request: QuoteRequest,
+    pub(super) quote: SignedQuote,
+    pub(super) terms: Terms,
+    pub(super) lease: LeaseId,
+}
+
+/// What every node is asked.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    pub(super) receipt_key: Address,
+    pub(super) resources: Resources,
+    pub(super) builder: Address,
+    pub(super) builder_share: BasisPoints,
+}
+
+/// Firm prices for as many nodes as the plan chose.
+pub(super) async fn collect(node: &std::sync::Arc<Node>, plan: &Plan, wanted: &Wanted, spec: &JobSpec) -> Result<Vec<Firm>, ErrorBody> {
+    let needed = plan.chosen.len();
+    let mut candidates = plan.chosen.iter().chain(&plan.alternatives).cloned();
+    let mut asked = JoinSet::new();
+    let mut firm = Vec::with_capacity(needed);
+    let mut refusals = Vec::new();
+    loop {
+        while firm.len() + asked.len() < needed {
+            let Some(candidate) = candidates.next() else { break };
+            let request = request(node, &candidate, wanted, spec);
+            asked.spawn(ask(node.clone(), candidate, request));
+        }
+        match asked.join_next().await {
+            Some(Ok(Ok(quote))) => firm.push(quote),
+            Some(Ok(Err((peer, why)))) => refusals.push(format!("node {}: {why}", peer.short())),
+            Some(Err(error)) => refusals.push(error.to_string()),
+            None => break,
+        }
+    }
+    if firm.len() == needed {
+        return Ok(firm);
+    }
+    let message = format!(
+        "asking for firm prices: {} of {needed} nodes gave one ({}); nothing was spent",
+        firm.len(),
+        refusals.join("; ")
+    );
+    Err(ErrorBody::new(ErrorCode::NoMatch, message).with_hint("try again: quotes that others hold end within 30 seconds").retryable())
+}
+
+fn request(node: &Node, candidate: &Candidate, wanted: &Wanted, spec: &JobSpec) -> QuoteRequest {
+    QuoteRequest {
+        escrow: node.chain.escrow(),
+        token: node.chain.token().address,
+        renter: node.wallet.address(),
+        receipt_key: wanted.receipt_key,
+        renter_node: node.net.node_id(),
+        provider_node: candidate.offer.node,
+        resources: wanted.resources,
+        deposit: candidate.cost.deposit,
+        builder: wanted.builder,
+        builder_share: wanted.builder_share,
+        job_hash: spec.hash(),
+        preparation_bytes: spec.preparation_bytes(),
+    }
+}
+
+async fn ask(node: std::sync::Arc<Node>, candidate: Candidate, request: QuoteRequest) -> Result<Firm, (NodeId, String)> {
+    let peer = candidate.offer.node;
+    let signature = node.wallet.sign_digest(request.digest());
+    let call = Request::Quote(Box::new(SignedQuoteRequest { request: request.clone(), signature }));
+    let answer = match tokio::time::timeout(PATIENCE, node.net.call(peer, &call)).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => return Err((peer, crate::error_chain(&error))),
+        Err(_) => return Err((peer, format!("no answer within {} s", PATIENCE.as_secs()))),
+    };
+    let Response::Quote(quote) = answer else { return Err((peer, "it answered something else".to_owned())) };
+    let (terms, lease) = quote.verify(&request).map_err(|error| (peer, crate::error_chain(&error)))?;
+    if quote.quote.price > candidate.cost.net {
+        return Err((peer, "its firm price is above its offer".to_owned()));
+    }
+    if quote.quote.provider_signer != candidate.offer.signer || quote.quote.provider != candidate.offer.provider {
+        return Err((peer, "it quotes for other keys than it offers with".to_owned()));
+    }
+    Ok(Firm { candidate, request, quote: *quote, terms, lease })
+}

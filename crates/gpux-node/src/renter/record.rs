@@ -1,0 +1,99 @@
+//! What is kept of a job and of each of its leases over restarts.
+
+use gpux_api::{EndView, OutputView};
+use gpux_job::Job;
+use gpux_lease::{PartQueue, RenterLease, Terms};
+use gpux_proto::{JobSpec, QuoteRequest, SignedQuote};
+use gpux_types::{Amount, JobId, LeaseId, NodeId, PartIndex, PricePerHour, UnixSeconds};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
+
+/// The layout of these records. Store it beside each; refuse to read a newer one.
+pub(super) const RECORD_VERSION: u16 = 1;
+
+/// The bytes of a hot key. Never printed.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Secret(pub(super) [u8; 32]);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// One job.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct JobRecord {
+    pub(super) version: u16,
+    pub(super) id: JobId,
+    pub(super) name: String,
+    pub(super) accepted_at: UnixSeconds,
+    pub(super) ended_at: Option<UnixSeconds>,
+    pub(super) job: Job,
+    pub(super) spec: JobSpec,
+    /// Signs this job's receipts and nothing else.
+    pub(super) receipt_key: Secret,
+    pub(super) output: PathBuf,
+    /// No transaction of this job is older.
+    pub(super) from_block: u64,
+    pub(super) queue: PartQueue,
+    pub(super) leases: Vec<LeaseId>,
+    pub(super) outputs: Vec<OutputView>,
+    /// Where the newest try of each part is or was.
+    pub(super) tries: BTreeMap<PartIndex, Try>,
+    pub(super) finishing: Finishing,
+    /// Why the job ends, once it does; the first reason counts.
+    pub(super) end: Option<EndView>,
+    /// The exit code of the first part that failed.
+    pub(super) first_exit: Option<i32>,
+    /// Whether the user asked for the end.
+    pub(super) stopped: bool,
+    /// Whether everything is done for people: the parts, the last step, and every lease whose node still answers.
+    pub(super) over: bool,
+}
+
+/// The newest try of a part.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Try {
+    pub(super) lease: LeaseId,
+    pub(super) attempt: u32,
+    pub(super) failed: bool,
+}
+
+/// Where the job's last step (`then`) stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Finishing {
+    /// Parts are still to be done.
+    NotYet,
+    /// All parts are done and the last step runs.
+    Running,
+    /// Done, or there is none, or the job failed before it.
+    Done,
+}
+
+/// One lease of a job.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct LeaseRecord {
+    pub(super) version: u16,
+    pub(super) lease: LeaseId,
+    pub(super) job: JobId,
+    pub(super) node: NodeId,
+    pub(super) request: QuoteRequest,
+    pub(super) quote: SignedQuote,
+    pub(super) terms: Terms,
+    pub(super) price: PricePerHour,
+    pub(super) deposit: Amount,
+    pub(super) expiry: UnixSeconds,
+    pub(super) topped_up: Amount,
+    pub(super) machine: RenterLease,
+    pub(super) parts_done: u32,
+}
+
+impl LeaseRecord {
+    /// Whether nothing will happen to the lease any more.
+    pub(super) fn is_over(&self) -> bool {
+        use gpux_lease::RenterState as S;
+        matches!(self.machine.state(), S::Settled { .. } | S::Reclaimed { .. } | S::Failed { .. })
+    }
+}

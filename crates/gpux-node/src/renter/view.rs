@@ -1,0 +1,114 @@
+//! How a job and its leases look to people.
+
+use super::record::{Finishing, JobRecord, LeaseRecord};
+use gpux_api::{Actor, EndView, JobState, JobView, LeaseState, LeaseView, PartsView};
+use gpux_lease::{End, RenterState, Work};
+use gpux_proto::{LeaseReport, Phase};
+use gpux_types::{ByteSize, Millis, Token, UnixSeconds};
+
+/// A lease with what its node said last.
+pub(super) struct Seen<'a> {
+    pub(super) record: &'a LeaseRecord,
+    pub(super) report: Option<&'a LeaseReport>,
+}
+
+/// The job as it is now.
+pub(super) fn job(record: &JobRecord, leases: &[Seen<'_>], token: &Token, now: UnixSeconds) -> JobView {
+    let until = record.ended_at.unwrap_or(now);
+    JobView {
+        schema: "gpux.job/v1".into(),
+        id: record.id,
+        name: record.name.clone(),
+        state: state(record, leases),
+        accepted_at: record.accepted_at,
+        elapsed: until.since(record.accepted_at),
+        token: token.clone(),
+        parts: parts(record),
+        leases: leases.iter().map(|seen| lease(record, seen)).collect(),
+        output: record.output.display().to_string(),
+        outputs: record.outputs.clone(),
+        end: record.end.clone(),
+    }
+}
+
+fn state(record: &JobRecord, leases: &[Seen<'_>]) -> JobState {
+    if record.over {
+        return match (&record.end, record.stopped) {
+            (None, _) => JobState::Succeeded,
+            (Some(_), true) => JobState::Stopped,
+            (Some(_), false) => JobState::Failed,
+        };
+    }
+    if record.end.is_some() || record.finishing != Finishing::NotYet {
+        return JobState::Settling;
+    }
+    let works = |seen: &Seen<'_>| seen.record.machine.reported() > Millis::ZERO || seen.record.parts_done > 0;
+    let running = record.queue.summary().running > 0 && leases.iter().any(|seen| matches!(seen.report, Some(report) if report.work != Work::Idle));
+    if running || leases.iter().any(works) { JobState::Running } else { JobState::Starting }
+}
+
+fn parts(record: &JobRecord) -> PartsView {
+    let summary = record.queue.summary();
+    PartsView {
+        total: summary.queued + summary.running + summary.done + summary.given_up,
+        queued: summary.queued,
+        running: summary.running,
+        done: summary.done,
+        failed: summary.given_up,
+    }
+}
+
+fn lease(job: &JobRecord, seen: &Seen<'_>) -> LeaseView {
+    let record = seen.record;
+    let (prepared, to_prepare) = match seen.report.map(|report| &report.phase) {
+        Some(Phase::Preparing { done, total }) => (*done, *total),
+        _ => (ByteSize(0), job.spec.preparation_bytes()),
+    };
+    LeaseView {
+        id: record.lease,
+        node: record.node,
+        provider: record.terms.provider.to_string(),
+        state: lease_state(record, seen.report),
+        price: record.price,
+        deposit: record.deposit,
+        topped_up: record.topped_up,
+        signed: record.machine.signed(),
+        expiry: record.expiry,
+        metered: seen.report.map_or(record.machine.reported(), |report| report.metered.max(record.machine.reported())),
+        parts_done: record.parts_done,
+        parts_running: u32::try_from(job.queue.running_on(&record.lease)).unwrap_or(u32::MAX),
+        prepared,
+        to_prepare,
+        end: record.machine.end().map(end),
+    }
+}
+
+fn lease_state(record: &LeaseRecord, report: Option<&LeaseReport>) -> LeaseState {
+    let frozen = matches!(report.map(|report| &report.phase), Some(Phase::Frozen));
+    match record.machine.state() {
+        RenterState::Quoted { .. } | RenterState::Opening => LeaseState::Opening,
+        RenterState::Open => LeaseState::Preparing,
+        RenterState::Running if frozen => LeaseState::Frozen,
+        RenterState::Running => LeaseState::Running,
+        RenterState::Lost { .. } => LeaseState::Unreachable,
+        RenterState::Ending { .. } => LeaseState::Settling,
+        RenterState::Reclaimable { .. } => LeaseState::Reclaimable,
+        RenterState::Settled { .. } => LeaseState::Settled,
+        RenterState::Reclaimed { .. } => LeaseState::Reclaimed,
+        RenterState::Failed { .. } => LeaseState::Failed,
+    }
+}
+
+/// Why a lease ended, as the API says it.
+pub(super) fn end(end: End) -> EndView {
+    EndView { reason: end.reason.to_string(), actor: actor(end.by), exit_code: None }
+}
+
+const fn actor(actor: gpux_lease::Actor) -> Actor {
+    match actor {
+        gpux_lease::Actor::Renter => Actor::Renter,
+        gpux_lease::Actor::Provider => Actor::Provider,
+        gpux_lease::Actor::Network => Actor::Network,
+        gpux_lease::Actor::Chain => Actor::Chain,
+    }
+}

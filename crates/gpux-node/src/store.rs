@@ -1,0 +1,184 @@
+//! The daemon's state in one SQLite file with one writer. A crash at any instruction loses nothing that was acknowledged:
+//! every write is one transaction that is on the disk before the call returns.
+//!
+//! State machines are kept as versioned JSON in one row each: their shape is owned by the crate that defines them.
+
+use gpux_chain::{Journal, JournalEntry};
+use gpux_types::{JobId, LeaseId};
+use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite_migration::{M, Migrations};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+/// A state that cannot be kept or read back.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file cannot be opened or brought to this version.
+    #[error("opening the database {path}")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// The file is of a newer version, or an old one that cannot be moved on.
+    #[error("bringing the database to this version")]
+    Migrate(#[source] rusqlite_migration::Error),
+    /// A statement failed.
+    #[error("{attempted} in the database")]
+    Sql {
+        /// What was attempted.
+        attempted: &'static str,
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// A row does not hold what this version wrote.
+    #[error("reading {what} from the database")]
+    Json {
+        /// What was read or written.
+        what: &'static str,
+        /// Why.
+        source: serde_json::Error,
+    },
+}
+
+/// Which side of a lease a record is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Renter,
+    Provider,
+}
+
+impl Role {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Renter => "renter",
+            Self::Provider => "provider",
+        }
+    }
+}
+
+/// The database. A cheap clone; the mutex is held for one statement at a time and never over an await.
+#[derive(Debug, Clone)]
+pub struct Store {
+    connection: Arc<Mutex<Connection>>,
+}
+
+const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("store/0001-first.sql"))];
+
+impl Store {
+    /// The database in the file at `path`, made when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or is of a version that this one cannot move on.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let open = |source| StoreError::Open { path: path.to_owned(), source };
+        let mut connection = Connection::open(path).map_err(open)?;
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(open)?;
+        connection.pragma_update(None, "synchronous", "FULL").map_err(open)?;
+        connection.pragma_update(None, "foreign_keys", true).map_err(open)?;
+        Migrations::from_slice(MIGRATIONS).to_latest(&mut connection).map_err(StoreError::Migrate)?;
+        Ok(Self { connection: Arc::new(Mutex::new(connection)) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        // A panic while the lock was held left no half-written row: every statement is its own transaction.
+        self.connection.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Keeps a job, replacing what was kept of it.
+    pub(crate) fn put_job<T: Serialize>(&self, id: JobId, name: &str, job: &T) -> Result<(), StoreError> {
+        let text = to_json("a job", job)?;
+        let statement = "INSERT INTO jobs (id, name, state) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO UPDATE SET state = ?3";
+        let done = self.lock().execute(statement, params![id.as_bytes(), name, text]);
+        done.map(drop).map_err(|source| StoreError::Sql { attempted: "keeping a job", source })
+    }
+
+    /// Every job, the oldest first.
+    pub(crate) fn jobs<T: DeserializeOwned>(&self) -> Result<Vec<T>, StoreError> {
+        self.json_rows("a job", "SELECT state FROM jobs ORDER BY rowid", [])
+    }
+
+    /// Keeps one side of a lease, replacing what was kept of it.
+    pub(crate) fn put_lease<T: Serialize>(&self, role: Role, id: LeaseId, lease: &T, over: bool) -> Result<(), StoreError> {
+        let text = to_json("a lease", lease)?;
+        let statement = "INSERT INTO leases (role, id, state, over) VALUES (?1, ?2, ?3, ?4) \
+                         ON CONFLICT (role, id) DO UPDATE SET state = ?3, over = ?4";
+        let done = self.lock().execute(statement, params![role.name(), id.as_bytes(), text, over]);
+        done.map(drop).map_err(|source| StoreError::Sql { attempted: "keeping a lease", source })
+    }
+
+    /// What was kept of one side of a lease.
+    pub(crate) fn lease<T: DeserializeOwned>(&self, role: Role, id: LeaseId) -> Result<Option<T>, StoreError> {
+        let statement = "SELECT state FROM leases WHERE role = ?1 AND id = ?2";
+        let text: Option<String> = self
+            .lock()
+            .query_row(statement, params![role.name(), id.as_bytes()], |row| row.get(0))
+            .optional()
+            .map_err(|source| StoreError::Sql { attempted: "reading a lease", source })?;
+        text.map(|text| from_json("a lease", &text)).transpose()
+    }
+
+    /// One side of every lease that is not over, the oldest first.
+    pub(crate) fn open_leases<T: DeserializeOwned>(&self, role: Role) -> Result<Vec<T>, StoreError> {
+        let statement = "SELECT state FROM leases WHERE role = ?1 AND NOT over ORDER BY rowid";
+        self.json_rows("a lease", statement, [role.name()])
+    }
+
+    /// Keeps a small fact under a name.
+    pub(crate) fn put_fact<T: Serialize>(&self, name: &str, fact: &T) -> Result<(), StoreError> {
+        let text = to_json("a fact", fact)?;
+        let statement = "INSERT INTO facts (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2";
+        let done = self.lock().execute(statement, params![name, text]);
+        done.map(drop).map_err(|source| StoreError::Sql { attempted: "keeping a fact", source })
+    }
+
+    /// The fact under a name.
+    pub(crate) fn fact<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StoreError> {
+        let text: Option<String> = self
+            .lock()
+            .query_row("SELECT value FROM facts WHERE name = ?1", [name], |row| row.get(0))
+            .optional()
+            .map_err(|source| StoreError::Sql { attempted: "reading a fact", source })?;
+        text.map(|text| from_json("a fact", &text)).transpose()
+    }
+
+    fn json_rows<T: DeserializeOwned>(
+        &self,
+        what: &'static str,
+        statement: &str,
+        parameters: impl rusqlite::Params,
+    ) -> Result<Vec<T>, StoreError> {
+        let sql = |source| StoreError::Sql { attempted: what, source };
+        let connection = self.lock();
+        let mut statement = connection.prepare(statement).map_err(sql)?;
+        let rows = statement.query_map(parameters, |row| row.get::<_, String>(0)).map_err(sql)?;
+        rows.map(|row| from_json(what, &row.map_err(sql)?)).collect()
+    }
+}
+
+fn to_json<T: Serialize>(what: &'static str, value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|source| StoreError::Json { what, source })
+}
+
+fn from_json<T: DeserializeOwned>(what: &'static str, text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|source| StoreError::Json { what, source })
+}
+
+/// Signed transactions, kept before they are sent.
+impl Journal for Store {
+    fn record(&self, entry: &JournalEntry) -> io::Result<()> {
+        let text = serde_json::to_string(entry).map_err(io::Error::other)?;
+        let statement = "INSERT INTO transactions (hash, entry) VALUES (?1, ?2) ON CONFLICT (hash) DO UPDATE SET entry = ?2";
+        self.lock().execute(statement, params![entry.hash.as_slice(), text]).map(drop).map_err(io::Error::other)
+    }
+
+    fn load(&self) -> io::Result<Vec<JournalEntry>> {
+        let rows = self.json_rows("a transaction", "SELECT entry FROM transactions ORDER BY rowid", []);
+        rows.map_err(io::Error::other)
+    }
+}

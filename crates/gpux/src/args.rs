@@ -1,0 +1,237 @@
+//! What can be typed. Nothing here knows what it means: that is `commands/`.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Rent computers that nobody owns, by the second, paid from escrow.
+#[derive(Debug, Parser)]
+#[command(name = "gpux", version, max_term_width = 110, propagate_version = true, after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  gpux devnet up --providers 3           a whole market on this machine
+  gpux offers                            who offers what, for how much
+  gpux plan apps/render/gpux.yaml        what would run where, for how much at most
+  gpux run apps/render/gpux.yaml         plan, ask, deposit, run, collect, settle
+  gpux topup blue-otter-3 0.5            half a DAI more for each of its leases
+  gpux cost blue-otter-3                 every coin and every transaction of it";
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// Print data as JSON on standard output, and errors as JSON on standard error
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// The daemon's folder [default: what `gpux devnet up` chose, else ~/.gpux]
+    #[arg(long, global = true, env = "GPUX_DIR", value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// More of what happens, on standard error (-vv for all)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// Everything that can be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run the daemon in the foreground (renters' commands start one when none runs)
+    Daemon(DaemonArgs),
+    /// A whole market on this machine: a chain, providers and a renter, as separate processes
+    #[command(subcommand)]
+    Devnet(DevnetVerb),
+    /// List the offers that this node has heard
+    Offers,
+    /// Show what would run where, for how much at most; spends nothing
+    Plan(JobArgs),
+    /// Plan, ask once, deposit, run, collect and settle
+    Run(RunArgs),
+    /// List jobs
+    Ps(PsArgs),
+    /// Show what a job's processes wrote
+    Logs(LogsArgs),
+    /// Wait until a job is over; the exit status tells how it ended
+    Wait(WaitArgs),
+    /// Add money to each running lease of a job
+    Topup(TopUpArgs),
+    /// End a job: stop its work, settle its leases, get the rest back
+    Stop(StopArgs),
+    /// Show every coin and every transaction of a job, read from the chain
+    Cost(JobName),
+    /// The wallet that deposits and is refunded
+    #[command(subcommand)]
+    Wallet(WalletVerb),
+    /// Check this machine, the chain, the network and the daemon, and say how to mend what is broken
+    Doctor,
+    /// Print the completion script of a shell
+    Completion {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DaemonArgs {
+    /// Stop when this process ends (used by commands that start a daemon for themselves)
+    #[arg(long, hide = true)]
+    pub(crate) detached: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DevnetVerb {
+    /// Start it
+    Up(DevnetUpArgs),
+    /// Stop every process of it; its folder stays unless --purge is given
+    Down {
+        /// Remove its folder as well
+        #[arg(long)]
+        purge: bool,
+    },
+    /// Show its processes
+    Status,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DevnetUpArgs {
+    /// How many provider daemons
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=64))]
+    pub(crate) providers: u32,
+    /// Time between blocks, such as 2s; 0s makes a block for each transaction
+    #[arg(long, default_value = "2s", value_name = "DURATION")]
+    pub(crate) block_time: gpux_types::Millis,
+    /// Which test token deposits are made in
+    #[arg(long, value_enum, default_value_t = DevnetToken::Dai)]
+    pub(crate) token: DevnetToken,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DevnetToken {
+    /// 18 digits
+    Dai,
+    /// 6 digits
+    Usdc,
+}
+
+/// A job file and what to change in it.
+#[derive(Debug, Args)]
+pub(crate) struct JobArgs {
+    /// The job file
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Change a parameter of the job, such as frames=1-24
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    pub(crate) set: Vec<(String, String)>,
+    /// Change an input of the job, such as scene=other.blend
+    #[arg(long, value_name = "NAME=PATH", value_parser = pair)]
+    pub(crate) input: Vec<(String, String)>,
+    /// Over how many nodes
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) nodes: Option<u32>,
+    /// The most to spend in all, such as 5
+    #[arg(long, value_name = "AMOUNT")]
+    pub(crate) max_total: Option<String>,
+    /// Where outputs go [default: what the job file says, else a folder of the job's name]
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// Show why each offer was rejected
+    #[arg(long)]
+    pub(crate) why: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) job: JobArgs,
+    /// Say yes to the plan
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Do not follow the job
+    #[arg(short, long)]
+    pub(crate) detach: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PsArgs {
+    /// Also jobs that are over
+    #[arg(short, long)]
+    pub(crate) all: bool,
+}
+
+/// A job by its name, its id, or a unique beginning of either.
+#[derive(Debug, Args)]
+pub(crate) struct JobName {
+    /// Its name, its id, or a unique beginning of either
+    #[arg(value_name = "JOB")]
+    pub(crate) job: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    #[command(flatten)]
+    pub(crate) job: JobName,
+    /// Go on until the job is over
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only this part
+    #[arg(long, value_name = "INDEX")]
+    pub(crate) part: Option<u32>,
+    /// Only the last lines of each part
+    #[arg(long, value_name = "LINES")]
+    pub(crate) tail: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WaitArgs {
+    #[command(flatten)]
+    pub(crate) job: JobName,
+    /// Give up after this long (the job goes on)
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) timeout: Option<gpux_types::Millis>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TopUpArgs {
+    #[command(flatten)]
+    pub(crate) job: JobName,
+    /// How much more for each lease, such as 0.5
+    #[arg(value_name = "AMOUNT")]
+    pub(crate) amount: String,
+    /// Leave the expiry as it is [default: it moves by as much time as the amount pays for]
+    #[arg(long)]
+    pub(crate) keep_expiry: bool,
+    /// Say yes
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StopArgs {
+    #[command(flatten)]
+    pub(crate) job: JobName,
+    /// For the record
+    #[arg(long, default_value = "stopped by the renter")]
+    pub(crate) reason: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WalletVerb {
+    /// Make a wallet in the daemon's folder
+    New {
+        /// A file that holds the password; without it, one is asked for
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+    },
+    /// Print the wallet's address
+    Address,
+    /// Show what it has
+    Balance,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("expected NAME=VALUE, got {text:?}"))?;
+    if name.is_empty() { Err(format!("expected NAME=VALUE, got {text:?}")) } else { Ok((name.to_owned(), value.to_owned())) }
+}

@@ -1,0 +1,45 @@
+//! `gpux devnet`: a whole market on this machine.
+
+use crate::{
+    args::{DevnetToken, DevnetUpArgs, DevnetVerb, Global},
+    failure::{Failure, failed},
+    home, show,
+};
+use gpux_api::ErrorCode;
+use gpux_node::devnet::{DevnetOptions, DevnetView};
+
+pub(super) async fn run(global: &Global, verb: DevnetVerb) -> Result<u8, Failure> {
+    let dir = home::devnet_dir()?;
+    match verb {
+        DevnetVerb::Up(args) => up(global, &dir, args).await?,
+        DevnetVerb::Down { purge } => {
+            let stopped = gpux_node::devnet::down(&dir, purge).await;
+            let stopped = stopped.map_err(|error| failed(error.code(), "stopping the devnet", &error))?;
+            home::set_context(None)?;
+            super::print(global, &stopped, |view| format!("stopped {} processes", view.processes.len()))?;
+        }
+        DevnetVerb::Status => {
+            let view = gpux_node::devnet::status(&dir);
+            let view = view.map_err(|error| {
+                failed(ErrorCode::NotFound, "looking for a devnet", &error).with_hint("start one with `gpux devnet up`")
+            })?;
+            super::print(global, &view, show::devnet)?;
+        }
+    }
+    Ok(0)
+}
+
+async fn up(global: &Global, dir: &std::path::Path, args: DevnetUpArgs) -> Result<(), Failure> {
+    let options = DevnetOptions {
+        providers: args.providers,
+        block_time: args.block_time,
+        token: match args.token {
+            DevnetToken::Dai => "DAI",
+            DevnetToken::Usdc => "USDC",
+        },
+    };
+    let started = gpux_node::devnet::up(dir, &options, &|line| eprintln!("  {line}")).await;
+    let view: DevnetView = started.map_err(|error| failed(error.code(), "starting the devnet", &error))?;
+    home::set_context(Some(&view.renter_dir))?;
+    super::print(global, &view, show::devnet)
+}

@@ -1,0 +1,24 @@
+//! The one binary. Hidden verbs of the runtime come first, before any thread or runtime exists; then the command line.
+
+mod args;
+mod client;
+mod commands;
+mod failure;
+mod home;
+mod show;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let typed: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    if let Some(code) = gpux_node::run_if_hidden(&typed) {
+        return code;
+    }
+    let arguments = args::Arguments::parse_from(typed);
+    let json = arguments.global.json;
+    match commands::run(arguments) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => failure.report(json),
+    }
+}

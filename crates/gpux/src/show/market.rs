@@ -1,0 +1,103 @@
+//! Offers and plans.
+
+use super::{clock, money, price, short, table::Table};
+use gpux_api::{LeasePlan, OffersView, PlanView, PreflightView};
+use gpux_types::Token;
+
+pub(crate) fn offers(view: &OffersView) -> String {
+    if view.offers.is_empty() {
+        return "no offers heard yet; `gpux doctor` shows whether this node has neighbours".to_owned();
+    }
+    let mut table = Table::new(&["NODE", "PROVIDER", "REGION", ">CPU FREE", ">MEMORY", ">DISK", ">CPU SCORE", ">PRICE OF ALL", ">HEARD"]);
+    for offer in &view.offers {
+        table.row([
+            offer.node.short(),
+            short(&offer.provider),
+            offer.region.clone().unwrap_or_else(|| "-".into()),
+            format!("{}/{}", offer.free.cpu, offer.total.cpu),
+            offer.free.memory.to_string(),
+            offer.free.disk.to_string(),
+            offer.cpu_score.to_string(),
+            price(&view.token, offer.price),
+            format!("{} ago", clock(offer.age)),
+        ]);
+    }
+    table.text("")
+}
+
+pub(crate) fn plan(view: &PlanView, why: bool) -> String {
+    let resources = &view.resources;
+    let mut text = format!(
+        "Job {} · {} parts over {} nodes · each {} CPU, {}, disk {}\n\n",
+        view.name,
+        view.parts,
+        view.leases.len(),
+        resources.cpu,
+        resources.memory,
+        resources.disk
+    );
+    text.push_str(&lease_table(view));
+    text.push_str(&rejections(view, why));
+    text.push('\n');
+    let line = |name: &str, value: String| format!(" {name:<22}{value}\n");
+    text.push_str(&line("Lasts at most", clock(view.max_duration)));
+    text.push_str(&line("Deposit to escrow", format!("{}  (worst case: nothing more can be taken)", money(&view.token, view.deposit))));
+    text.push_str(&line("You have", money(&view.token, view.balance)));
+    if view.builder_share > 0 {
+        let share = format!("{}.{:02} % to the app's builder, on top of the providers' prices", view.builder_share / 100, view.builder_share % 100);
+        text.push_str(&line("Builder", share));
+    }
+    text.push_str(&line("Billing", "by the second, from the start of your first process; preparation is free".to_owned()));
+    text.push_str(&line("Comes back", "what was not used, with the settlement of each lease".to_owned()));
+    text.push_str(&line("Outputs", view.output.clone()));
+    text.push_str(&preflight(&view.preflight));
+    text
+}
+
+fn lease_table(view: &PlanView) -> String {
+    let mut table = Table::new(&["", "NODE", "PROVIDER", "REGION", ">CPU SCORE", ">PRICE", ">DEPOSIT", ""]);
+    let chosen = view.leases.iter().map(|lease| (lease, "<- chosen"));
+    let others = view.alternatives.iter().take(5).map(|lease| (lease, ""));
+    for (index, (lease, mark)) in chosen.chain(others).enumerate() {
+        table.row(lease_row(index + 1, lease, mark, &view.token));
+    }
+    table.text(" ")
+}
+
+fn lease_row(number: usize, lease: &LeasePlan, mark: &str, token: &Token) -> [String; 8] {
+    [
+        number.to_string(),
+        lease.node.short(),
+        short(&lease.provider),
+        lease.region.clone().unwrap_or_else(|| "-".into()),
+        lease.cpu_score.to_string(),
+        price(token, lease.price),
+        money(token, lease.deposit),
+        mark.to_owned(),
+    ]
+}
+
+fn rejections(view: &PlanView, why: bool) -> String {
+    if view.rejected.is_empty() {
+        return String::new();
+    }
+    if !why {
+        return format!(" -  {} offers rejected (gpux plan --why FILE shows the reasons)\n", view.rejected.len());
+    }
+    let lines = view.rejected.iter().map(|offer| format!(" -  {}: {}\n", offer.node.short(), offer.reasons.join("; ")));
+    lines.collect()
+}
+
+fn preflight(view: &PreflightView) -> String {
+    match view {
+        PreflightView::None => String::new(),
+        PreflightView::Skipped { reason } => format!(" {:<22}skipped: {reason}\n", "App's own check"),
+        PreflightView::Passed { findings } => {
+            let mut text = format!(" {:<22}passed\n", "App's own check");
+            for finding in findings {
+                text.push_str(&format!(" {:<22}{}: {}\n", "", finding.level, finding.message));
+            }
+            text
+        }
+    }
+}
