@@ -1,6 +1,9 @@
 //! A job in words, for a person who decides whether to pay for it.
 
-use crate::job::{Job, RetryOn};
+use crate::{
+    job::{Job, RetryOn},
+    text::printable,
+};
 use std::{fmt, fmt::Write};
 
 impl Job {
@@ -19,7 +22,7 @@ impl Job {
             count(self.nodes.get(), "node"),
         );
         writeln!(out, "{}: {parts} over {nodes}", self.name)?;
-        let mut fact = |name: &str, text: &str| writeln!(out, "  {name:<11} {text}");
+        let mut fact = |name: &str, text: &str| writeln!(out, "  {name:<11} {}", printable(text));
         let resources = &self.resources;
         let (cpu, memory, disk) = (resources.cpu, resources.memory.exact(), resources.disk.exact());
         fact(

@@ -4,6 +4,7 @@
 //! Pure: paths are values that nobody opens here, and every text is taken for hostile.
 #![forbid(unsafe_code)]
 
+mod builder;
 mod collect;
 mod command;
 mod error;

@@ -43,6 +43,19 @@ pub(crate) fn cut(text: &str) -> String {
     text.chars().take(80).collect()
 }
 
+/// The same text without what could move the cursor, change colours or turn the reading direction on a screen.
+pub(crate) fn printable(text: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let shown = |c: char| {
+        if c.is_control() || turns(c) {
+            char::REPLACEMENT_CHARACTER
+        } else {
+            c
+        }
+    };
+    text.chars().map(shown).collect()
+}
+
 /// Serde of a type that is one checked text, in every format; a text that its parser refuses is refused here too.
 macro_rules! serde_as_text {
     ($name:ident, $description:literal, $example:literal) => {

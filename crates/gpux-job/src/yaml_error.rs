@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Advice, JobFileError, JobFileProblem, Place},
-    text::cut,
+    text::{cut, printable},
 };
 use serde_saphyr::{Error as YamlError, MessageFormatter, UserMessageFormatter, budget::BudgetBreach};
 
@@ -44,7 +44,7 @@ fn problem_of(error: &YamlError) -> JobFileProblem {
         YamlError::SerdeInvalidType {
             unexpected, expected, ..
         } => Problem::WrongType {
-            found: cut(unexpected),
+            found: printable(&cut(unexpected)),
             expected: expected.clone(),
         },
         YamlError::InvalidScalar { ty, .. } if ty.starts_with(['u', 'i']) => {
@@ -62,7 +62,7 @@ fn problem_of(error: &YamlError) -> JobFileProblem {
         } => Problem::Value("expected a list here, such as [one, two]".to_owned()),
         YamlError::Budget { breach, .. } => breach_of(breach),
         YamlError::UnknownAnchor { .. } => aliases(),
-        YamlError::Message { msg, .. } => Problem::Value(msg.chars().take(MAX_MESSAGE).collect()),
+        YamlError::Message { msg, .. } => Problem::Value(message(msg)),
         other => Problem::Syntax(
             UserMessageFormatter
                 .format_message(other)
@@ -83,6 +83,11 @@ fn breach_of(breach: &BudgetBreach) -> JobFileProblem {
         BudgetBreach::Documents { .. } => JobFileProblem::Syntax("a file holds one job: --- begins another".to_owned()),
         other => JobFileProblem::TooComplex(format!("{other:?}")),
     }
+}
+
+/// A parser's message, which may quote the file.
+fn message(text: &str) -> String {
+    printable(&text.chars().take(MAX_MESSAGE).collect::<String>())
 }
 
 fn aliases() -> JobFileProblem {

@@ -106,6 +106,17 @@ impl OfferBook {
         Ok(replaced.map_or(Inserted::New, |_| Inserted::Replaced))
     }
 
+    /// Lets a node's living offer live until `valid_for` from `now`, never shorter than it did. For the peer layer, which
+    /// has checked the node's own word that the offer still stands; false when no offer of the node lives.
+    pub fn renew(&mut self, node: &NodeId, now: Millis, valid_for: Millis) -> bool {
+        let Some(entry) = self.live.get_mut(node) else {
+            return false;
+        };
+        let longest = entry.offer.ttl.min(valid_for);
+        entry.expires = entry.expires.max(now.saturating_add(longest));
+        true
+    }
+
     /// Drops every offer whose life is over at `now`, and returns their nodes in order.
     pub fn expire(&mut self, now: Millis) -> Vec<NodeId> {
         let over = |(node, entry): (&NodeId, &Entry)| (entry.expires <= now).then_some(*node);

@@ -3,11 +3,11 @@
 //! The bounds of a request are relaxed one at a time, then in pairs, then all together; the first round that finds
 //! anything ends the search. Within a round each relaxed bound moves only as far as the nearest offers need.
 //!
-//! Invariant: the request with the changes made has a plan (`plan.rs` checks this against every market it draws).
+//! Invariant: the request with the changes made has a plan (`tests/it/advice.rs` checks this over random markets).
 
 use crate::{
     change::{Change, Nearest, apart},
-    cost::LeaseCost,
+    cost::{LeaseCost, deposit_for},
     matching::{Reason, unmet},
     offer::Offer,
     plan::{Candidate, Plan, Rejection, total, wanted},
@@ -16,8 +16,8 @@ use crate::{
 use gpux_types::{Amount, Millis, PricePerHour};
 use std::num::NonZeroU32;
 
-/// A lease shorter than this is no advice that anybody would follow.
-const MIN_DURATION: Millis = Millis::from_secs(60);
+/// Milliseconds in a minute: advice about time is in whole minutes, and never less than one.
+const MINUTE: u64 = 60_000;
 
 /// A set of bounds, one bit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -228,18 +228,15 @@ fn fit_total(changed: &mut Request, relaxed: Bounds, offers: &mut Vec<(LeaseCost
     (changed.max_total >= Some(sum(offers))).then_some(())
 }
 
-/// The longest duration, in whole seconds, for which the deposits of `offers` sum to at most `max`.
+/// The longest duration, in whole minutes, for which the deposits of `offers` sum to at most `max`.
 fn affordable_duration(request: &Request, offers: &[(LeaseCost, &Offer)], max: Amount) -> Option<Millis> {
-    let affordable = |secs: u64| {
-        let duration = Millis::from_secs(secs);
-        let deposit = |(cost, _): &(LeaseCost, &Offer)| crate::cost::deposit_for(cost.gross, duration, request.reserve);
+    let affordable = |minutes: u64| {
+        let duration = Millis(minutes.saturating_mul(MINUTE));
+        let deposit = |(cost, _): &(LeaseCost, &Offer)| deposit_for(cost.gross, duration, request.reserve);
         total(offers.iter().map(deposit)) <= max
     };
-    let shortest = offers
-        .iter()
-        .map(|(_, offer)| offer.lease_min)
-        .fold(MIN_DURATION, Ord::max);
-    let (mut low, mut high) = (shortest.0.div_ceil(1_000), request.duration.as_secs());
+    let shortest = offers.iter().map(|(_, offer)| offer.lease_min.0).fold(MINUTE, Ord::max);
+    let (mut low, mut high) = (shortest.div_ceil(MINUTE), request.duration.0 / MINUTE);
     if low > high || !affordable(low) {
         return None;
     }
@@ -251,7 +248,7 @@ fn affordable_duration(request: &Request, offers: &[(LeaseCost, &Offer)], max: A
             high = middle - 1;
         }
     }
-    Some(Millis::from_secs(low))
+    Some(Millis(low.saturating_mul(MINUTE)))
 }
 
 /// The duration nearest to the requested one that enough offers of `pool` accept, else the one that most accept.

@@ -1,0 +1,203 @@
+//! What files mean.
+
+use super::{FULL, SHORT};
+use gpux_job::{Command, ImageSource, Job, JobFile, Overrides, RetryOn};
+use gpux_types::{ByteSize, Cpu, JobId, Millis, Resources};
+use std::path::Path;
+
+fn resolve(text: &str, overrides: &Overrides) -> Job {
+    let file = JobFile::parse(text).unwrap_or_else(|error| panic!("{error}"));
+    file.resolve(overrides, Path::new("/jobs"))
+        .unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn param<'a>(job: &'a Job, name: &str) -> &'a str {
+    &job.params[&name.parse().unwrap()]
+}
+
+#[test]
+fn every_key_reaches_the_job() {
+    let job = resolve(FULL, &Overrides::default());
+    assert_eq!(job.name.as_str(), "shot-03");
+    assert_eq!(
+        job.image,
+        ImageSource::Layout {
+            dir: "/jobs/build/image".into(),
+            tag: Some("render".into())
+        }
+    );
+    assert_eq!(job.nodes.get(), 3);
+    let disk = ByteSize(2_000_000_000);
+    assert_eq!(
+        job.resources,
+        Resources {
+            cpu: Cpu { millicores: 1_500 },
+            memory: ByteSize(2 << 30),
+            disk,
+        }
+    );
+    assert_eq!(job.inputs[0].path, Path::new("/jobs/scene.blend"));
+    assert_eq!(job.inputs[0].to.as_str(), "/in/scene.blend");
+    assert_eq!(job.array.values.to_string(), "1-48");
+    assert_eq!(job.array.collect.as_ref().unwrap().dir(), "/out");
+    assert_eq!(job.run, Command::Argv(vec!["render".into(), "--quiet".into()]));
+    assert_eq!(job.then, Some(Command::Shell("film\n".into())));
+    assert_eq!(
+        job.preflight.unwrap().argv(),
+        ["bash", "-euo", "pipefail", "-c", "preflight"]
+    );
+    assert_eq!(
+        job.retry.on.into_iter().collect::<Vec<_>>(),
+        [RetryOn::ProviderFault, RetryOn::Error]
+    );
+    assert_eq!(job.retry.max, 2);
+    assert_eq!(job.budget.max_price.unwrap().to_string(), "0.4 DAI/hour");
+    assert_eq!(job.budget.max_total.unwrap().to_string(), "5 DAI");
+    assert_eq!(job.budget.max_duration, Millis::from_secs(7_200));
+    assert_eq!(job.builder.unwrap().share.points(), 250);
+    assert_eq!(job.output.as_deref(), Some(Path::new("/jobs/results")));
+}
+
+#[test]
+fn defaults_are_one_small_node_that_is_replaced_when_it_fails() {
+    let job = resolve(SHORT, &Overrides::default());
+    assert_eq!(job.nodes.get(), 1);
+    let gib = ByteSize(1 << 30);
+    assert_eq!(
+        job.resources,
+        Resources {
+            cpu: Cpu::cores(1),
+            memory: gib,
+            disk: gib
+        }
+    );
+    assert_eq!(job.retry.on.into_iter().collect::<Vec<_>>(), [RetryOn::ProviderFault]);
+    assert_eq!(job.retry.max, 3);
+    assert_eq!(
+        (job.output, job.builder, job.then, job.preflight),
+        (None, None, None, None)
+    );
+}
+
+#[test]
+fn values_keep_their_spelling() {
+    let job = resolve(FULL, &Overrides::default());
+    assert_eq!(job.environment[&"VERSION".parse().unwrap()], "3.10");
+    assert_eq!(param(&job, "scale"), "1.50");
+    let text = SHORT.replace(
+        "1-3 }",
+        "1-3, a: 007, b: 0x10, c: no, d: 12:30, e: 1_000, f: '5', g: 1.0e3 , h: True }",
+    );
+    let job = resolve(&text, &Overrides::default());
+    let values: Vec<_> = "abcdefg"
+        .chars()
+        .map(|name| param(&job, &name.to_string()).to_owned())
+        .collect();
+    assert_eq!(values, ["007", "0x10", "no", "12:30", "1_000", "5", "1.0e3"]);
+}
+
+#[test]
+fn what_was_typed_beats_the_file() {
+    let mut overrides = Overrides {
+        nodes: Some(2),
+        max_duration: Some(Millis::from_secs(600)),
+        ..Default::default()
+    };
+    overrides.output = Some("/tmp/frames".into());
+    overrides
+        .set_input("scene=other.blend", Path::new("/home/ada"))
+        .unwrap();
+    overrides.set_param("frames=20-22,7").unwrap();
+    let job = resolve(FULL, &overrides);
+    assert_eq!(job.inputs[0].path, Path::new("/home/ada/other.blend"));
+    assert_eq!(
+        job.parts().iter().map(|part| part.value).collect::<Vec<_>>(),
+        [20, 21, 22, 7]
+    );
+    assert_eq!(job.nodes.get(), 2);
+    assert_eq!(job.budget.max_duration, Millis::from_secs(600));
+    assert_eq!(job.output.as_deref(), Some(Path::new("/tmp/frames")));
+}
+
+#[test]
+fn parts_carry_their_place_and_their_value() {
+    let mut overrides = Overrides::default();
+    overrides.set_param("frames=7,3-4").unwrap();
+    let job = resolve(FULL, &overrides);
+    let parts = job.parts();
+    let numbered: Vec<_> = parts.iter().map(|part| (part.index.0, part.value)).collect();
+    assert_eq!(numbered, [(0, 7), (1, 3), (2, 4)]);
+    let environment: Vec<_> = parts[1].environment().into_iter().collect();
+    let wanted = [("GPUX_ARRAY_INDEX", "1"), ("GPUX_ARRAY_VALUE", "3")];
+    assert_eq!(
+        environment,
+        wanted.map(|(name, value)| (name.to_owned(), value.to_owned()))
+    );
+}
+
+#[test]
+fn containers_learn_of_the_job_by_their_environment() {
+    let job = resolve(FULL, &Overrides::default());
+    let environment = job.environment(Some(JobId([0xab; 16])));
+    let lines: Vec<_> = environment
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "GPUX_ARRAY_COUNT=48",
+            "GPUX_JOB_ID=abababababababababababababababab",
+            "GPUX_JOB_NAME=shot-03",
+            "GPUX_NUM_NODES=3",
+            "GPUX_PARAM_FRAMES=1-48",
+            "GPUX_PARAM_SAMPLES=64",
+            "GPUX_PARAM_SCALE=1.50",
+            "LOG_LEVEL=debug",
+            "VERSION=3.10",
+        ]
+    );
+    assert!(
+        !job.environment(None).contains_key("GPUX_JOB_ID"),
+        "a preflight runs before there is an id"
+    );
+}
+
+#[test]
+fn a_job_explains_itself() {
+    let job = resolve(&FULL.replace("disk: 2GB", "disk: 500GiB"), &Overrides::default());
+    assert_eq!(
+        job.explain(),
+        "\
+shot-03: 48 parts over 3 nodes
+  each node   1.5 CPU, 2GiB of memory, 500GiB of disk, at least
+  image       oci:/jobs/build/image:render
+  input       scene: /jobs/scene.blend as /in/scene.blend
+  param       frames: \"1-48\"
+  param       samples: \"64\"
+  param       scale: \"1.50\"
+  first       preflight, on this machine, before any money moves
+  each part   render --quiet, on a node, for one of frames 1-48
+  collect     /out/*.png
+  then        film, on this machine, over what was collected
+  retry       a part at most 2 times, after a fault of the provider or an error of the command
+  limits      0.4 DAI/hour for each node, 5 DAI in all, 2h for each lease
+  builder     0x52908400098527886E0F7030069857D2E4169EE7 earns 2.5%
+"
+    );
+}
+
+#[test]
+fn a_job_survives_the_journal() {
+    let job = resolve(FULL, &Overrides::default());
+    let json = serde_json::to_string(&job).unwrap();
+    assert_eq!(serde_json::from_str::<Job>(&json).unwrap(), job);
+}
+
+#[test]
+fn the_render_app_is_a_job() {
+    let job = resolve(include_str!("../../../../apps/render/gpux.yaml"), &Overrides::default());
+    assert_eq!(job.parts().len(), 48);
+    assert_eq!(job.nodes.get(), 3);
+    assert!(job.preflight.is_some() && job.then.is_some());
+}

@@ -1,0 +1,125 @@
+//! Which nodes a plan takes.
+
+use crate::{
+    market::{amount, any_offers, any_request, book, dai, nodes, offer, price, reliability, request},
+    rules::broken,
+};
+use gpux_market::{Reason, Reliability, Shortfall, plan};
+use gpux_types::NodeId;
+use proptest::prelude::*;
+
+fn ids(candidates: &[gpux_market::Candidate]) -> Vec<u8> {
+    candidates.iter().map(|candidate| candidate.offer.node.0[0]).collect()
+}
+
+#[test]
+fn the_cheapest_come_first_then_the_reliable_then_the_fast() {
+    let mut offers: Vec<_> = (1..=5).map(offer).collect();
+    offers[0].rates.cpu_core = price(11);
+    offers[3].cpu_score = 2_000;
+    let known = |node: &NodeId| {
+        if node.0[0] == 3 {
+            Reliability::PERFECT
+        } else {
+            Reliability::UNKNOWN
+        }
+    };
+    let mut request = request();
+    request.nodes = nodes(2);
+    let plan = plan(&request, &book(&offers), &known);
+    assert_eq!(ids(&plan.chosen), [3, 4]);
+    assert_eq!(ids(&plan.alternatives), [2, 5, 1]);
+    assert_eq!((plan.total_price(), plan.total_deposit()), (price(40), amount(40)));
+}
+
+#[test]
+fn a_builders_share_is_on_top_of_what_the_provider_asks() {
+    let mut request = request();
+    request.builder_share = gpux_types::BasisPoints::new(1_000).unwrap();
+    let plan = plan(&request, &book(&[offer(1)]), &reliability);
+    let cost = plan.chosen[0].cost;
+    assert_eq!(
+        (cost.net, cost.gross, cost.deposit, cost.builder_most),
+        (price(20), price(23), amount(23), amount(2))
+    );
+}
+
+#[test]
+fn every_reason_is_told() {
+    let mut small = offer(1);
+    small.largest = crate::market::shape(1, 2, 3);
+    small.lease_max = gpux_types::Millis::from_secs(600);
+    small.grace_min_secs = 100_000;
+    let mut request = request();
+    request.max_price = Some(price(5));
+    request.features = crate::market::tags(&["gpu", "sgx"]);
+    request.region = Some("eu".parse().unwrap());
+    let plan = plan(&request, &book(&[small]), &reliability);
+    let texts: Vec<_> = plan.rejected[0]
+        .reasons
+        .iter()
+        .map(|reason| reason.text(&dai()))
+        .collect();
+    assert_eq!(
+        texts,
+        [
+            "leases 1 of 4 cores now, wanted 2",
+            "leases 2 GiB of 8 GiB of memory now, wanted 4 GiB",
+            "leases 3 GiB of 20 GiB of disk now, wanted 10 GiB",
+            "costs 20 DAI/hour, over 5 DAI/hour",
+            "leases for 10m at most, wanted 1h",
+            "wants a grace of 100000 s at least, not 86400 s",
+            "lacks gpu, sgx",
+            "does not say its region, wanted eu",
+        ]
+    );
+}
+
+#[test]
+fn another_market_is_no_match_and_nothing_mends_it() {
+    let mut offers = [offer(1), offer(2), offer(3), offer(4)];
+    offers[0].chain_id = 1;
+    offers[1].escrow = offers[1].signer;
+    offers[2].token = offers[2].signer;
+    let mut request = request();
+    request.exclude.insert(NodeId([4; 32]));
+    let plan = plan(&request, &book(&offers), &reliability);
+    let first: Vec<_> = plan.rejected.iter().map(|rejection| &rejection.reasons[0]).collect();
+    assert!(matches!(
+        first[..],
+        [
+            Reason::Escrow { .. },
+            Reason::Escrow { .. },
+            Reason::Token { .. },
+            Reason::Excluded
+        ]
+    ));
+    assert_eq!(plan.shortfall, Some(Shortfall::TooFewNodes { wanted: 1, matching: 0 }));
+    assert!(plan.nearest.is_empty());
+}
+
+#[test]
+fn an_empty_book_has_no_advice() {
+    let plan = plan(&request(), &book(&[]), &reliability);
+    assert_eq!(plan.shortfall, Some(Shortfall::NoOffers));
+    assert!(plan.nearest.is_empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn a_plan_keeps_every_rule(request in any_request(), offers in any_offers()) {
+        let book = book(&offers);
+        let plan = plan(&request, &book, &reliability);
+        prop_assert_eq!(broken(&request, &book, &plan), None);
+    }
+
+    #[test]
+    fn the_order_of_arrival_does_not_matter(
+        request in any_request(),
+        (offers, shuffled) in any_offers().prop_flat_map(|offers| (Just(offers.clone()), Just(offers).prop_shuffle())),
+    ) {
+        prop_assert_eq!(plan(&request, &book(&offers), &reliability), plan(&request, &book(&shuffled), &reliability));
+    }
+}
