@@ -208,7 +208,10 @@ mod tests {
             Document::read(text.as_bytes())
         };
         let layer = descriptor(Compression::Gzip.media_type());
-        assert!(matches!(manifest(&[layer.clone()]), Ok(Document::Manifest(_))));
+        assert!(matches!(
+            manifest(std::slice::from_ref(&layer)),
+            Ok(Document::Manifest(_))
+        ));
         let foreign = descriptor("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip");
         assert!(matches!(manifest(&[foreign]), Err(ManifestError::LayerType { .. })));
         assert!(matches!(manifest(&[]), Err(ManifestError::LayerCount { count: 0 })));

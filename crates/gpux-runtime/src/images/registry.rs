@@ -189,10 +189,13 @@ impl<'a> Pull<'a> {
                     reference = self.reference.clone_with_digest(image.digest.to_string());
                 }
                 Document::Manifest(manifest) => {
-                    let config = [(&manifest.config, MAX_CONFIG_BYTES)];
-                    let layers = manifest.layers.iter().map(|(layer, _)| (layer, layer.size));
-                    futures_util::stream::iter(config.into_iter().chain(layers))
-                        .map(|(blob, limit)| self.ensure_blob(blob, limit))
+                    let config = std::iter::once((manifest.config, MAX_CONFIG_BYTES));
+                    let layers = manifest.layers.into_iter().map(|(layer, _)| (layer.size, layer));
+                    let blobs: Vec<_> = config.chain(layers.map(|(limit, layer)| (layer, limit))).collect();
+                    let pull = &self;
+                    // Each future owns its descriptor: a future that borrowed it could not be sent between threads.
+                    futures_util::stream::iter(blobs)
+                        .map(|(blob, limit)| async move { pull.ensure_blob(&blob, limit).await })
                         .buffer_unordered(PARALLEL_BLOBS)
                         .try_collect::<()>()
                         .await?;

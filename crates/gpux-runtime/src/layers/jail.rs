@@ -82,10 +82,6 @@ fn step<T, E: Display>(name: &str, result: Result<T, E>) -> Result<T, LayerFault
 
 /// Locks the calling process into `task.target`, which becomes its `/`.
 pub(super) fn enter(task: &UnpackTask) -> Result<(), LayerFault> {
-    step(
-        "following the parent",
-        set_parent_process_death_signal(Some(Signal::KILL)),
-    )?;
     let store = UidRange {
         first: task.store_first,
     };
@@ -100,6 +96,11 @@ pub(super) fn enter(task: &UnpackTask) -> Result<(), LayerFault> {
     step("entering the user namespace", enter_user_namespace(ids.as_fd()))?;
     drop(ids);
     become_store_root()?;
+    // Only now: a change of user forgets it. A parent that ended before is noticed by the end of the input.
+    step(
+        "following the parent",
+        set_parent_process_death_signal(Some(Signal::KILL)),
+    )?;
     // Modes are the layer's, not those that the daemon was started with.
     umask(Mode::empty());
     step("no new privileges", set_no_new_privs(true))?;

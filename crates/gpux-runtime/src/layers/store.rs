@@ -176,6 +176,14 @@ impl LayerStore {
         Ok(store)
     }
 
+    /// The folder of a layer's files when it is unpacked already, which counts as asking for it.
+    #[must_use]
+    pub fn get(&self, layer: &LayerDescriptor) -> Option<PathBuf> {
+        let folder = self.inner.root.join(layer.digest.hex());
+        let record = self.inner.record(&folder).ok().flatten()?;
+        (record.diff_id == layer.diff_id && touch(&folder.join(RECORD)).is_ok()).then(|| folder.join(FILES))
+    }
+
     /// The folder of the layer's files, unpacked now from `blob` unless it is there already.
     ///
     /// Those who ask for the same layer at once wait for one unpacking. Dropping the future gives the unpacking up.
@@ -342,13 +350,16 @@ impl Inner {
         Ok(Promise { inner: self, needed })
     }
 
-    /// The layers in the store, by folder; everything that is not a layer of this store is removed.
+    /// Removes what has a layer's name and is no layer of this store. Other names are not this store's to remove.
     fn remove_strangers(&self) -> io::Result<()> {
         for entry in fs::read_dir(&self.root)? {
             let entry = entry?;
             let path = entry.path();
-            let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-            if !hidden && self.record(&path)?.is_none() {
+            let named_so = entry
+                .file_name()
+                .to_str()
+                .is_some_and(|name| format!("sha256:{name}").parse::<Digest>().is_ok());
+            if named_so && self.record(&path)?.is_none() {
                 tracing::info!(folder = %path.display(), "removing a folder that is no layer of this store");
                 remove_if_there(&path)?;
             }

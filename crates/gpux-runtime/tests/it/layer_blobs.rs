@@ -17,8 +17,8 @@ impl Tar {
         Self::default()
     }
 
-    /// An entry with everything chosen by hand; `claim` is the size that the header says.
-    pub(crate) fn entry(mut self, kind: EntryType, path: &[u8], link: &[u8], claim: u64, content: &[u8]) -> Self {
+    /// An entry with everything chosen by hand: its path and link target, and the size that the header claims.
+    pub(crate) fn entry(mut self, kind: EntryType, (path, link): (&[u8], &[u8]), claim: u64, content: &[u8]) -> Self {
         let mut header = Header::new_gnu();
         header.set_entry_type(kind);
         header.set_mode(0o4711);
@@ -61,19 +61,19 @@ impl Tar {
 
     pub(crate) fn file(self, path: &str, content: &str) -> Self {
         let size = u64::try_from(content.len()).unwrap();
-        self.entry(EntryType::Regular, path.as_bytes(), b"", size, content.as_bytes())
+        self.entry(EntryType::Regular, (path.as_bytes(), b""), size, content.as_bytes())
     }
 
     pub(crate) fn dir(self, path: &str) -> Self {
-        self.entry(EntryType::Directory, path.as_bytes(), b"", 0, b"")
+        self.entry(EntryType::Directory, (path.as_bytes(), b""), 0, b"")
     }
 
     pub(crate) fn symlink(self, path: &str, target: &str) -> Self {
-        self.entry(EntryType::Symlink, path.as_bytes(), target.as_bytes(), 0, b"")
+        self.entry(EntryType::Symlink, (path.as_bytes(), target.as_bytes()), 0, b"")
     }
 
     pub(crate) fn link(self, path: &str, target: &str) -> Self {
-        self.entry(EntryType::Link, path.as_bytes(), target.as_bytes(), 0, b"")
+        self.entry(EntryType::Link, (path.as_bytes(), target.as_bytes()), 0, b"")
     }
 
     /// The archive with its end mark.

@@ -3,7 +3,8 @@
 use crate::layer_blobs::{LayerBlob, Tar, compress};
 use crate::support::{program, require_root};
 use gpux_runtime::{
-    Compression, Digest, FeedError, LayerFault, LayerStore, OpenStoreError, UidRange, UnpackError, UnpackLimits,
+    Compression, Digest, Disk, DiskRequest, FeedError, LayerFault, LayerStore, OpenStoreError, RootfsRequest, UidRange,
+    UnpackError, UnpackLimits, UserNamespace, mount_rootfs,
 };
 use gpux_types::ByteSize;
 use std::collections::BTreeSet;
@@ -72,17 +73,20 @@ impl Bench {
 }
 
 fn feed_error(error: UnpackError) -> FeedError {
-    match error {
-        UnpackError::Feed { source, .. } => *source,
-        other => panic!("{other:?}"),
-    }
+    let shown = format!("{error:?}");
+    let UnpackError::Feed { source, .. } = error else {
+        panic!("{shown}");
+    };
+    *source
 }
 
 fn fault(error: UnpackError) -> LayerFault {
-    match feed_error(error) {
-        FeedError::Refused(fault) => fault,
-        other => panic!("{other:?}"),
-    }
+    let error = feed_error(error);
+    let shown = format!("{error:?}");
+    let FeedError::Refused(fault) = error else {
+        panic!("{shown}");
+    };
+    fault
 }
 
 fn is_whiteout(path: &Path) -> bool {
@@ -106,7 +110,7 @@ async fn a_layer_unpacks_alike_from_every_compression() {
             .symlink("a/link", "/etc/passwd")
             .link("a/second", "a/file")
             .file("implied/by/path", "x")
-            .entry(EntryType::Fifo, b"pipe", b"", 0, b"");
+            .entry(EntryType::Fifo, (b"pipe", b""), 0, b"");
         let blob = LayerBlob::write(bench.dir.path(), &tar.finish(), compression);
         let files = bench.unpack_blob(&blob).await.unwrap();
         assert_eq!(fs::read_to_string(files.join("a/file")).unwrap(), "content");
@@ -216,8 +220,8 @@ async fn a_hard_link_reaches_only_files_of_its_own_layer() {
 async fn device_nodes_are_left_out() {
     let bench = Bench::new();
     let tar = Tar::new()
-        .entry(EntryType::Char, b"dev/mem", b"", 0, b"")
-        .entry(EntryType::Block, b"dev/sda", b"", 0, b"")
+        .entry(EntryType::Char, (b"dev/mem", b""), 0, b"")
+        .entry(EntryType::Block, (b"dev/sda", b""), 0, b"")
         .file("kept", "x");
     let files = bench.unpack(tar).await.unwrap();
     assert!(files.join("kept").exists());
@@ -228,14 +232,14 @@ async fn device_nodes_are_left_out() {
 async fn claims_beyond_the_bounds_are_refused_before_they_are_written() {
     let bench = Bench::new();
     let huge = bench
-        .refuse(Tar::new().entry(EntryType::Regular, b"huge", b"", 1 << 60, b"x"))
+        .refuse(Tar::new().entry(EntryType::Regular, (b"huge", b""), 1 << 60, b"x"))
         .await;
     assert!(
         matches!(huge, LayerFault::FileTooLarge { size, .. } if size == 1 << 60),
         "{huge}"
     );
     let sparse = bench
-        .refuse(Tar::new().entry(EntryType::GNUSparse, b"sparse", b"", 0, b""))
+        .refuse(Tar::new().entry(EntryType::GNUSparse, (b"sparse", b""), 0, b""))
         .await;
     assert!(
         matches!(&sparse, LayerFault::Kind { kind, .. } if kind == "sparse")
@@ -244,7 +248,7 @@ async fn claims_beyond_the_bounds_are_refused_before_they_are_written() {
     );
     let pax = b"30 GNU.sparse.realsize=999999\n";
     let pax = Tar::new()
-        .entry(EntryType::XHeader, b"pax", b"", 30, pax)
+        .entry(EntryType::XHeader, (b"pax", b""), 30, pax)
         .file("sparse", "x");
     let fault = bench.refuse(pax).await;
     assert!(
@@ -385,6 +389,59 @@ async fn whiteouts_become_what_the_overlay_understands() {
 }
 
 #[tokio::test]
+async fn unpacked_layers_show_what_the_image_means_once_they_are_mounted() {
+    let bench = Bench::new();
+    let low = Tar::new()
+        .file("d/old", "low")
+        .file("kept/old", "low")
+        .file("gone", "low")
+        .file("both", "low");
+    let top = Tar::new()
+        .dir("d")
+        .file("d/.wh..wh..opq", "")
+        .file("d/new", "top")
+        .file("kept/new", "top")
+        .file(".wh.gone", "")
+        .file("both", "top");
+    let layers = [bench.unpack(top).await.unwrap(), bench.unpack(low).await.unwrap()];
+    let lease = UidRange { first: 0x7003_0000 };
+    let dir = bench.dir.path();
+    for name in ["disk", "root"] {
+        fs::create_dir(dir.join(name)).unwrap();
+    }
+    let disk = Disk::mount(&DiskRequest {
+        file: &dir.join("disk.img"),
+        size: ByteSize(64 << 20),
+        mount_point: &dir.join("disk"),
+        owner: lease,
+    })
+    .unwrap();
+    let upper = disk.new_upper("part").unwrap();
+    let rootfs = mount_rootfs(&RootfsRequest {
+        layers: &layers,
+        ids: &UserNamespace::of_mount(program(), STORE, lease).unwrap(),
+        upper: &upper.upper,
+        work: &upper.work,
+        target: &dir.join("root"),
+    })
+    .unwrap();
+    let names = |path: &str| {
+        let entries = fs::read_dir(rootfs.path().join(path)).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(""), ["both", "d", "kept"]);
+    assert_eq!(names("d"), ["new"], "opaque: what was below is hidden");
+    assert_eq!(names("kept"), ["new", "old"]);
+    assert_eq!(fs::read_to_string(rootfs.path().join("both")).unwrap(), "top");
+    let owner = fs::metadata(rootfs.path().join("d/new")).unwrap();
+    assert_eq!((owner.uid(), owner.gid()), (lease.first + 3, lease.first + 5));
+}
+
+#[tokio::test]
 async fn a_blob_that_is_not_the_named_one_is_reported_as_such() {
     let bench = Bench::new();
     let archive = Tar::new().file("a", "x").finish();
@@ -480,11 +537,16 @@ async fn what_a_crash_left_is_removed_at_the_next_start() {
 
     fs::create_dir_all(root.join(".partial/half.0/fs/a")).unwrap();
     fs::create_dir_all(root.join("ab".repeat(32)).join("fs")).unwrap();
+    fs::create_dir_all(root.join("somebody's work")).unwrap();
     let store = LayerStore::open(&root, program(), STORE).unwrap();
     assert!(!root.join(".partial/half.0").exists());
     assert!(
         !root.join("ab".repeat(32)).exists(),
         "a layer without a record is no layer"
+    );
+    assert!(
+        root.join("somebody's work").exists(),
+        "only names of layers are removed"
     );
     assert!(files.join("a").exists());
     drop(store);
@@ -541,6 +603,6 @@ fn vec_of_noise(size: usize) -> Vec<u8> {
     blake3::Hasher::new().finalize_xof().fill(&mut noise);
     let len = u64::try_from(size).unwrap();
     Tar::new()
-        .entry(EntryType::Regular, b"noise", b"", len, &noise)
+        .entry(EntryType::Regular, (b"noise", b""), len, &noise)
         .finish()
 }
