@@ -125,7 +125,10 @@ impl Cgroup {
     /// How many of its own processes the kernel has killed for want of memory.
     pub(crate) fn oom_kills(&self) -> Result<u64, CgroupError> {
         let (file, key) = match &self.layout {
-            Layout::V1(mounts) => (v1::file(mounts, "memory", &self.path, "memory.oom_control")?, "oom_kill"),
+            Layout::V1(mounts) => (
+                v1::file(mounts, "memory", &self.path, "memory.oom_control")?,
+                "oom_kill",
+            ),
             Layout::V2(mount) => (join(mount, &self.path).join("memory.events"), "oom_kill"),
         };
         keyed_number(&file, key)
@@ -134,9 +137,7 @@ impl Cgroup {
     /// Most memory that it used at one time.
     pub(crate) fn memory_peak(&self) -> Result<ByteSize, CgroupError> {
         let file = match &self.layout {
-            Layout::V1(mounts) => {
-                v1::file(mounts, "memory", &self.path, "memory.max_usage_in_bytes")?
-            }
+            Layout::V1(mounts) => v1::file(mounts, "memory", &self.path, "memory.max_usage_in_bytes")?,
             Layout::V2(mount) => join(mount, &self.path).join("memory.peak"),
         };
         let text = read(&file)?;
@@ -208,9 +209,7 @@ impl Cgroup {
     /// Whether any hierarchy still knows it.
     pub(crate) fn exists(&self) -> bool {
         match &self.layout {
-            Layout::V1(mounts) => mounts
-                .values()
-                .any(|mount| join(mount, &self.path).exists()),
+            Layout::V1(mounts) => mounts.values().any(|mount| join(mount, &self.path).exists()),
             Layout::V2(mount) => join(mount, &self.path).exists(),
         }
     }
@@ -259,13 +258,10 @@ fn keyed_number(path: &Path, key: &str) -> Result<u64, CgroupError> {
     else {
         return Ok(0);
     };
-    number
-        .trim()
-        .parse()
-        .map_err(|_| CgroupError::Unexpected {
-            path: path.to_owned(),
-            text: text.clone(),
-        })
+    number.trim().parse().map_err(|_| CgroupError::Unexpected {
+        path: path.to_owned(),
+        text: text.clone(),
+    })
 }
 
 /// The folders right below `dir`; none when `dir` does not exist.
@@ -312,8 +308,7 @@ fn collect_processes(dir: &Path, found: &mut Vec<Pid>) -> Result<(), CgroupError
 
 /// The cgroup or its file does not exist (ENODEV is what reading one that is being removed says).
 fn is_gone(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound
-        || error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error())
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error())
 }
 
 fn remove_tree(dir: &Path) -> Result<(), CgroupError> {

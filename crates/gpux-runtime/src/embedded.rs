@@ -7,6 +7,7 @@
 
 mod burial;
 mod call;
+mod uid_block;
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -21,8 +22,10 @@ use gpux_types::{LeaseId, Millis};
 use tokio::io::AsyncReadExt as _;
 
 use self::call::Fetched;
+pub use self::uid_block::ClaimUidsError;
+use crate::cgroups::Cgroup;
 use crate::log_files;
-use crate::mounts::{UidRangeError, UidRanges};
+use crate::mounts::{UidRange, UidRangeError, UidRanges};
 use crate::records::{self, FinalRecord, LeaseFiles, LeaseRecord, RecordError, ShimRecord};
 use crate::runtime::{
     AdoptError, CreateLeaseError, FinalUsage, LeaseSpec, LeaseStatus, LogChunk, OutputFile, PartKey, PartSpec,
@@ -34,25 +37,50 @@ use crate::shim::{SHIM_VERB, spec};
 /// Most inputs of a lease: each is a mount in every part.
 const MAX_INPUTS: usize = 256;
 
+/// Where the claims of user ids of all daemons of a machine are; survives reboots, as the layers on disk do.
+const CLAIMS: &str = "/var/lib/gpux/ids";
+
 /// Where the embedded runtime keeps things and what it starts.
 #[derive(Debug, Clone)]
-pub struct EmbeddedConfig {
+pub struct RuntimeConfig {
     /// Folder for the leases' records, logs and disks; survives reboots. Made when missing.
-    pub leases_dir: PathBuf,
-    /// Folder for sockets and mount points, such as `/run/gpux/ID`. Every folder above it must be open to all for
-    /// passing through (mode o+x), because containers' users walk there. Made when missing.
+    pub dir: PathBuf,
+    /// Folder for sockets and mount points. Every folder above it must be open to all for passing through (mode o+x),
+    /// because containers' users walk there. Made when missing.
     pub run_dir: PathBuf,
-    /// Absolute cgroup below which the leases' are made, such as `/gpux-ID`; no other daemon may use it.
+    /// Absolute cgroup below which the leases' are made; no other daemon may use it.
     pub cgroup: PathBuf,
-    /// The binary that answers to the hidden verbs: `gpux` itself.
+    /// The binary that answers to the hidden verbs.
     pub program: PathBuf,
-    /// The user ids for leases and for unpacked layers.
-    pub uid_ranges: UidRanges,
+    /// Folder of the machine's claims of user ids, the same for all daemons. Made when missing.
+    pub claims: PathBuf,
+}
+
+impl RuntimeConfig {
+    /// The usual places for a daemon whose runtime keeps its things in `dir`: `/run/gpux/NAME` and the cgroup
+    /// `/gpux-NAME`, where NAME is a hash of `dir`; the program is the calling process's own.
+    #[must_use]
+    pub fn new(dir: PathBuf) -> Self {
+        let hash = blake3::hash(dir.as_os_str().as_encoded_bytes()).to_hex();
+        let name = hash.get(..12).unwrap_or_default();
+        Self {
+            run_dir: Path::new("/run/gpux").join(name),
+            cgroup: PathBuf::from(format!("/gpux-{name}")),
+            // Not its path: that may hold another version by the time a lease is made.
+            program: "/proc/self/exe".into(),
+            claims: CLAIMS.into(),
+            dir,
+        }
+    }
+
+    fn leases(&self) -> PathBuf {
+        self.dir.join("leases")
+    }
 }
 
 /// Why the embedded runtime cannot work here.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenEmbeddedError {
+pub enum OpenRuntimeError {
     /// It mounts, makes cgroups and maps users, which only root may.
     #[error("running containers as user {uid}: only root can; a renter needs no runtime")]
     NotRoot {
@@ -67,12 +95,19 @@ pub enum OpenEmbeddedError {
         /// The cause.
         source: io::Error,
     },
+    /// There are no user ids for it.
+    #[error("claiming user ids for containers")]
+    Uids(#[from] ClaimUidsError),
+    /// The machine's cgroups cannot hold a lease's limits.
+    #[error("looking for the machine's cgroups")]
+    Cgroups(#[source] io::Error),
 }
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct EmbeddedRuntime {
-    config: EmbeddedConfig,
+    config: RuntimeConfig,
+    uid_ranges: UidRanges,
     /// Held while a lease is made or buried, so that one is not done twice at once. A mutex and not a task: it guards
     /// nothing but the order of file operations.
     locks: Mutex<HashMap<LeaseId, Arc<tokio::sync::Mutex<()>>>>,
@@ -82,30 +117,43 @@ impl EmbeddedRuntime {
     /// Makes the folders. Call [`Runtime::adopt`] before anything else.
     ///
     /// # Errors
-    /// When not run as root, or when a folder cannot be made.
-    pub fn open(config: EmbeddedConfig) -> Result<Self, OpenEmbeddedError> {
+    /// When not run as root, or when a folder, user ids or cgroups are not to be had.
+    pub fn open(config: RuntimeConfig) -> Result<Self, OpenRuntimeError> {
         let uid = rustix::process::geteuid();
         if !uid.is_root() {
-            return Err(OpenEmbeddedError::NotRoot { uid: uid.as_raw() });
+            return Err(OpenRuntimeError::NotRoot { uid: uid.as_raw() });
         }
-        for (path, mode) in [(&config.leases_dir, 0o700), (&config.run_dir, 0o711)] {
+        for (path, mode) in [
+            (&config.dir, 0o700),
+            (&config.leases(), 0o700),
+            (&config.run_dir, 0o711),
+        ] {
             fs::DirBuilder::new()
                 .recursive(true)
                 .mode(mode)
                 .create(path)
-                .map_err(|source| OpenEmbeddedError::Folder {
+                .map_err(|source| OpenRuntimeError::Folder {
                     path: path.clone(),
                     source,
                 })?;
         }
+        let uid_ranges = uid_block::ensure(&config.claims, &config.dir)?;
+        Cgroup::at(&config.cgroup).map_err(|error| OpenRuntimeError::Cgroups(io::Error::other(error)))?;
         Ok(Self {
             config,
+            uid_ranges,
             locks: Mutex::new(HashMap::new()),
         })
     }
 
+    /// Who owns unpacked layers on disk: what the layer store is to be opened with.
+    #[must_use]
+    pub fn store_range(&self) -> UidRange {
+        self.uid_ranges.store()
+    }
+
     fn files(&self, lease: LeaseId) -> LeaseFiles {
-        LeaseFiles::new(self.config.leases_dir.join(lease_dir_name(lease)))
+        LeaseFiles::new(self.config.leases().join(lease_dir_name(lease)))
     }
 
     fn run(&self, lease: LeaseId) -> PathBuf {
@@ -144,10 +192,11 @@ impl EmbeddedRuntime {
     }
 
     async fn ask_done(&self, lease: LeaseId, request: &Request) -> Result<(), RuntimeCallError> {
-        match self.ask(lease, request).await?.answer {
-            Answer::Done => Ok(()),
-            other => Err(call::unexpected(lease, &other)),
+        let answer = self.ask(lease, request).await?.answer;
+        if let Answer::Done = answer {
+            return Ok(());
         }
+        Err(call::unexpected(lease, &answer))
     }
 
     /// Kills what a dead shim has left and writes the final usage.
@@ -180,9 +229,8 @@ impl EmbeddedRuntime {
             .create(files.dir())
             .map_err(on(files.dir()))?;
         let lease_ids = self
-            .config
             .uid_ranges
-            .ensure_lease_range(&self.config.leases_dir, files.dir())
+            .ensure_lease_range(&self.config.leases(), files.dir())
             .map_err(|error| match error {
                 UidRangeError::Io { path, source } => CreateLeaseError::Folder { lease, path, source },
                 other @ (UidRangeError::Base { .. }
@@ -191,12 +239,16 @@ impl EmbeddedRuntime {
             })?;
         let run = self.run(lease);
         for path in [&run, &records::mounts(&run)] {
-            fs::DirBuilder::new().recursive(true).mode(0o711).create(path).map_err(on(path))?;
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o711)
+                .create(path)
+                .map_err(on(path))?;
         }
         let record = LeaseRecord {
             cgroup: self.config.cgroup.join(records::short_name(lease)),
             run,
-            store_ids: self.config.uid_ranges.store(),
+            store_ids: self.uid_ranges.store(),
             lease_ids,
             program: self.config.program.clone(),
             spec,
@@ -218,6 +270,7 @@ impl EmbeddedRuntime {
             .open(files.shim_log())
             .map_err(spawn)?;
         let mut child = tokio::process::Command::new(&self.config.program)
+            .arg0("gpux")
             .arg(SHIM_VERB)
             .arg(files.dir())
             // The shim's environment is the last that a container could inherit by mistake.
@@ -334,7 +387,11 @@ impl Runtime for EmbeddedRuntime {
         }
         if !self.was_never_ready(lease)? {
             let alive = burial::shim_is_alive(&files).map_err(|source| CreateLeaseError::Spawn { lease, source })?;
-            return if alive { Ok(()) } else { Err(CreateLeaseError::Over { lease }) };
+            return if alive {
+                Ok(())
+            } else {
+                Err(CreateLeaseError::Over { lease })
+            };
         }
         if files.dir().exists() {
             self.clear(lease).await;
@@ -354,7 +411,7 @@ impl Runtime for EmbeddedRuntime {
         let wrap = |source| StartPartError::Call {
             lease,
             part: key,
-            source,
+            source: Box::new(source),
         };
         let fetched = self.ask(lease, &Request::Start(part)).await;
         match fetched.map(|fetched| fetched.answer) {
@@ -395,10 +452,11 @@ impl Runtime for EmbeddedRuntime {
 
     async fn outputs(&self, lease: LeaseId, part: PartKey, glob: &str) -> Result<Vec<OutputFile>, RuntimeCallError> {
         let glob = glob.to_owned();
-        match self.ask(lease, &Request::Outputs { part, glob }).await?.answer {
-            Answer::Outputs(found) => Ok(found),
-            other => Err(call::unexpected(lease, &other)),
+        let answer = self.ask(lease, &Request::Outputs { part, glob }).await?.answer;
+        if let Answer::Outputs(found) = answer {
+            return Ok(found);
         }
+        Err(call::unexpected(lease, &answer))
     }
 
     async fn open_output(&self, lease: LeaseId, part: PartKey, path: &str) -> Result<File, RuntimeCallError> {
@@ -432,10 +490,11 @@ impl Runtime for EmbeddedRuntime {
             return Ok(record.usage);
         }
         let usage = match self.ask(lease, &Request::Destroy).await {
-            Ok(fetched) => match fetched.answer {
-                Answer::Final(usage) => usage,
-                other => return Err(call::unexpected(lease, &other)),
-            },
+            Ok(Fetched {
+                answer: Answer::Final(usage),
+                ..
+            }) => usage,
+            Ok(fetched) => return Err(call::unexpected(lease, &fetched.answer)),
             // It ended by itself, or it had to be buried.
             Err(RuntimeCallError::Over { .. }) => match self.final_record(lease)? {
                 Some(record) => record.usage,
@@ -464,10 +523,8 @@ impl Runtime for EmbeddedRuntime {
     }
 
     async fn adopt(&self) -> Result<Vec<LeaseStatus>, AdoptError> {
-        let leases = burial::list(&self.config.leases_dir).map_err(|source| AdoptError::Folder {
-            path: self.config.leases_dir.clone(),
-            source,
-        })?;
+        let path = self.config.leases();
+        let leases = burial::list(&path).map_err(|source| AdoptError::Folder { path, source })?;
         let mut adopted = Vec::new();
         for lease in leases {
             match self.status(lease).await {
@@ -492,10 +549,11 @@ impl EmbeddedRuntime {
             return Ok(record.status);
         }
         match self.ask(lease, request).await {
-            Ok(fetched) => match fetched.answer {
-                Answer::Status(status) => Ok(status),
-                other => Err(call::unexpected(lease, &other)),
-            },
+            Ok(Fetched {
+                answer: Answer::Status(status),
+                ..
+            }) => Ok(status),
+            Ok(fetched) => Err(call::unexpected(lease, &fetched.answer)),
             Err(RuntimeCallError::Over { lease }) => match self.final_record(lease)? {
                 Some(record) => Ok(record.status),
                 None => Err(RuntimeCallError::UnknownLease { lease }),

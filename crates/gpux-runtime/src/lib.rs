@@ -13,7 +13,7 @@ mod records;
 mod runtime;
 mod shim;
 
-pub use embedded::{EmbeddedConfig, EmbeddedRuntime, OpenEmbeddedError};
+pub use embedded::{ClaimUidsError, EmbeddedRuntime, OpenRuntimeError, RuntimeConfig};
 pub use hidden::run_if_hidden;
 pub use images::{
     Compression, Digest, ImageConfig, ImageStore, LayerDescriptor, LayoutError, MAX_CONFIG_BYTES, ManifestError, ParseDigestError,

@@ -86,7 +86,12 @@ pub(crate) fn read(dir: &Path, offset: u64, over: bool) -> io::Result<LogChunk> 
     };
     let start = offset.max(oldest);
     // The last file that starts at or before the offset holds it.
-    let first = starts.iter().copied().take_while(|&first| first <= start).last().unwrap_or(oldest);
+    let first = starts
+        .iter()
+        .copied()
+        .take_while(|&first| first <= start)
+        .last()
+        .unwrap_or(oldest);
     let mut file = match File::open(name(dir, first)) {
         Ok(file) => file,
         // It was dropped between the listing and here; what follows is read the next time.
@@ -190,6 +195,9 @@ mod tests {
         log.append(b"hello").unwrap();
         assert!(!read(dir.path(), 0, false).unwrap().ended);
         let last = read(dir.path(), 0, true).unwrap();
-        assert_eq!((last.bytes.as_slice(), last.next, last.ended), (b"hello".as_slice(), 5, true));
+        assert_eq!(
+            (last.bytes.as_slice(), last.next, last.ended),
+            (b"hello".as_slice(), 5, true)
+        );
     }
 }

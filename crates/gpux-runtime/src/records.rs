@@ -114,7 +114,12 @@ pub(crate) struct LeaseFiles {
 /// The name of a lease's folders and cgroup: 16 of its 32 bytes, so that the path of the socket fits the 108 bytes that
 /// the kernel allows. Lease ids are hashes, so half of one is as unique.
 pub(crate) fn short_name(lease: LeaseId) -> String {
-    lease.as_bytes().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    lease
+        .as_bytes()
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// The socket of a lease whose folder for such things is `run`.

@@ -80,9 +80,7 @@ impl PartSpec {
 }
 
 /// The name of one try of one part.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PartKey {
     /// Which part of the array.
@@ -395,7 +393,7 @@ pub enum StartPartError {
         /// The part.
         part: PartKey,
         /// The cause.
-        source: RuntimeCallError,
+        source: Box<RuntimeCallError>,
     },
 }
 
@@ -455,12 +453,8 @@ impl RuntimeCallError {
     #[must_use]
     pub fn retry(&self) -> Retry {
         match self {
-            Self::UnknownLease { .. } | Self::UnknownPart { .. } | Self::Over { .. } => {
-                Retry::Never
-            }
-            Self::Shim { .. } | Self::Fault { .. } | Self::Folder { .. } => {
-                Retry::After(Duration::from_secs(1))
-            }
+            Self::UnknownLease { .. } | Self::UnknownPart { .. } | Self::Over { .. } => Retry::Never,
+            Self::Shim { .. } | Self::Fault { .. } | Self::Folder { .. } => Retry::After(Duration::from_secs(1)),
         }
     }
 }
@@ -506,11 +500,7 @@ pub trait Runtime: Send + Sync {
     ///
     /// # Errors
     /// When the part could not be tried.
-    async fn start_part(
-        &self,
-        lease: LeaseId,
-        part: PartSpec,
-    ) -> Result<PartState, StartPartError>;
+    async fn start_part(&self, lease: LeaseId, part: PartSpec) -> Result<PartState, StartPartError>;
 
     /// Tells the dead-man switch that the lease is still wanted. Thaws nothing.
     ///
@@ -541,54 +531,33 @@ pub trait Runtime: Send + Sync {
     ///
     /// # Errors
     /// When the lease is unknown or its shim dies meanwhile.
-    async fn wait_change(&self, lease: LeaseId, seen: u64)
-    -> Result<LeaseStatus, RuntimeCallError>;
+    async fn wait_change(&self, lease: LeaseId, seen: u64) -> Result<LeaseStatus, RuntimeCallError>;
 
     /// Asks a part to end (SIGTERM) and kills it when it has not after `grace` of unfrozen time. Answers at once;
     /// [`wait_change`](Self::wait_change) tells when it is over.
     ///
     /// # Errors
     /// When the part is unknown or the lease does not answer.
-    async fn stop_part(
-        &self,
-        lease: LeaseId,
-        part: PartKey,
-        grace: Millis,
-    ) -> Result<(), RuntimeCallError>;
+    async fn stop_part(&self, lease: LeaseId, part: PartKey, grace: Millis) -> Result<(), RuntimeCallError>;
 
     /// The regular files below `/out` that match `glob` (`*` and `?` within one folder, `**` across folders),
     /// in order of their paths, at most 10,000. Symbolic links, devices, pipes and sockets are never among them.
     ///
     /// # Errors
     /// When the part is unknown, the lease is over or does not answer.
-    async fn outputs(
-        &self,
-        lease: LeaseId,
-        part: PartKey,
-        glob: &str,
-    ) -> Result<Vec<OutputFile>, RuntimeCallError>;
+    async fn outputs(&self, lease: LeaseId, part: PartKey, glob: &str) -> Result<Vec<OutputFile>, RuntimeCallError>;
 
     /// Opens one output for reading: a regular file below the part's `/out`, whatever the part does meanwhile.
     ///
     /// # Errors
     /// When it is not there or is not a regular file.
-    async fn open_output(
-        &self,
-        lease: LeaseId,
-        part: PartKey,
-        path: &str,
-    ) -> Result<File, RuntimeCallError>;
+    async fn open_output(&self, lease: LeaseId, part: PartKey, path: &str) -> Result<File, RuntimeCallError>;
 
     /// Output of a part from `offset` on, at most 256 KiB; also after the lease is gone, until it is forgotten.
     ///
     /// # Errors
     /// When the part is unknown or its log cannot be read.
-    async fn logs(
-        &self,
-        lease: LeaseId,
-        part: PartKey,
-        offset: u64,
-    ) -> Result<LogChunk, RuntimeCallError>;
+    async fn logs(&self, lease: LeaseId, part: PartKey, offset: u64) -> Result<LogChunk, RuntimeCallError>;
 
     /// Kills every container of the lease, removes its disk and ends its shim. Answers the same final usage
     /// whenever it is asked again.

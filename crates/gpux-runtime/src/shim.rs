@@ -108,7 +108,9 @@ fn prepare(files: LeaseFiles) -> Result<(Lease, Server), ShimFault> {
     setup::leave_host_mounts().map_err(on("leaving the host's mounts"))?;
     let stage = setup::Stage::prepare(&record, &files).map_err(on("preparing the lease's stage"))?;
     let cgroup = Cgroup::at(&record.cgroup).map_err(on("finding the lease's cgroup"))?;
-    cgroup.create(&record.spec.resources).map_err(on("making the lease's cgroup"))?;
+    cgroup
+        .create(&record.spec.resources)
+        .map_err(on("making the lease's cgroup"))?;
     let filter = seccomp::Filter::build().map_err(on("making the system call filter"))?;
     let meter = MeterFile::create(&files.meter()).map_err(on("making the meter's file"))?;
     let scribe = Scribe::start(meter).map_err(on("starting the scribe"))?;

@@ -25,14 +25,21 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
     let words: Vec<&str> = args.iter().skip(1).map(String::as_str).collect();
     if !is_contained() {
-        println!("this program runs in containers under test only: it tries to use up and to break out of whatever it runs in");
+        println!(
+            "this program runs in containers under test only: it tries to use up and to break out of whatever it runs in"
+        );
         return ExitCode::from(253);
     }
     match run(&words) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             println!("{error}");
-            ExitCode::from(error.raw_os_error().and_then(|number| u8::try_from(number).ok()).unwrap_or(255))
+            ExitCode::from(
+                error
+                    .raw_os_error()
+                    .and_then(|number| u8::try_from(number).ok())
+                    .unwrap_or(255),
+            )
         }
     }
 }
@@ -183,7 +190,9 @@ fn make_pipe(path: &str) -> io::Result<()> {
 fn crowd() -> io::Result<u8> {
     let mut count = 0;
     let error = loop {
-        let thread = std::thread::Builder::new().stack_size(16 << 10).spawn(|| std::thread::sleep(Duration::from_secs(600)));
+        let thread = std::thread::Builder::new()
+            .stack_size(16 << 10)
+            .spawn(|| std::thread::sleep(Duration::from_secs(600)));
         match thread {
             Ok(_) => count += 1,
             Err(error) => break error,
@@ -221,7 +230,10 @@ fn facts() -> io::Result<()> {
     println!("pid {}", std::process::id());
     let status = fs::read_to_string("/proc/self/status")?;
     for line in status.lines() {
-        if ["Cap", "NoNewPrivs", "Seccomp:", "SigIgn", "SigBlk"].iter().any(|name| line.starts_with(name)) {
+        if ["Cap", "NoNewPrivs", "Seccomp:", "SigIgn", "SigBlk"]
+            .iter()
+            .any(|name| line.starts_with(name))
+        {
             println!("{line}");
         }
     }
@@ -229,25 +241,44 @@ fn facts() -> io::Result<()> {
         println!("link {}", line.split(':').next().unwrap_or_default().trim());
     }
     println!("open files {}", fs::read_dir("/proc/self/fd")?.count());
-    println!("mount {}", attempt(|| {
-        let (kind, target) = (c("tmpfs"), c("/tmp"));
-        // SAFETY: all strings end with a zero.
-        unsafe { mount(kind.as_ptr(), target.as_ptr(), kind.as_ptr(), 0, std::ptr::null()) }
-    }));
+    println!(
+        "mount {}",
+        attempt(|| {
+            let (kind, target) = (c("tmpfs"), c("/tmp"));
+            // SAFETY: all strings end with a zero.
+            unsafe { mount(kind.as_ptr(), target.as_ptr(), kind.as_ptr(), 0, std::ptr::null()) }
+        })
+    );
     // SAFETY: changes nothing but namespaces of this process.
     println!("unshare {}", attempt(|| unsafe { unshare(0x1000_0000) }));
-    for path in ["/proc/interrupts", "/proc/sys/kernel/hostname", "/sys/firmware/efi", "/dev/null", "/dev/mem"] {
+    for path in [
+        "/proc/interrupts",
+        "/proc/sys/kernel/hostname",
+        "/sys/firmware/efi",
+        "/dev/null",
+        "/dev/mem",
+    ] {
         let mut byte = [0];
         let read = File::open(path).and_then(|mut file| file.read(&mut byte));
-        println!("read {path} {}", read.map_or_else(|error| error.raw_os_error().unwrap_or(0) * -1, |read| read as i32));
+        println!(
+            "read {path} {}",
+            read.map_or_else(|error| error.raw_os_error().unwrap_or(0) * -1, |read| read as i32)
+        );
     }
     let written = File::options().write(true).open("/proc/sys/kernel/hostname");
-    println!("write /proc/sys {}", written.map_or_else(|error| error.raw_os_error().unwrap_or(0), |_| 0));
+    println!(
+        "write /proc/sys {}",
+        written.map_or_else(|error| error.raw_os_error().unwrap_or(0), |_| 0)
+    );
     Ok(())
 }
 
 fn attempt(call: impl FnOnce() -> i32) -> i32 {
-    if call() == 0 { 0 } else { io::Error::last_os_error().raw_os_error().unwrap_or(-1) }
+    if call() == 0 {
+        0
+    } else {
+        io::Error::last_os_error().raw_os_error().unwrap_or(-1)
+    }
 }
 
 fn loopback() -> io::Result<()> {
@@ -268,7 +299,10 @@ fn outside() -> io::Result<u8> {
         Ok(_) => Ok(0),
         Err(error) => {
             println!("{error}");
-            Ok(error.raw_os_error().and_then(|number| u8::try_from(number).ok()).unwrap_or(255))
+            Ok(error
+                .raw_os_error()
+                .and_then(|number| u8::try_from(number).ok())
+                .unwrap_or(255))
         }
     }
 }

@@ -47,9 +47,7 @@ fn parse_mountinfo(text: &str) -> BTreeMap<String, PathBuf> {
         };
         for option in options.split(',').filter(|option| !matches!(*option, "rw" | "ro")) {
             let name = option.strip_prefix("name=").unwrap_or(option);
-            found
-                .entry(name.to_owned())
-                .or_insert_with(|| PathBuf::from(point));
+            found.entry(name.to_owned()).or_insert_with(|| PathBuf::from(point));
         }
     }
     found
@@ -75,11 +73,7 @@ pub(super) fn file(
     Ok(join(mount(mounts, controller)?, path).join(name))
 }
 
-pub(super) fn create(
-    mounts: &BTreeMap<String, PathBuf>,
-    path: &Path,
-    limits: &Resources,
-) -> Result<(), CgroupError> {
+pub(super) fn create(mounts: &BTreeMap<String, PathBuf>, path: &Path, limits: &Resources) -> Result<(), CgroupError> {
     for (controller, mount) in mounts {
         let mut dir = mount.clone();
         for component in path.strip_prefix("/").unwrap_or(path).components() {
@@ -104,11 +98,7 @@ fn inherit_cpuset(parent: &Path, dir: &Path) -> Result<(), CgroupError> {
     Ok(())
 }
 
-fn set_limits(
-    mounts: &BTreeMap<String, PathBuf>,
-    path: &Path,
-    limits: &Resources,
-) -> Result<(), CgroupError> {
+fn set_limits(mounts: &BTreeMap<String, PathBuf>, path: &Path, limits: &Resources) -> Result<(), CgroupError> {
     let memory = limits.memory.0.to_string();
     write(&file(mounts, "memory", path, "memory.limit_in_bytes")?, &memory)?;
     // Memory and swap together: without swap accounting the file is not there, and without swap it changes nothing.
@@ -135,19 +125,12 @@ pub(super) const fn period_us() -> u64 {
     CPU_PERIOD_US
 }
 
-pub(super) fn set_frozen(
-    mounts: &BTreeMap<String, PathBuf>,
-    path: &Path,
-    frozen: bool,
-) -> Result<(), CgroupError> {
+pub(super) fn set_frozen(mounts: &BTreeMap<String, PathBuf>, path: &Path, frozen: bool) -> Result<(), CgroupError> {
     let state = if frozen { "FROZEN" } else { "THAWED" };
     write(&file(mounts, "freezer", path, "freezer.state")?, state)
 }
 
-pub(super) fn is_frozen(
-    mounts: &BTreeMap<String, PathBuf>,
-    path: &Path,
-) -> Result<bool, CgroupError> {
+pub(super) fn is_frozen(mounts: &BTreeMap<String, PathBuf>, path: &Path) -> Result<bool, CgroupError> {
     let path = file(mounts, "freezer", path, "freezer.state")?;
     let text = read(&path)?;
     match text.trim() {

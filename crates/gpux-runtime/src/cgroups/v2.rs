@@ -57,10 +57,7 @@ fn enable_controllers(dir: &Path) -> Result<(), CgroupError> {
 }
 
 pub(super) fn set_frozen(mount: &Path, path: &Path, frozen: bool) -> Result<(), CgroupError> {
-    write(
-        &join(mount, path).join("cgroup.freeze"),
-        if frozen { "1" } else { "0" },
-    )
+    write(&join(mount, path).join("cgroup.freeze"), if frozen { "1" } else { "0" })
 }
 
 /// The wish and the fact: `cgroup.freeze` is this cgroup's own setting, `cgroup.events` also tells of its parents'.
@@ -129,11 +126,7 @@ mod tests {
     #[test]
     fn a_frozen_process_of_v2_stops_and_dies_when_killed() {
         let folder = Folder::new("gpux-v2-test");
-        let mut child = Command::new("sleep")
-            .arg("60")
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap();
         write(&folder.dir().join("cgroup.procs"), &child.id().to_string()).unwrap();
         assert!(!is_frozen(folder.mount, &folder.path).unwrap());
 

@@ -57,9 +57,7 @@ pub(super) fn kill_and_clear(files: &LeaseFiles, run: &Path) -> io::Result<()> {
             remove(&cgroup)?;
         }
     }
-    for path in [files.disk()] {
-        remove_if_there(fs::remove_file(path))?;
-    }
+    remove_if_there(fs::remove_file(files.disk()))?;
     remove_if_there(fs::remove_dir_all(run))
 }
 

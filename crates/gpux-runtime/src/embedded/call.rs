@@ -26,11 +26,17 @@ pub(super) struct Fetched {
 impl Fetched {
     /// Refusals that mean the same for every call as errors; the others are left to the caller.
     pub(super) fn or_refused(self, lease: LeaseId) -> Result<Self, RuntimeCallError> {
-        match self.answer {
-            Answer::Refused(Refusal::UnknownPart(part)) => Err(RuntimeCallError::UnknownPart { lease, part }),
-            Answer::Refused(Refusal::Over) => Err(RuntimeCallError::Over { lease }),
-            Answer::Refused(Refusal::Fault(source)) => Err(RuntimeCallError::Fault { lease, source }),
-            answer => Ok(Self { answer, ..self }),
+        let Answer::Refused(refusal) = self.answer else {
+            return Ok(self);
+        };
+        match refusal {
+            Refusal::UnknownPart(part) => Err(RuntimeCallError::UnknownPart { lease, part }),
+            Refusal::Over => Err(RuntimeCallError::Over { lease }),
+            Refusal::Fault(source) => Err(RuntimeCallError::Fault { lease, source }),
+            Refusal::Conflict(_) | Refusal::BadSpec(_) => Ok(Self {
+                answer: Answer::Refused(refusal),
+                ..self
+            }),
         }
     }
 }

@@ -122,6 +122,25 @@ impl Drop for Rootfs {
 /// # Errors
 /// When a layer or the overlay cannot be mounted; nothing is left mounted then.
 pub fn mount_rootfs(request: &RootfsRequest<'_>) -> Result<Rootfs, MountRootfsError> {
+    mount_overlay(request)?;
+    Ok(Rootfs {
+        target: request.target.to_owned(),
+        mounted: true,
+    })
+}
+
+/// The same for a caller whose mount namespace is its own and ends with it: nothing is unmounted, neither the root file system nor
+/// the staged layers. Detaching a mount waits for every processor, some milliseconds each time.
+///
+/// # Errors
+/// When a layer or the overlay cannot be mounted; the caller is to end then.
+pub(crate) fn mount_rootfs_for_good(request: &RootfsRequest<'_>) -> Result<(), MountRootfsError> {
+    std::mem::forget(mount_overlay(request)?);
+    Ok(())
+}
+
+/// Mounts the overlay, and hands out the layers that are still staged.
+fn mount_overlay(request: &RootfsRequest<'_>) -> Result<StagedLayers, MountRootfsError> {
     if request.layers.is_empty() {
         return Err(MountRootfsError::NoLayers {
             target: request.target.to_owned(),
@@ -145,10 +164,7 @@ pub fn mount_rootfs(request: &RootfsRequest<'_>) -> Result<Rootfs, MountRootfsEr
     };
     let options = CString::new(options).map_err(|_| overlay(Errno::INVAL))?;
     mount("gpux", request.target, "overlay", MountFlags::NODEV, options.as_c_str()).map_err(overlay)?;
-    Ok(Rootfs {
-        target: request.target.to_owned(),
-        mounted: true,
-    })
+    Ok(staged)
 }
 
 /// A path as the overlay's comma-separated options can carry it.

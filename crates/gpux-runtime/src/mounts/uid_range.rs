@@ -90,6 +90,23 @@ impl UidRanges {
         Ok(Self { base, count })
     }
 
+    /// Blocks that [`Self::block`] knows: what lies between the default base and 2^31, shared among the daemons of a machine.
+    pub const BLOCKS: u32 = 32;
+
+    /// Block `index` of the ids from the default base on: 128 ranges, one for the store and 127 for leases. `None` when there is no
+    /// such block.
+    #[must_use]
+    pub const fn block(index: u32) -> Option<Self> {
+        const RANGES: u32 = 128;
+        if index >= Self::BLOCKS {
+            return None;
+        }
+        Some(Self {
+            base: Self::DEFAULT_BASE + index * RANGES * UID_RANGE_LEN,
+            count: RANGES,
+        })
+    }
+
     /// The range that unpacked layers are owned by on disk.
     #[must_use]
     pub const fn store(&self) -> UidRange {
@@ -189,6 +206,22 @@ mod tests {
         fs::remove_dir_all(leases.path().join("a")).unwrap();
         assert_eq!(lease("c"), a);
         assert!(a.contains(a.first + 65_535) && !a.contains(b.first));
+    }
+
+    #[test]
+    fn blocks_lie_side_by_side_below_the_largest_signed_id() {
+        let blocks: Vec<UidRanges> = (0..UidRanges::BLOCKS)
+            .map(|index| UidRanges::block(index).unwrap())
+            .collect();
+        for pair in blocks.windows(2) {
+            assert_eq!(pair[0].base + pair[0].count * UID_RANGE_LEN, pair[1].base);
+        }
+        let last = blocks[blocks.len() - 1];
+        assert_eq!(
+            u64::from(last.base) + u64::from(last.count) * u64::from(UID_RANGE_LEN),
+            1 << 31
+        );
+        assert!(UidRanges::block(UidRanges::BLOCKS).is_none());
     }
 
     #[test]

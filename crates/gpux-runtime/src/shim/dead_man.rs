@@ -61,9 +61,22 @@ mod tests {
     fn silence_first_freezes_and_then_kills() {
         let t = Instant::now();
         let switch = DeadMan::new(t, 10 * SECOND, 120 * SECOND);
-        assert_eq!(switch.demand(t + 9 * SECOND), Demand::Nothing { until: t + 10 * SECOND });
-        assert_eq!(switch.demand(t + 10 * SECOND), Demand::Frozen { until: t + 130 * SECOND });
-        assert_eq!(switch.demand(t + 129 * SECOND), Demand::Frozen { until: t + 130 * SECOND });
+        assert_eq!(
+            switch.demand(t + 9 * SECOND),
+            Demand::Nothing { until: t + 10 * SECOND }
+        );
+        assert_eq!(
+            switch.demand(t + 10 * SECOND),
+            Demand::Frozen {
+                until: t + 130 * SECOND
+            }
+        );
+        assert_eq!(
+            switch.demand(t + 129 * SECOND),
+            Demand::Frozen {
+                until: t + 130 * SECOND
+            }
+        );
         assert_eq!(switch.demand(t + 130 * SECOND), Demand::Killed);
     }
 
@@ -72,7 +85,12 @@ mod tests {
         let t = Instant::now();
         let mut switch = DeadMan::new(t, 10 * SECOND, 120 * SECOND);
         switch.renew(t + 125 * SECOND);
-        assert_eq!(switch.demand(t + 130 * SECOND), Demand::Nothing { until: t + 135 * SECOND });
+        assert_eq!(
+            switch.demand(t + 130 * SECOND),
+            Demand::Nothing {
+                until: t + 135 * SECOND
+            }
+        );
         assert_eq!(switch.demand(t + 255 * SECOND), Demand::Killed);
     }
 }

@@ -6,23 +6,28 @@
 pub(crate) fn matches(pattern: &str, path: &str) -> bool {
     let pattern: Vec<&str> = pattern.split('/').filter(|part| !part.is_empty()).collect();
     let path: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-    align(&pattern, &path, |part| *part == "**", |part, name| component(part, name))
+    align(
+        &pattern,
+        &path,
+        |part| *part == "**",
+        |part, name| component(part, name),
+    )
 }
 
 fn component(pattern: &str, name: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let name: Vec<char> = name.chars().collect();
-    align(&pattern, &name, |&sign| sign == '*', |&sign, &letter| sign == '?' || sign == letter)
+    align(
+        &pattern,
+        &name,
+        |&sign| sign == '*',
+        |&sign, &letter| sign == '?' || sign == letter,
+    )
 }
 
 /// Whether the pattern covers the whole text, where a wildcard stands for any number of items. Only the last wildcard is
 /// ever tried again: whatever the earlier ones could take, it can take as well.
-fn align<P, T>(
-    pattern: &[P],
-    text: &[T],
-    is_wildcard: impl Fn(&P) -> bool,
-    fits: impl Fn(&P, &T) -> bool,
-) -> bool {
+fn align<P, T>(pattern: &[P], text: &[T], is_wildcard: impl Fn(&P) -> bool, fits: impl Fn(&P, &T) -> bool) -> bool {
     let (mut at_pattern, mut at_text) = (0, 0);
     let mut retry = None;
     while let Some(item) = text.get(at_text) {

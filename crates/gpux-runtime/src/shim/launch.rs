@@ -15,7 +15,10 @@
 //!
 //! Invariant: nothing mounted for a part is mounted in the shim's namespace, so it goes with the part's last process.
 
-#![expect(unsafe_code, reason = "fork, unshare, and ioctls on an interface have no safe wrappers")]
+#![expect(
+    unsafe_code,
+    reason = "fork, unshare, and ioctls on an interface have no safe wrappers"
+)]
 
 use std::error::Error;
 use std::ffi::CString;
@@ -41,7 +44,7 @@ use super::seccomp::Filter;
 use super::setup::Stage;
 use super::spec::{self, SpecParts};
 use super::user::{self, User};
-use crate::mounts::{RootfsRequest, mount_rootfs};
+use crate::mounts::{RootfsRequest, mount_rootfs_for_good};
 use crate::records::LeaseRecord;
 use crate::runtime::{PartKey, PartSpec};
 
@@ -214,8 +217,13 @@ fn start(
         .map_err(|errno| LaunchError::system("making the part's mount namespace", errno))?;
     let key = part.key();
     let (rootfs, user) = make_root(context, key)?;
-    let root = openat(CWD, &rootfs, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|errno| LaunchError::path("opening", &rootfs)(errno.into()))?;
+    let root = openat(
+        CWD,
+        &rootfs,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .map_err(|errno| LaunchError::path("opening", &rootfs)(errno.into()))?;
     let cwd = working_dir(context.record, part);
     ensure_dir(&root, &cwd, context.record.lease_ids.first)?;
     let folders = make_folders(context, key, &user)?;
@@ -251,10 +259,14 @@ fn start(
 /// Mounts the part's root file system and finds its user in it.
 fn make_root(context: LaunchContext<'_>, key: PartKey) -> Result<(PathBuf, User), LaunchError> {
     let boxed = |error: Box<dyn Error + Send + Sync>| LaunchError::Rootfs(error);
-    let upper = context.stage.disk().new_upper(&key.to_string()).map_err(|error| boxed(error.into()))?;
+    let upper = context
+        .stage
+        .disk()
+        .new_upper(&key.to_string())
+        .map_err(|error| boxed(error.into()))?;
     let target = context.stage.root(key);
     fs::create_dir(&target).map_err(LaunchError::path("making", &target))?;
-    let rootfs = mount_rootfs(&RootfsRequest {
+    mount_rootfs_for_good(&RootfsRequest {
         layers: &context.record.spec.layers,
         ids: context.stage.layer_ids(),
         upper: &upper.upper,
@@ -262,10 +274,13 @@ fn make_root(context: LaunchContext<'_>, key: PartKey) -> Result<(PathBuf, User)
         target: &target,
     })
     .map_err(|error| boxed(error.into()))?;
-    // It is not to be unmounted here: it goes with the namespace.
-    std::mem::forget(rootfs);
-    let root = openat(CWD, &target, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|errno| LaunchError::path("opening", &target)(errno.into()))?;
+    let root = openat(
+        CWD,
+        &target,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .map_err(|errno| LaunchError::path("opening", &target)(errno.into()))?;
     let user = user::resolve(root.as_fd(), &context.record.spec.image.user)?;
     Ok((target, user))
 }
@@ -281,7 +296,10 @@ fn make_folders(
     let tmp = context.stage.tmp(key);
     let parent = out.parent().unwrap_or(&out);
     // The container library walks there as the lease's own user, who must pass but not list.
-    fs::DirBuilder::new().mode(0o711).create(parent).map_err(LaunchError::path("making", parent))?;
+    fs::DirBuilder::new()
+        .mode(0o711)
+        .create(parent)
+        .map_err(LaunchError::path("making", parent))?;
     for (path, uid, gid, mode) in [(&out, user.uid, user.gid, 0o755), (&tmp, 0, 0, 0o1777)] {
         fs::create_dir(path)
             .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
@@ -345,7 +363,9 @@ fn run_container(
     report: &mut File,
     output: OwnedFd,
 ) -> Result<(), LaunchError> {
-    let errors = output.try_clone().map_err(|errno| LaunchError::system("sharing the output pipe", errno))?;
+    let errors = output
+        .try_clone()
+        .map_err(|errno| LaunchError::system("sharing the output pipe", errno))?;
     let null = File::open("/dev/null").map_err(|error| LaunchError::system("opening /dev/null", error))?;
     let container = ContainerBuilder::new(key.to_string(), SyscallType::default())
         .with_root_path(stage.states())

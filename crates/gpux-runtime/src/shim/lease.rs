@@ -126,7 +126,11 @@ impl Lease {
     pub(crate) fn start(&mut self, part: PartSpec, now: Instant) -> Result<(), Refusal> {
         let key = part.key();
         if let Some(known) = self.state.parts.get(&key) {
-            return if known.spec == part { Ok(()) } else { Err(Refusal::Conflict(key)) };
+            return if known.spec == part {
+                Ok(())
+            } else {
+                Err(Refusal::Conflict(key))
+            };
         }
         if self.state.end.is_some() {
             return Err(Refusal::Over);
@@ -156,7 +160,9 @@ impl Lease {
 
     fn launch(&self, part: &PartSpec, now: Instant) -> io::Result<Live> {
         let key = part.key();
-        self.files.write_part(part).map_err(|error| error.into_path_and_io().1)?;
+        self.files
+            .write_part(part)
+            .map_err(|error| error.into_path_and_io().1)?;
         let log = LogWriter::create(&self.files.part_dir(key), self.record.spec.log_limit)?;
         let cgroup = self.cgroup.child(&key.to_string());
         let context = LaunchContext {
@@ -237,10 +243,12 @@ impl Lease {
 
     pub(crate) fn outputs(&self, part: PartKey, glob: &str) -> Result<Vec<OutputFile>, Refusal> {
         self.known(part)?;
-        outputs::list(&self.stage.out(part), glob).or_else(|error| match error.kind() {
+        outputs::list(&self.stage.out(part), glob).or_else(|error| {
             // The part has not come so far.
-            io::ErrorKind::NotFound => Ok(Vec::new()),
-            _ => Err(fault(&format!("listing the outputs of part {part}"), &error)),
+            if error.kind() == io::ErrorKind::NotFound {
+                return Ok(Vec::new());
+            }
+            Err(fault(&format!("listing the outputs of part {part}"), &error))
         })
     }
 
@@ -332,7 +340,9 @@ impl Lease {
     fn launch_is_over(&mut self, key: PartKey) {
         let now = Instant::now();
         let since = self.state.meter.total();
-        let Some(part) = self.state.parts.get_mut(&key) else { return };
+        let Some(part) = self.state.parts.get_mut(&key) else {
+            return;
+        };
         let Some(mut live) = part.live.take() else { return };
         let LiveStage::Launching {
             init,
@@ -378,7 +388,9 @@ impl Lease {
 
     /// A part's first process may have ended.
     pub(crate) fn init_is_ready(&mut self, key: PartKey) {
-        let Some(part) = self.state.parts.get_mut(&key) else { return };
+        let Some(part) = self.state.parts.get_mut(&key) else {
+            return;
+        };
         let Some(live) = &mut part.live else { return };
         let LiveStage::Running { init, .. } = &live.stage else {
             return;
@@ -548,7 +560,10 @@ impl Lease {
 
 fn check(part: &PartSpec) -> Result<(), String> {
     let has_zero = |word: &str| word.contains('\0');
-    let words = part.argv.iter().chain(part.env.iter().flat_map(|(name, value)| [name, value]));
+    let words = part
+        .argv
+        .iter()
+        .chain(part.env.iter().flat_map(|(name, value)| [name, value]));
     if let Some(word) = words.into_iter().find(|word| has_zero(word)) {
         return Err(format!("{word:?} with its zero byte"));
     }

@@ -90,7 +90,12 @@ struct Listing<'a> {
 impl Listing<'_> {
     fn visit(&mut self, folder: &Path, depth: usize) -> io::Result<()> {
         let opened = if depth == 0 {
-            openat(self.root, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            openat(
+                self.root,
+                ".",
+                OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+                Mode::empty(),
+            )
         } else {
             open_below(self.root, folder, OFlags::RDONLY | OFlags::DIRECTORY)
         };
@@ -112,10 +117,10 @@ impl Listing<'_> {
                 return Ok(());
             }
             let path = folder.join(name);
-            match entry.file_type() {
-                FileType::Directory if depth < MAX_DEPTH => self.visit(&path, depth + 1)?,
-                FileType::RegularFile => self.take(&path)?,
-                _ => {}
+            if entry.file_type() == FileType::RegularFile {
+                self.take(&path)?;
+            } else if entry.file_type() == FileType::Directory && depth < MAX_DEPTH {
+                self.visit(&path, depth + 1)?;
             }
         }
         Ok(())
@@ -185,9 +190,15 @@ mod tests {
             fs::write(out.path().join(name), name).unwrap();
         }
         assert_eq!(paths(out.path(), "/out/*.png"), ["/out/a.png", "/out/b.png"]);
-        assert_eq!(paths(out.path(), "/out/**/*.png"), ["/out/a.png", "/out/b.png", "/out/deep/c.png"]);
+        assert_eq!(
+            paths(out.path(), "/out/**/*.png"),
+            ["/out/a.png", "/out/b.png", "/out/deep/c.png"]
+        );
         let mut text = String::new();
-        open(out.path(), "/out/deep/c.png").unwrap().read_to_string(&mut text).unwrap();
+        open(out.path(), "/out/deep/c.png")
+            .unwrap()
+            .read_to_string(&mut text)
+            .unwrap();
         assert_eq!(text, "deep/c.png");
     }
 
@@ -202,7 +213,14 @@ mod tests {
         rustix::fs::mknodat(CWD, out.path().join("pipe"), FileType::Fifo, Mode::RWXU, 0).unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(out.path().join("socket")).unwrap();
         assert!(paths(out.path(), "/out/**").is_empty());
-        for path in ["/out/link", "/out/folder/secret", "/out/magic", "/out/pipe", "/out/socket", "/out/../secret"] {
+        for path in [
+            "/out/link",
+            "/out/folder/secret",
+            "/out/magic",
+            "/out/pipe",
+            "/out/socket",
+            "/out/../secret",
+        ] {
             assert!(open(out.path(), path).is_err(), "{path}");
         }
         assert!(open(out.path(), "/etc/passwd").is_err());

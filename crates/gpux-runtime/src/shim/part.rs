@@ -145,7 +145,10 @@ impl Init {
 
     /// Takes its exit; `None` while it runs.
     pub(crate) fn reap(&self) -> io::Result<Option<Exit>> {
-        match waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
+        match waitid(
+            WaitId::PidFd(self.pidfd.as_fd()),
+            WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
+        ) {
             Ok(Some(status)) => {
                 let signal = status.terminating_signal();
                 let code = status.exit_status().or(signal.map(|number| 128 + number)).unwrap_or(0);

@@ -27,10 +27,7 @@ pub(crate) enum BadWord {
     #[error("the program has no name: neither the part nor the image names one")]
     NoProgram,
     #[error("{word:?} holds a zero byte")]
-    Zero {
-        word: String,
-        source: std::ffi::NulError,
-    },
+    Zero { word: String, source: std::ffi::NulError },
 }
 
 /// What to execute, ready for the kernel.
@@ -49,7 +46,10 @@ impl Program {
     /// Prepares the words. A name without a slash is looked for in the folders of `PATH`, as a shell does.
     pub(crate) fn new(argv: &[String], env: &[String], filter: Filter, report: File) -> Result<Self, BadWord> {
         let name = argv.first().filter(|name| !name.is_empty()).ok_or(BadWord::NoProgram)?;
-        let path = env.iter().find_map(|word| word.strip_prefix("PATH=")).unwrap_or_default();
+        let path = env
+            .iter()
+            .find_map(|word| word.strip_prefix("PATH="))
+            .unwrap_or_default();
         let candidates = if name.contains('/') {
             vec![to_c(name)?]
         } else {
@@ -139,7 +139,15 @@ fn reset_signals() -> io::Result<()> {
         // SAFETY: the kernel reads one `sigaction`, which is at most this large, and runs no code of ours by it. Not the
         // C library's call, which refuses the two signals that it keeps for itself: whoever started the daemon may have
         // ignored them as well.
-        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null::<u8>(), 8_usize) };
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                std::ptr::null::<u8>(),
+                8_usize,
+            )
+        };
     }
     // SAFETY: the set is plain data, filled by the first call before the second reads it.
     let result = unsafe {

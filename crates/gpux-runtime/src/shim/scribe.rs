@@ -77,7 +77,10 @@ impl Scribe {
         let record = Box::new(record);
         let sent = self.notes.send(Note::Final { path, record });
         drop(self.notes);
-        let written = self.thread.join().map_err(|_| io::Error::other("the scribe panicked"))?;
+        let written = self
+            .thread
+            .join()
+            .map_err(|_| io::Error::other("the scribe panicked"))?;
         written.and(sent.map_err(|_| io::ErrorKind::BrokenPipe.into()))
     }
 }

@@ -109,14 +109,7 @@ impl Filter {
         };
         // SAFETY: the kernel reads `len` instructions from `filter` during the call and writes nothing; both live longer
         // than it. Why not safe: libseccomp only loads what it has just compiled.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_seccomp,
-                libc::SECCOMP_SET_MODE_FILTER,
-                0,
-                &raw const program,
-            )
-        };
+        let result = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
         if result == 0 {
             Ok(())
         } else {
@@ -153,7 +146,12 @@ fn add_conditional(context: &mut ScmpFilterContext) -> Result<(), FilterError> {
     // A socket to the hypervisor would leave the network namespace.
     let vsock = u64::from(libc::AF_VSOCK.unsigned_abs());
     for op in [ScmpCompareOp::Less, ScmpCompareOp::Greater] {
-        rule(context, ScmpAction::Allow, "socket", &[ScmpArgCompare::new(0, op, vsock)])?;
+        rule(
+            context,
+            ScmpAction::Allow,
+            "socket",
+            &[ScmpArgCompare::new(0, op, vsock)],
+        )?;
     }
     Ok(())
 }

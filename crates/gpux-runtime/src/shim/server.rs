@@ -88,7 +88,9 @@ impl Server {
     pub(crate) fn accept(&mut self) {
         while self.has_room() {
             // A connection that was given up, or no more of them.
-            let Ok((stream, _)) = self.listener.accept() else { return };
+            let Ok((stream, _)) = self.listener.accept() else {
+                return;
+            };
             let peer = rustix::net::sockopt::socket_peercred(&stream);
             let own = rustix::process::geteuid();
             if peer.is_ok_and(|peer| peer.uid == own) && stream.set_nonblocking(true).is_ok() {
@@ -175,10 +177,11 @@ impl Client {
     /// Writes what is left, waiting for the other end for at most a second a piece; for the shim's last words.
     pub(crate) fn flush(&mut self) {
         if let Self::Answering(answering) = self {
-            let patient = answering
-                .stream
-                .set_nonblocking(false)
-                .and_then(|()| answering.stream.set_write_timeout(Some(std::time::Duration::from_secs(1))));
+            let patient = answering.stream.set_nonblocking(false).and_then(|()| {
+                answering
+                    .stream
+                    .set_write_timeout(Some(std::time::Duration::from_secs(1)))
+            });
             while patient.is_ok() && matches!(answering.write(), Ok(false)) {}
             *self = Self::Closed;
         }

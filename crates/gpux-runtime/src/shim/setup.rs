@@ -83,7 +83,10 @@ impl Stage {
             .map_err(|errno| SetupError::on("mounting a memory file system on", &mounts)(errno.into()))?;
         for name in ["disk", "inputs", "roots", "bundles", "states"] {
             let path = mounts.join(name);
-            DirBuilder::new().mode(0o711).create(&path).map_err(SetupError::on("making", &path))?;
+            DirBuilder::new()
+                .mode(0o711)
+                .create(&path)
+                .map_err(SetupError::on("making", &path))?;
         }
         let disk = Disk::mount(&DiskRequest {
             file: &files.disk(),
@@ -149,7 +152,13 @@ impl Stage {
     /// Forgets what was made for a part that is over, except its output. Failing is no harm: the rest goes with the
     /// lease.
     pub(crate) fn clear_part(&self, part: PartKey) {
-        for path in [self.bundle(part), self.states().join(part.to_string()), self.root(part)] {
+        let staging = self.mounts.join("roots").join(format!("{part}.layers"));
+        for path in [
+            self.bundle(part),
+            self.states().join(part.to_string()),
+            self.root(part),
+            staging,
+        ] {
             let _ = fs::remove_dir_all(path);
         }
     }

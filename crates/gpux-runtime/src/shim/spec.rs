@@ -82,21 +82,25 @@ fn process(parts: &SpecParts<'_>) -> Value {
 }
 
 fn mounts(parts: &SpecParts<'_>) -> Vec<Value> {
-    let kernel = |kind: &str, target: &str, options: &[&str]| {
-        json!({ "type": kind, "source": kind, "destination": target, "options": options })
-    };
+    let kernel = |kind: &str, target: &str, options: &[&str]| json!({ "type": kind, "source": kind, "destination": target, "options": options });
     let shm = format!("size={}", parts.memory);
     let mut mounts = vec![
         kernel("proc", "/proc", &["nosuid", "noexec", "nodev"]),
-        kernel("tmpfs", "/dev", &["nosuid", "noexec", "strictatime", "mode=755", "size=65536k"]),
-        kernel("devpts", "/dev/pts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+        kernel(
+            "tmpfs",
+            "/dev",
+            &["nosuid", "noexec", "strictatime", "mode=755", "size=65536k"],
+        ),
+        kernel(
+            "devpts",
+            "/dev/pts",
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        ),
         kernel("tmpfs", "/dev/shm", &["nosuid", "noexec", "nodev", "mode=1777", &shm]),
         kernel("mqueue", "/dev/mqueue", &["nosuid", "noexec", "nodev"]),
         kernel("sysfs", "/sys", &["nosuid", "noexec", "nodev", "ro"]),
     ];
-    let bind = |source: &Path, target: &Path, options: &[&str]| {
-        json!({ "type": "bind", "source": source, "destination": target, "options": options })
-    };
+    let bind = |source: &Path, target: &Path, options: &[&str]| json!({ "type": "bind", "source": source, "destination": target, "options": options });
     mounts.extend(
         parts
             .folders
@@ -151,14 +155,18 @@ pub(crate) fn environment(image: &[String], part: &[(String, String)], home: Opt
         None => words.push((name.to_owned(), value.to_owned())),
     };
     set("PATH", DEFAULT_PATH);
-    set("HOME", home.unwrap_or("/"));
+    set("HOME", home.unwrap_or("/tmp"));
+    set("TMPDIR", "/tmp");
     for (name, value) in image.iter().filter_map(|word| word.split_once('=')) {
         set(name, value);
     }
     for (name, value) in part {
         set(name, value);
     }
-    words.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+    words
+        .into_iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -172,8 +180,14 @@ mod tests {
             &[("A".into(), "9".into()), ("C".into(), String::new())],
             Some("/home/node"),
         );
-        assert_eq!(env, ["PATH=/bin", "HOME=/home/node", "A=9", "B=2=3", "C="]);
-        assert_eq!(environment(&[], &[], None), [format!("PATH={DEFAULT_PATH}"), "HOME=/".into()]);
+        assert_eq!(
+            env,
+            ["PATH=/bin", "HOME=/home/node", "TMPDIR=/tmp", "A=9", "B=2=3", "C="]
+        );
+        assert_eq!(
+            environment(&[], &[], None),
+            [format!("PATH={DEFAULT_PATH}"), "HOME=/tmp".into(), "TMPDIR=/tmp".into()]
+        );
     }
 
     #[test]
@@ -181,7 +195,17 @@ mod tests {
         for good in ["/in/scene.blend", "/data", "/outside", "/tmpfs"] {
             assert_eq!(bad_target(Path::new(good)), None, "{good}");
         }
-        for bad in ["in", "/", "/in/../etc", "/proc/self", "/out", "/out/x", "/dev/null", "/tmp/x", "/sys"] {
+        for bad in [
+            "in",
+            "/",
+            "/in/../etc",
+            "/proc/self",
+            "/out",
+            "/out/x",
+            "/dev/null",
+            "/tmp/x",
+            "/sys",
+        ] {
             assert!(bad_target(Path::new(bad)).is_some(), "{bad}");
         }
     }

@@ -78,7 +78,9 @@ fn find(text: &str, passwd: &str, group: &str) -> Result<User, UserError> {
         uid,
         gid,
         groups,
-        home: entry.map(|entry| entry.home.to_owned()).filter(|home| home.starts_with('/')),
+        home: entry
+            .map(|entry| entry.home.to_owned())
+            .filter(|home| home.starts_with('/')),
     })
 }
 
@@ -174,7 +176,10 @@ mod tests {
     fn strangers_and_ids_outside_the_range_are_refused() {
         assert!(matches!(find("ghost", PASSWD, GROUP), Err(UserError::NoUser { .. })));
         assert!(matches!(find("0:ghost", PASSWD, GROUP), Err(UserError::NoGroup { .. })));
-        assert!(matches!(find("65536", PASSWD, GROUP), Err(UserError::TooLarge { id: 65_536 })));
+        assert!(matches!(
+            find("65536", PASSWD, GROUP),
+            Err(UserError::TooLarge { id: 65_536 })
+        ));
         let hostile = "evil:x:4294967295:0::/:\n";
         assert!(matches!(find("evil", hostile, ""), Err(UserError::TooLarge { .. })));
     }

@@ -8,9 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gpux_runtime::{
-    CreateLeaseError, EmbeddedConfig, EmbeddedRuntime, LeaseEnd, PartState, ProcessIdentity, UidRanges, Work,
-};
+use gpux_runtime::{CreateLeaseError, EmbeddedRuntime, LeaseEnd, PartState, ProcessIdentity, RuntimeConfig, Work};
 use gpux_testkit::runtime::{Ground, build_probe, state_of};
 use gpux_types::Millis;
 
@@ -18,7 +16,7 @@ gpux_testkit::runtime_conformance!(ground);
 
 /// A runtime with folders and a cgroup of its own, and an image that holds the probe.
 struct Site {
-    config: EmbeddedConfig,
+    config: RuntimeConfig,
     layer: PathBuf,
     host: PathBuf,
     /// Removes the folders; `/run` and not the usual place for temporary files, because containers' users must be able
@@ -35,20 +33,21 @@ impl Site {
             .expect("these tests need root");
         let path = folder.path();
         let name = path.file_name().and_then(|name| name.to_str()).expect("a plain name");
-        let uid_ranges = UidRanges::new(UidRanges::DEFAULT_BASE).unwrap();
+        let config = RuntimeConfig {
+            run_dir: path.join("run"),
+            cgroup: Path::new("/").join(name),
+            program: env!("CARGO_BIN_EXE_gpux-runtime-hidden").into(),
+            claims: path.join("claims"),
+            ..RuntimeConfig::new(path.join("state"))
+        };
+        let runtime = EmbeddedRuntime::open(config.clone()).expect("these tests need root");
         let layer = path.join("layer");
-        make_layer(&layer, uid_ranges.store().first);
+        make_layer(&layer, runtime.store_range().first);
         let host = path.join("host");
         fs::create_dir(&host).unwrap();
         fs::set_permissions(&host, fs::Permissions::from_mode(0o700)).unwrap();
         Self {
-            config: EmbeddedConfig {
-                leases_dir: path.join("leases"),
-                run_dir: path.join("run"),
-                cgroup: Path::new("/").join(name),
-                program: env!("CARGO_BIN_EXE_gpux-runtime-hidden").into(),
-                uid_ranges,
-            },
+            config,
             layer,
             host,
             _folder: folder,
@@ -99,8 +98,8 @@ impl Drop for Site {
 }
 
 /// The shims that the leases' records name.
-fn shims_of(config: &EmbeddedConfig) -> Vec<rustix::process::Pid> {
-    let leases = fs::read_dir(&config.leases_dir).into_iter().flatten().flatten();
+fn shims_of(config: &RuntimeConfig) -> Vec<rustix::process::Pid> {
+    let leases = fs::read_dir(config.dir.join("leases")).into_iter().flatten().flatten();
     leases
         .filter_map(|lease| {
             let text = fs::read_to_string(lease.path().join("shim.json")).ok()?;
@@ -112,7 +111,7 @@ fn shims_of(config: &EmbeddedConfig) -> Vec<rustix::process::Pid> {
 }
 
 /// Every folder of the daemon's cgroup in every hierarchy, the deepest first.
-fn cgroup_dirs(config: &EmbeddedConfig) -> Vec<PathBuf> {
+fn cgroup_dirs(config: &RuntimeConfig) -> Vec<PathBuf> {
     fn collect(dir: &Path, found: &mut Vec<PathBuf>) {
         let Ok(entries) = fs::read_dir(dir) else { return };
         for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
@@ -143,10 +142,10 @@ async fn ground() -> Ground {
 // === what only a kernel can promise ===
 
 fn running(state: &PartState) -> ProcessIdentity {
-    match state {
-        PartState::Running { process } => *process,
-        other => panic!("not running: {other:?}"),
-    }
+    let PartState::Running { process } = state else {
+        panic!("not running: {state:?}");
+    };
+    *process
 }
 
 /// A ground together with the site it stands on.
@@ -168,6 +167,13 @@ fn soon(what: &str, fact: impl Fn() -> bool) {
     }
 }
 
+/// The cgroups of leases and parts; the daemon's own stays.
+fn lease_cgroups(site: &Site) -> Vec<PathBuf> {
+    let own = site.config.cgroup.strip_prefix("/").unwrap();
+    let all = cgroup_dirs(&site.config);
+    all.into_iter().filter(|dir| !dir.ends_with(own)).collect()
+}
+
 /// Mounts, loop devices, cgroups, processes and folders of the site's leases.
 fn assert_nothing_is_left(site: &Site) {
     let own = fs::read_to_string("/proc/self/mountinfo").unwrap();
@@ -176,7 +182,7 @@ fn assert_nothing_is_left(site: &Site) {
     soon("the loop devices are free", || {
         fs::read_dir("/sys/block").unwrap().flatten().all(|device| {
             let backing = fs::read_to_string(device.path().join("loop/backing_file")).unwrap_or_default();
-            !backing.contains(site.config.leases_dir.to_str().unwrap())
+            !backing.contains(site.config.dir.to_str().unwrap())
         })
     });
     soon("the shims are gone", || {
@@ -185,9 +191,13 @@ fn assert_nothing_is_left(site: &Site) {
             comm.is_empty() || comm.contains(") Z ")
         })
     });
-    let cgroups: Vec<_> = cgroup_dirs(&site.config).into_iter().filter(|dir| !dir.ends_with(&site.config.cgroup.strip_prefix("/").unwrap())).collect();
+    let cgroups = lease_cgroups(site);
     assert!(cgroups.is_empty(), "{cgroups:?}");
-    assert_eq!(fs::read_dir(&site.config.run_dir).unwrap().count(), 0, "no socket, no mount point");
+    assert_eq!(
+        fs::read_dir(&site.config.run_dir).unwrap().count(),
+        0,
+        "no socket, no mount point"
+    );
 }
 
 #[tokio::test]
@@ -195,7 +205,10 @@ async fn a_part_has_no_privileges_and_sees_nothing_of_the_host() {
     let site = Arc::new(Site::new());
     let ground = ground_on(&site);
     let lease = ground.lease(ground.spec()).await;
-    assert!(matches!(ground.run(lease, 0, &["facts"]).await, PartState::Exited { code: 0, .. }));
+    assert!(matches!(
+        ground.run(lease, 0, &["facts"]).await,
+        PartState::Exited { code: 0, .. }
+    ));
     let log = ground.log(lease, 0).await;
     for line in [
         "uid 0",
@@ -219,9 +232,16 @@ async fn a_part_has_no_privileges_and_sees_nothing_of_the_host() {
     ] {
         assert!(log.lines().any(|found| found == line), "{line:?} in\n{log}");
     }
-    assert_eq!(log.lines().filter(|line| line.starts_with("link ")).count(), 1, "lo alone:\n{log}");
+    assert_eq!(
+        log.lines().filter(|line| line.starts_with("link ")).count(),
+        1,
+        "lo alone:\n{log}"
+    );
     assert!(!log.contains("write /proc/sys 0"), "{log}");
-    assert!(log.contains("open files 4\n"), "the three standard ones and the folder itself:\n{log}");
+    assert!(
+        log.contains("open files 4\n"),
+        "the three standard ones and the folder itself:\n{log}"
+    );
     ground.destroy(lease).await;
 }
 
@@ -230,10 +250,16 @@ async fn a_part_has_its_own_loopback_and_no_other_network() {
     let site = Arc::new(Site::new());
     let ground = ground_on(&site);
     let lease = ground.lease(ground.spec()).await;
-    assert!(matches!(ground.run(lease, 0, &["loopback"]).await, PartState::Exited { code: 0, .. }));
+    assert!(matches!(
+        ground.run(lease, 0, &["loopback"]).await,
+        PartState::Exited { code: 0, .. }
+    ));
     assert_eq!(ground.log(lease, 0).await, "hello over lo\n");
     let unreachable = ground.run(lease, 1, &["outside"]).await;
-    assert!(matches!(unreachable, PartState::Exited { code: 101, .. }), "ENETUNREACH: {unreachable:?}");
+    assert!(
+        matches!(unreachable, PartState::Exited { code: 101, .. }),
+        "ENETUNREACH: {unreachable:?}"
+    );
     ground.destroy(lease).await;
 }
 
@@ -253,15 +279,27 @@ async fn another_daemon_adopts_the_same_process_and_its_meter() {
     drop(first);
 
     let second = ground_on(&site);
-    let frozen = second.until(lease, "frozen", |status| status.work == Work::Frozen).await;
+    let frozen = second
+        .until(lease, "frozen", |status| status.work == Work::Frozen)
+        .await;
     let adopted = second.runtime.adopt().await.unwrap();
     assert_eq!(adopted.len(), 1);
     assert_eq!(adopted[0].lease, lease);
     assert_eq!(adopted[0].shim, Some(shim));
-    assert_eq!(state_of(&adopted[0], 0).map(running), Some(process), "the same pid and start time");
+    assert_eq!(
+        state_of(&adopted[0], 0).map(running),
+        Some(process),
+        "the same pid and start time"
+    );
     second.runtime.renew(lease).await.unwrap();
     second.runtime.thaw(lease).await.unwrap();
-    let printed = second.log_from(lease, 0, 0).await.bytes.iter().filter(|&&byte| byte == b'\n').count();
+    let printed = second
+        .log_from(lease, 0, 0)
+        .await
+        .bytes
+        .iter()
+        .filter(|&&byte| byte == b'\n')
+        .count();
     second.printed(lease, 0, &format!("\n{printed}\n")).await;
     let now = second.runtime.status(lease).await.unwrap();
     assert!(now.metered >= frozen.metered && now.metered < Millis(2_000), "{now:?}");
@@ -286,14 +324,22 @@ async fn a_killed_shim_loses_its_parts_and_leaves_nothing() {
     });
     let status = status.expect("the wait ends with the shim, and what is left is buried");
     assert_eq!(status.work, Work::Gone);
-    assert!(matches!(state_of(&status, 0), Some(PartState::Exited { code: 4, .. })), "its exit was on disk");
+    assert!(
+        matches!(state_of(&status, 0), Some(PartState::Exited { code: 4, .. })),
+        "its exit was on disk"
+    );
     assert_eq!(state_of(&status, 1), Some(&PartState::Lost));
     let lost = before.metered.saturating_sub(status.metered);
-    assert!(lost <= Millis(1_100), "the meter on disk is at most a second old: {lost}");
+    assert!(
+        lost <= Millis(1_100),
+        "the meter on disk is at most a second old: {lost}"
+    );
     assert!(status.metered > Millis::ZERO);
     let usage = ground.destroy(lease).await;
     assert_eq!((usage.end, usage.metered), (LeaseEnd::ShimLost, status.metered));
-    soon("the container is gone", || !Path::new(&format!("/proc/{}/exe", process.pid)).exists() || is_zombie(process.pid));
+    soon("the container is gone", || {
+        !Path::new(&format!("/proc/{}/exe", process.pid)).exists() || is_zombie(process.pid)
+    });
     assert!(ground.log(lease, 1).await.starts_with("0\n1\n"), "the output stays");
     assert_nothing_is_left(&site);
 }
@@ -333,12 +379,22 @@ async fn a_lease_of_another_boot_is_lost_even_if_a_process_has_its_shims_number(
     first.start(lease, 0, &["nap", "600000"]).await;
     let shim = first.runtime.status(lease).await.unwrap().shim.unwrap();
     rustix::process::kill_process(pid_of(shim), rustix::process::Signal::KILL).unwrap();
-    soon("the shim is gone", || is_zombie(shim.pid) || !Path::new(&format!("/proc/{}", shim.pid)).exists());
+    soon("the shim is gone", || {
+        is_zombie(shim.pid) || !Path::new(&format!("/proc/{}", shim.pid)).exists()
+    });
     let name: String = lease.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    let record = site.config.leases_dir.join(name).join("shim.json");
+    let record = site.config.dir.join("leases").join(name).join("shim.json");
     // This test's own process stands in for whoever has the number after a reboot.
     let stat = fs::read_to_string("/proc/self/stat").unwrap();
-    let start: u64 = stat.rsplit_once(") ").unwrap().1.split(' ').nth(19).unwrap().parse().unwrap();
+    let start: u64 = stat
+        .rsplit_once(") ")
+        .unwrap()
+        .1
+        .split(' ')
+        .nth(19)
+        .unwrap()
+        .parse()
+        .unwrap();
     let forged = format!(
         r#"{{"version":1,"record":{{"boot_id":"another","process":{{"pid":{},"start_ticks":{start}}}}}}}"#,
         std::process::id()
@@ -364,7 +420,11 @@ async fn a_destroyed_lease_leaves_nothing_on_the_host() {
     ground.destroy(lease).await;
     assert_nothing_is_left(&site);
     ground.runtime.forget_lease(lease).await.unwrap();
-    let left: Vec<_> = fs::read_dir(&site.config.leases_dir).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    let left: Vec<_> = fs::read_dir(site.config.dir.join("leases"))
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.file_name())
+        .collect();
     assert_eq!(left, [".uid_ranges.lock"]);
 }
 
@@ -378,11 +438,9 @@ async fn a_lease_that_its_daemon_left_for_good_cleans_up_after_itself() {
     first.start(lease, 0, &["count", "10"]).await;
     let name: String = lease.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
     drop(first);
-    let last_word = site.config.leases_dir.join(name).join("final.json");
+    let last_word = site.config.dir.join("leases").join(name).join("final.json");
     soon("the shim has written the final usage", || last_word.exists());
-    soon("no process is left", || {
-        cgroup_dirs(&site.config).iter().all(|dir| dir.ends_with(site.config.cgroup.strip_prefix("/").unwrap()))
-    });
+    soon("no process is left", || lease_cgroups(&site).is_empty());
     let second = ground_on(&site);
     assert_eq!(second.runtime.adopt().await.unwrap()[0].work, Work::Gone);
     assert_eq!(second.destroy(lease).await.end, LeaseEnd::NotRenewed);
@@ -404,7 +462,11 @@ async fn a_lease_that_cannot_be_made_leaves_nothing_and_says_why() {
     assert!(source.to_string().contains("host/a") && source.errno == 2, "{source:?}");
     assert_nothing_is_left(&site);
     fs::write(&spec.inputs[0].source, "a").unwrap();
-    ground.runtime.create_lease(spec).await.expect("the second try is a first one");
+    ground
+        .runtime
+        .create_lease(spec)
+        .await
+        .expect("the second try is a first one");
     ground.destroy(lease).await;
 }
 
@@ -424,7 +486,10 @@ async fn a_start_is_timed() {
         ground.ended(lease, part).await;
     }
     times.sort_unstable();
-    println!("lease made in {made:?}; create to exec: p50 {:?}, p95 {:?}, max {:?}", times[10], times[18], times[19]);
+    println!(
+        "lease made in {made:?}; create to exec: p50 {:?}, p95 {:?}, max {:?}",
+        times[10], times[18], times[19]
+    );
     let started = Instant::now();
     ground.destroy(lease).await;
     println!("destroyed in {:?}", started.elapsed());

@@ -3,12 +3,18 @@
 //! The functions know nothing but the trait and the probe's verbs. What only a real kernel can promise (no privileges, no
 //! network, nothing left on the host) is tested beside the embedded runtime.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "a suite of tests: a broken promise is to end the test that checks it"
+)]
+
 use std::io::Read as _;
 use std::time::Duration;
 
-use gpux_runtime::{
-    CreateLeaseError, EndedBy, LeaseEnd, PartSpec, PartState, RuntimeCallError, StartPartError, Work,
-};
+use gpux_runtime::{CreateLeaseError, EndedBy, LeaseEnd, PartSpec, PartState, RuntimeCallError, StartPartError, Work};
 use gpux_types::{ByteSize, Millis};
 
 use super::ground::{Ground, key, probe, state_of};
@@ -115,24 +121,39 @@ pub async fn a_program_that_cannot_be_executed_is_not_started_and_says_why(groun
 pub async fn a_part_is_started_once_however_often_it_is_asked_for(ground: &Ground) {
     let spec = ground.spec();
     let lease = ground.lease(spec.clone()).await;
-    ground.runtime.create_lease(spec.clone()).await.expect("the same lease again is fine");
+    ground
+        .runtime
+        .create_lease(spec.clone())
+        .await
+        .expect("the same lease again is fine");
     let other = gpux_runtime::LeaseSpec {
         log_limit: ByteSize(1),
         ..spec
     };
     let conflict = ground.runtime.create_lease(other).await;
-    assert!(matches!(conflict, Err(CreateLeaseError::Conflict { .. })), "{conflict:?}");
+    assert!(
+        matches!(conflict, Err(CreateLeaseError::Conflict { .. })),
+        "{conflict:?}"
+    );
 
     let first = ground.start(lease, 0, &["nap", "600000"]).await;
     assert!(matches!(first, PartState::Running { .. }), "{first:?}");
-    assert_eq!(ground.start(lease, 0, &["nap", "600000"]).await, first, "the same process");
+    assert_eq!(
+        ground.start(lease, 0, &["nap", "600000"]).await,
+        first,
+        "the same process"
+    );
     let conflict = ground.runtime.start_part(lease, probe(0, &["exit", "1"])).await;
     assert!(matches!(conflict, Err(StartPartError::Conflict { .. })), "{conflict:?}");
     let again = PartSpec {
         attempt: 1,
         ..probe(0, &["exit", "1"])
     };
-    ground.runtime.start_part(lease, again).await.expect("another attempt is another part");
+    ground
+        .runtime
+        .start_part(lease, again)
+        .await
+        .expect("another attempt is another part");
     ground.destroy(lease).await;
 }
 
@@ -145,7 +166,11 @@ pub async fn parts_run_side_by_side(ground: &Ground) {
     }
     for part in [1, 0, 2] {
         ground.printed(lease, part, "ready").await;
-        ground.runtime.stop_part(lease, key(part), Millis(20_000)).await.unwrap();
+        ground
+            .runtime
+            .stop_part(lease, key(part), Millis(20_000))
+            .await
+            .unwrap();
         assert_eq!(exited(&ground.ended(lease, part).await), (5, None));
     }
     ground.destroy(lease).await;
@@ -173,7 +198,11 @@ pub async fn a_part_gets_the_images_words_and_its_own(ground: &Ground) {
     for line in ["GPUX_PART=1", "FROM_IMAGE=no", "PATH=/bin:/"] {
         assert!(log.lines().any(|found| found == line), "{line} in {log}");
     }
-    assert_eq!(log.lines().count(), 4, "and HOME, and nothing of the host: {log}");
+    assert_eq!(
+        log.lines().count(),
+        5,
+        "and HOME and TMPDIR, and nothing of the host: {log}"
+    );
     ground.destroy(lease).await;
 }
 
@@ -212,7 +241,10 @@ pub async fn both_outputs_are_kept_and_read_from_any_offset(ground: &Ground) {
     let all = "to standard output\nto standard error\n";
     assert_eq!(ground.log(lease, 0).await, all);
     let tail = ground.log_from(lease, 0, 19).await;
-    assert_eq!((tail.bytes.as_slice(), tail.start, tail.ended), (&all.as_bytes()[19..], 19, true));
+    assert_eq!(
+        (tail.bytes.as_slice(), tail.start, tail.ended),
+        (&all.as_bytes()[19..], 19, true)
+    );
     assert_eq!(tail.next, all.len() as u64);
 
     ground.start(lease, 1, &["wait-for-term", "0"]).await;
@@ -247,7 +279,10 @@ pub async fn the_meter_runs_from_the_first_exec_until_the_lease_is_gone(ground: 
     assert!(first.metered >= Millis(300), "{first:?}");
     ground.run(lease, 1, &["nap", "200"]).await;
     let second = ground.runtime.status(lease).await.unwrap();
-    assert!(second.metered >= first.metered.saturating_add(Millis(200)), "{second:?}");
+    assert!(
+        second.metered >= first.metered.saturating_add(Millis(200)),
+        "{second:?}"
+    );
     let usage = ground.destroy(lease).await;
     assert!(usage.metered >= second.metered);
     assert!(usage.metered < Millis(10_000), "{usage:?}");
@@ -259,9 +294,19 @@ pub async fn freezing_stops_the_program_and_the_meter_and_thawing_lets_them_go_o
     let running = ground.start(lease, 0, &["count", "10"]).await;
     ground.printed(lease, 0, "3\n").await;
     ground.runtime.freeze(lease).await.unwrap();
-    ground.runtime.freeze(lease).await.expect("freezing what is frozen is fine");
-    let frozen = ground.until(lease, "frozen", |status| status.work == Work::Frozen).await;
-    assert_eq!(state_of(&frozen, 0), Some(&running), "a frozen part still runs, under the same number");
+    ground
+        .runtime
+        .freeze(lease)
+        .await
+        .expect("freezing what is frozen is fine");
+    let frozen = ground
+        .until(lease, "frozen", |status| status.work == Work::Frozen)
+        .await;
+    assert_eq!(
+        state_of(&frozen, 0),
+        Some(&running),
+        "a frozen part still runs, under the same number"
+    );
     let refused = ground.runtime.start_part(lease, probe(1, &["exit", "0"])).await;
     assert!(refused.is_err(), "nothing starts in a frozen lease");
 
@@ -277,14 +322,33 @@ pub async fn freezing_stops_the_program_and_the_meter_and_thawing_lets_them_go_o
     };
     tokio::time::sleep(Duration::from_millis(300)).await;
     let later = ground.runtime.status(lease).await.unwrap();
-    assert_eq!(ground.log_from(lease, 0, 0).await.next, printed, "no output while frozen");
+    assert_eq!(
+        ground.log_from(lease, 0, 0).await.next,
+        printed,
+        "no output while frozen"
+    );
     assert_eq!(later.metered, still.metered, "no rent while frozen");
 
     ground.runtime.thaw(lease).await.unwrap();
-    ground.runtime.thaw(lease).await.expect("thawing what is thawed is fine");
-    let thawed = ground.until(lease, "running", |status| status.work == Work::Running).await;
-    assert!(thawed.metered.saturating_sub(still.metered) < Millis(300), "the frozen time is not added later");
-    let next = ground.log_from(lease, 0, 0).await.bytes.iter().filter(|&&byte| byte == b'\n').count();
+    ground
+        .runtime
+        .thaw(lease)
+        .await
+        .expect("thawing what is thawed is fine");
+    let thawed = ground
+        .until(lease, "running", |status| status.work == Work::Running)
+        .await;
+    assert!(
+        thawed.metered.saturating_sub(still.metered) < Millis(300),
+        "the frozen time is not added later"
+    );
+    let next = ground
+        .log_from(lease, 0, 0)
+        .await
+        .bytes
+        .iter()
+        .filter(|&&byte| byte == b'\n')
+        .count();
     ground.printed(lease, 0, &format!("\n{next}\n")).await;
     ground.destroy(lease).await;
 }
@@ -295,12 +359,20 @@ pub async fn silence_freezes_and_then_kills(ground: &Ground) {
     (spec.renew_within, spec.hold) = (Millis(500), Millis(700));
     let lease = ground.lease(spec).await;
     ground.start(lease, 0, &["count", "10"]).await;
-    let frozen = ground.until(lease, "frozen", |status| status.work == Work::Frozen).await;
+    let frozen = ground
+        .until(lease, "frozen", |status| status.work == Work::Frozen)
+        .await;
     assert!(frozen.metered <= Millis(600), "{frozen:?}");
     let gone = ground.until(lease, "gone", |status| status.work == Work::Gone).await;
-    assert!(gone.metered <= Millis(600), "neither the hold nor the killing is paid: {gone:?}");
+    assert!(
+        gone.metered <= Millis(600),
+        "neither the hold nor the killing is paid: {gone:?}"
+    );
     let killed = state_of(&gone, 0).expect("it was started");
-    assert_eq!((exited(killed), ended_by(killed)), ((128 + 9, Some(9)), EndedBy::LeaseEnd));
+    assert_eq!(
+        (exited(killed), ended_by(killed)),
+        ((128 + 9, Some(9)), EndedBy::LeaseEnd)
+    );
     let usage = ground.destroy(lease).await;
     assert_eq!((usage.end, usage.metered), (LeaseEnd::NotRenewed, gone.metered));
 }
@@ -317,7 +389,9 @@ pub async fn a_renewed_lease_is_left_alone(ground: &Ground) {
         assert_eq!(ground.runtime.status(lease).await.unwrap().work, Work::Running);
     }
     // A renewal in time keeps a frozen lease from being killed, and thaws nothing.
-    ground.until(lease, "frozen", |status| status.work == Work::Frozen).await;
+    ground
+        .until(lease, "frozen", |status| status.work == Work::Frozen)
+        .await;
     for _ in 0..20 {
         ground.runtime.renew(lease).await.unwrap();
         tokio::time::sleep(Duration::from_millis(60)).await;
@@ -340,8 +414,15 @@ pub async fn a_stopped_part_may_end_by_itself_and_is_killed_when_it_does_not(gro
     assert_eq!((exited(&polite), ended_by(&polite)), ((9, None), EndedBy::Stop));
     ground.runtime.stop_part(lease, key(1), Millis(200)).await.unwrap();
     let stubborn = ground.ended(lease, 1).await;
-    assert_eq!((exited(&stubborn), ended_by(&stubborn)), ((128 + 9, Some(9)), EndedBy::Stop));
-    ground.runtime.stop_part(lease, key(1), Millis(200)).await.expect("stopping what is over is fine");
+    assert_eq!(
+        (exited(&stubborn), ended_by(&stubborn)),
+        ((128 + 9, Some(9)), EndedBy::Stop)
+    );
+    ground
+        .runtime
+        .stop_part(lease, key(1), Millis(200))
+        .await
+        .expect("stopping what is over is fine");
     ground.destroy(lease).await;
 }
 
@@ -354,7 +435,10 @@ pub async fn a_part_is_killed_when_its_time_is_up(ground: &Ground) {
     };
     ground.runtime.start_part(lease, spec).await.unwrap();
     let state = ground.ended(lease, 0).await;
-    assert_eq!((exited(&state), ended_by(&state)), ((128 + 9, Some(9)), EndedBy::TimeLimit));
+    assert_eq!(
+        (exited(&state), ended_by(&state)),
+        ((128 + 9, Some(9)), EndedBy::TimeLimit)
+    );
     ground.destroy(lease).await;
 }
 
@@ -362,19 +446,54 @@ pub async fn a_part_is_killed_when_its_time_is_up(ground: &Ground) {
 pub async fn outputs_are_found_and_opened(ground: &Ground) {
     let lease = ground.lease(ground.spec()).await;
     let words = [
-        "then", "write", "/out/b.png", "bb", ";", "write", "/out/a.png", "a", ";", "write", "/out/note.txt", "n", ";",
-        "make-dir", "/out/deep", ";", "write", "/out/deep/c.png", "ccc", ";", "write-slowly", "/out/slow.png", "600000",
+        "then",
+        "write",
+        "/out/b.png",
+        "bb",
+        ";",
+        "write",
+        "/out/a.png",
+        "a",
+        ";",
+        "write",
+        "/out/note.txt",
+        "n",
+        ";",
+        "make-dir",
+        "/out/deep",
+        ";",
+        "write",
+        "/out/deep/c.png",
+        "ccc",
+        ";",
+        "write-slowly",
+        "/out/slow.png",
+        "600000",
     ];
     ground.start(lease, 0, &words).await;
     ground.printed(lease, 0, "half").await;
     let found = ground.runtime.outputs(lease, key(0), "/out/*.png").await.unwrap();
-    let facts: Vec<_> = found.iter().map(|file| (file.path.as_str(), file.size.0, file.complete)).collect();
-    assert_eq!(facts, [("/out/a.png", 1, true), ("/out/b.png", 2, true), ("/out/slow.png", 11, false)]);
+    let facts: Vec<_> = found
+        .iter()
+        .map(|file| (file.path.as_str(), file.size.0, file.complete))
+        .collect();
+    assert_eq!(
+        facts,
+        [
+            ("/out/a.png", 1, true),
+            ("/out/b.png", 2, true),
+            ("/out/slow.png", 11, false)
+        ]
+    );
     let deep = ground.runtime.outputs(lease, key(0), "/out/**").await.unwrap();
     assert_eq!(deep.len(), 5);
 
     let mut text = String::new();
-    let mut file = ground.runtime.open_output(lease, key(0), "/out/deep/c.png").await.unwrap();
+    let mut file = ground
+        .runtime
+        .open_output(lease, key(0), "/out/deep/c.png")
+        .await
+        .unwrap();
     file.read_to_string(&mut text).unwrap();
     assert_eq!(text, "ccc");
     assert!(ground.runtime.open_output(lease, key(0), "/out/missing").await.is_err());
@@ -386,23 +505,60 @@ pub async fn outputs_are_found_and_opened(ground: &Ground) {
     };
     let second = again.key();
     ground.runtime.start_part(lease, again).await.unwrap();
-    assert!(ground.runtime.outputs(lease, second, "/out/**").await.unwrap().is_empty());
+    assert!(
+        ground
+            .runtime
+            .outputs(lease, second, "/out/**")
+            .await
+            .unwrap()
+            .is_empty()
+    );
     ground.destroy(lease).await;
-    assert!(ground.runtime.outputs(lease, key(0), "/out/**").await.is_err(), "the disk is gone");
+    assert!(
+        ground.runtime.outputs(lease, key(0), "/out/**").await.is_err(),
+        "the disk is gone"
+    );
 }
 
 /// See its name.
 pub async fn hostile_outputs_are_neither_listed_nor_opened(ground: &Ground) {
     let lease = ground.lease(ground.spec()).await;
     let words = [
-        "then", "link", "/etc/passwd", "/out/a", ";", "link", "..", "/out/b", ";", "link", "/proc/self/environ", "/out/c",
-        ";", "pipe", "/out/d", ";", "write", "/out/good", "good",
+        "then",
+        "link",
+        "/etc/passwd",
+        "/out/a",
+        ";",
+        "link",
+        "..",
+        "/out/b",
+        ";",
+        "link",
+        "/proc/self/environ",
+        "/out/c",
+        ";",
+        "pipe",
+        "/out/d",
+        ";",
+        "write",
+        "/out/good",
+        "good",
     ];
     assert_eq!(exited(&ground.run(lease, 0, &words).await), (0, None));
     let found = ground.runtime.outputs(lease, key(0), "/out/**").await.unwrap();
     let paths: Vec<_> = found.iter().map(|file| file.path.as_str()).collect();
     assert_eq!(paths, ["/out/good"]);
-    for path in ["/out/a", "/out/b/good", "/out/c", "/out/d", "/out/../probe", "/out", "/probe", "good", ""] {
+    for path in [
+        "/out/a",
+        "/out/b/good",
+        "/out/c",
+        "/out/d",
+        "/out/../probe",
+        "/out",
+        "/probe",
+        "good",
+        "",
+    ] {
         assert!(ground.runtime.open_output(lease, key(0), path).await.is_err(), "{path}");
     }
     ground.destroy(lease).await;
@@ -420,7 +576,11 @@ pub async fn a_crowd_of_processes_is_limited(ground: &Ground) {
     assert_eq!(errno, "11", "EAGAIN");
     let count: u32 = count.parse().expect("a number");
     assert!((100..5_000).contains(&count), "{count}");
-    assert_eq!(exited(&ground.run(lease, 1, &["exit", "0"]).await), (0, None), "there is room again");
+    assert_eq!(
+        exited(&ground.run(lease, 1, &["exit", "0"]).await),
+        (0, None),
+        "there is room again"
+    );
     ground.destroy(lease).await;
 }
 
@@ -446,7 +606,9 @@ pub async fn inputs_can_be_read_and_not_written(ground: &Ground) {
 /// See its name.
 pub async fn neither_parts_nor_leases_see_each_others_files(ground: &Ground) {
     let (one, two) = (ground.lease(ground.spec()).await, ground.lease(ground.spec()).await);
-    let words = ["then", "write", "/tmp/x", "x", ";", "write", "/out/x", "x", ";", "write", "/x", "x"];
+    let words = [
+        "then", "write", "/tmp/x", "x", ";", "write", "/out/x", "x", ";", "write", "/x", "x",
+    ];
     assert_eq!(exited(&ground.run(one, 0, &words).await), (0, None));
     for (lease, part) in [(one, 1), (two, 0)] {
         for (offset, path) in [(0, "/tmp/x"), (10, "/out/x"), (20, "/x")] {
@@ -455,7 +617,11 @@ pub async fn neither_parts_nor_leases_see_each_others_files(ground: &Ground) {
         }
     }
     ground.destroy(one).await;
-    assert_eq!(exited(&ground.run(two, 1, &["exit", "0"]).await), (0, None), "the other goes on");
+    assert_eq!(
+        exited(&ground.run(two, 1, &["exit", "0"]).await),
+        (0, None),
+        "the other goes on"
+    );
     ground.destroy(two).await;
 }
 
@@ -466,14 +632,20 @@ pub async fn a_destroyed_lease_leaves_its_final_usage_and_its_logs(ground: &Grou
     ground.run(lease, 0, &["print", "words to keep"]).await;
     ground.start(lease, 1, &["nap", "600000"]).await;
     let usage = ground.destroy(lease).await;
-    assert_eq!((usage.lease, usage.end, usage.parts.len()), (lease, LeaseEnd::Destroyed, 2));
+    assert_eq!(
+        (usage.lease, usage.end, usage.parts.len()),
+        (lease, LeaseEnd::Destroyed, 2)
+    );
     assert_eq!(exited(&usage.parts[0].state), (0, None));
     assert_eq!(exited(&usage.parts[1].state), (128 + 9, Some(9)));
     assert_eq!(ended_by(&usage.parts[1].state), EndedBy::LeaseEnd);
     assert_eq!(ground.destroy(lease).await, usage, "the same again");
 
     let status = ground.runtime.status(lease).await.unwrap();
-    assert_eq!((status.work, status.metered, status.shim), (Work::Gone, usage.metered, None));
+    assert_eq!(
+        (status.work, status.metered, status.shim),
+        (Work::Gone, usage.metered, None)
+    );
     assert_eq!(ground.log(lease, 0).await, "words to keep\n");
     let refused = ground.runtime.start_part(lease, probe(2, &["exit", "0"])).await;
     assert!(refused.is_err());
@@ -483,23 +655,42 @@ pub async fn a_destroyed_lease_leaves_its_final_usage_and_its_logs(ground: &Grou
     assert!(matches!(refused, Err(CreateLeaseError::Over { .. })), "{refused:?}");
 
     ground.runtime.forget_lease(lease).await.unwrap();
-    ground.runtime.forget_lease(lease).await.expect("forgetting what is forgotten is fine");
+    ground
+        .runtime
+        .forget_lease(lease)
+        .await
+        .expect("forgetting what is forgotten is fine");
     let unknown = ground.runtime.status(lease).await;
-    assert!(matches!(unknown, Err(RuntimeCallError::UnknownLease { .. })), "{unknown:?}");
+    assert!(
+        matches!(unknown, Err(RuntimeCallError::UnknownLease { .. })),
+        "{unknown:?}"
+    );
 }
 
 /// See its name.
 pub async fn unknown_leases_and_parts_are_named(ground: &Ground) {
     let stranger = ground.spec().lease;
     let unknown = ground.runtime.renew(stranger).await;
-    assert!(matches!(unknown, Err(RuntimeCallError::UnknownLease { lease }) if lease == stranger), "{unknown:?}");
+    assert!(
+        matches!(unknown, Err(RuntimeCallError::UnknownLease { lease }) if lease == stranger),
+        "{unknown:?}"
+    );
     assert!(ground.runtime.destroy_lease(stranger).await.is_err());
     let lease = ground.lease(ground.spec()).await;
     let unknown = ground.runtime.outputs(lease, key(9), "/out/*").await;
-    assert!(matches!(unknown, Err(RuntimeCallError::UnknownPart { .. })), "{unknown:?}");
+    assert!(
+        matches!(unknown, Err(RuntimeCallError::UnknownPart { .. })),
+        "{unknown:?}"
+    );
     let unknown = ground.runtime.logs(lease, key(9), 0).await;
-    assert!(matches!(unknown, Err(RuntimeCallError::UnknownPart { .. })), "{unknown:?}");
+    assert!(
+        matches!(unknown, Err(RuntimeCallError::UnknownPart { .. })),
+        "{unknown:?}"
+    );
     let unknown = ground.runtime.stop_part(lease, key(9), Millis(1)).await;
-    assert!(matches!(unknown, Err(RuntimeCallError::UnknownPart { .. })), "{unknown:?}");
+    assert!(
+        matches!(unknown, Err(RuntimeCallError::UnknownPart { .. })),
+        "{unknown:?}"
+    );
     ground.destroy(lease).await;
 }

@@ -113,7 +113,10 @@ impl RuntimeDouble {
 
     fn with<T>(&self, lease: LeaseId, act: impl FnOnce(&mut Lease) -> T) -> Result<T, RuntimeCallError> {
         let mut world = self.world();
-        let found = world.leases.get_mut(&lease).ok_or(RuntimeCallError::UnknownLease { lease })?;
+        let found = world
+            .leases
+            .get_mut(&lease)
+            .ok_or(RuntimeCallError::UnknownLease { lease })?;
         Ok(act(found))
     }
 
@@ -195,7 +198,10 @@ impl Lease {
         let metered = self.metered;
         let mut ended = false;
         for part in self.parts.values_mut().filter(|part| !part.state.is_over()) {
-            let limit = part.spec.max_duration.map(|max| (EndedBy::TimeLimit, part.started_at + duration(max)));
+            let limit = part
+                .spec
+                .max_duration
+                .map(|max| (EndedBy::TimeLimit, part.started_at + duration(max)));
             if let Some((by, at)) = part.stop.or(limit)
                 && metered >= at
             {
@@ -296,7 +302,11 @@ impl World {
 impl Runtime for RuntimeDouble {
     async fn create_lease(&self, spec: LeaseSpec) -> Result<(), CreateLeaseError> {
         let lease = spec.lease;
-        let reserved = |path: &std::path::Path| ["/proc", "/sys", "/dev", "/out", "/tmp"].iter().any(|name| path.starts_with(name));
+        let reserved = |path: &std::path::Path| {
+            ["/proc", "/sys", "/dev", "/out", "/tmp"]
+                .iter()
+                .any(|name| path.starts_with(name))
+        };
         if let Some(input) = spec.inputs.iter().find(|input| reserved(&input.target)) {
             let what = format!("the input target {}", input.target.display());
             return Err(CreateLeaseError::BadSpec { lease, what });
@@ -333,7 +343,7 @@ impl Runtime for RuntimeDouble {
         let call = |source| StartPartError::Call {
             lease,
             part: key,
-            source,
+            source: Box::new(source),
         };
         let process = self.world().identity();
         self.with_live(lease, |found| {
@@ -384,7 +394,10 @@ impl Runtime for RuntimeDouble {
     async fn thaw(&self, lease: LeaseId) -> Result<(), RuntimeCallError> {
         self.with_live(lease, |found| {
             if found.work == Work::Frozen {
-                let executed = found.parts.values().any(|part| !matches!(part.state, PartState::NotStarted { .. }));
+                let executed = found
+                    .parts
+                    .values()
+                    .any(|part| !matches!(part.state, PartState::NotStarted { .. }));
                 found.work = if executed { Work::Running } else { Work::Idle };
                 found.changed();
             }
@@ -408,7 +421,10 @@ impl Runtime for RuntimeDouble {
     async fn stop_part(&self, lease: LeaseId, part: PartKey, grace: Millis) -> Result<(), RuntimeCallError> {
         self.with(lease, |found| {
             let kill_at = found.metered + duration(grace);
-            let known = found.parts.get_mut(&part).ok_or(RuntimeCallError::UnknownPart { lease, part })?;
+            let known = found
+                .parts
+                .get_mut(&part)
+                .ok_or(RuntimeCallError::UnknownPart { lease, part })?;
             if known.stop.is_none() {
                 known.stop = Some((EndedBy::Stop, kill_at));
                 known.process.terminate();

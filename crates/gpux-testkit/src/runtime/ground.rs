@@ -1,5 +1,7 @@
 //! What a conformance run stands on: a runtime, an image with the probe in it, and short ways to use both.
 
+#![expect(clippy::panic, reason = "for tests: what fails here is to end the test")]
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,9 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use gpux_runtime::{
-    ImageConfig, InputMount, LeaseSpec, LeaseStatus, LogChunk, PartKey, PartSpec, PartState, Runtime,
-};
+use gpux_runtime::{ImageConfig, InputMount, LeaseSpec, LeaseStatus, LogChunk, PartKey, PartSpec, PartState, Runtime};
 use gpux_types::{ByteSize, Cpu, LeaseId, Millis, PartIndex, Resources};
 
 /// The probe's source; see its own documentation for the verbs.
@@ -35,7 +35,16 @@ pub fn build_probe(dir: &Path) -> io::Result<PathBuf> {
     let source = draft.with_extension("rs");
     fs::write(&source, PROBE_SOURCE)?;
     let status = Command::new("rustc")
-        .args(["--edition", "2024", "-O", "-C", "target-feature=+crt-static", "-C", "panic=abort", "-o"])
+        .args([
+            "--edition",
+            "2024",
+            "-O",
+            "-C",
+            "target-feature=+crt-static",
+            "-C",
+            "panic=abort",
+            "-o",
+        ])
         .args([&draft, &source])
         .status()?;
     fs::remove_file(source)?;
@@ -60,7 +69,9 @@ pub struct Ground {
 
 impl std::fmt::Debug for Ground {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ground").field("layers", &self.layers).finish_non_exhaustive()
+        f.debug_struct("Ground")
+            .field("layers", &self.layers)
+            .finish_non_exhaustive()
     }
 }
 
@@ -121,7 +132,10 @@ impl Ground {
     /// When that fails.
     pub async fn lease(&self, spec: LeaseSpec) -> LeaseId {
         let lease = spec.lease;
-        self.runtime.create_lease(spec).await.unwrap_or_else(|error| fail("making the lease", &error));
+        self.runtime
+            .create_lease(spec)
+            .await
+            .unwrap_or_else(|error| fail("making the lease", &error));
         lease
     }
 
@@ -151,7 +165,9 @@ impl Ground {
     /// When it does not end.
     pub async fn ended(&self, lease: LeaseId, part: u32) -> PartState {
         let status = self
-            .until(lease, "the part is over", |status| state_of(status, part).is_some_and(PartState::is_over))
+            .until(lease, "the part is over", |status| {
+                state_of(status, part).is_some_and(PartState::is_over)
+            })
             .await;
         state_of(&status, part).cloned().expect("it was there a moment ago")
     }
@@ -233,7 +249,10 @@ impl Ground {
     /// # Panics
     /// When that fails.
     pub async fn destroy(&self, lease: LeaseId) -> gpux_runtime::FinalUsage {
-        self.runtime.destroy_lease(lease).await.unwrap_or_else(|error| fail("destroying the lease", &error))
+        self.runtime
+            .destroy_lease(lease)
+            .await
+            .unwrap_or_else(|error| fail("destroying the lease", &error))
     }
 }
 

@@ -172,9 +172,10 @@ impl Process {
             ["crowd"] => self.print("4095 11\n"),
             ["wait-for-term", code] => self.wait_for_term(code),
             ["ignore-term"] => self.say_once("ready\n"),
-            ["crash" | "eat" | "eat-in-child"] => {
-                words.first().and_then(|verb| memory_outcome(verb)).map_or(Step::Next, Step::End)
-            }
+            ["crash" | "eat" | "eat-in-child"] => words
+                .first()
+                .and_then(|verb| memory_outcome(verb))
+                .map_or(Step::Next, Step::End),
             _ => self.act_on_files(words, around),
         }
     }
@@ -243,7 +244,8 @@ impl Process {
     }
 
     fn store(&mut self, path: &str, bytes: u64, text: Vec<u8>, complete: bool) {
-        self.entries.insert(path.to_owned(), Entry::File { bytes, text, complete });
+        self.entries
+            .insert(path.to_owned(), Entry::File { bytes, text, complete });
     }
 
     fn write_slowly(&mut self, path: &str, ms: &str) -> Step {
@@ -300,12 +302,19 @@ impl Process {
 
 /// The image's words, the part's over them, and what every part has.
 fn environment(image: &ImageConfig, part: &PartSpec) -> Vec<String> {
-    let mut words = BTreeMap::from([("HOME".to_owned(), "/".to_owned()), ("PATH".to_owned(), "/bin".to_owned())]);
+    let defaults = [("HOME", "/tmp"), ("PATH", "/bin"), ("TMPDIR", "/tmp")];
+    let mut words: BTreeMap<String, String> = defaults
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
     for (name, value) in image.env.iter().filter_map(|word| word.split_once('=')) {
         words.insert(name.to_owned(), value.to_owned());
     }
     words.extend(part.env.iter().cloned());
-    words.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+    words
+        .into_iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect()
 }
 
 /// `*` and `?` within one folder, `**` across folders: the plain recursive form, for short patterns of tests.

@@ -7,7 +7,7 @@ use gpux_testkit::runtime::{Ground, RuntimeDouble};
 gpux_testkit::runtime_conformance!(ground);
 
 async fn ground() -> Ground {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a temporary folder");
     Ground {
         runtime: Arc::new(RuntimeDouble::new()),
         layers: vec!["/layer".into()],
