@@ -3,6 +3,7 @@
 //! All times are milliseconds of work as one side counts it (never wall time), all amounts smallest units of the
 //! lease's token, every amount rounded down. Called by both sides' state machines and by the daemon's displays.
 
+use crate::lifecycle::Work;
 use gpux_types::{Amount, Millis, PricePerHour};
 use serde::{Deserialize, Serialize};
 
@@ -109,22 +110,22 @@ pub fn sign(asked: Amount, willing: Amount, signed: Amount) -> Amount {
 
 /// The renter's own count of the work, kept from its own clock and what the provider reports.
 ///
-/// Between two reports it counts the least of: its own time, what the provider says was metered, and what an honest
-/// provider can have done on the receipts that it holds. Frozen time is not metered, so it is not counted; time
-/// without a report counts at most to [`Tariff::work_bound`], where honest work freezes.
+/// It counts the least of three: its own time while the provider says that it works, what the provider says was
+/// metered, and what an honest provider can have done on the receipts that it holds. Frozen time is not metered, so
+/// it is not counted; time without a report counts at most to [`Tariff::work_bound`], where honest work is frozen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkClock {
     counted: Millis,
     reported: Millis,
-    /// Own time that no report used yet, at most [`JITTER`].
+    /// Own time that no reported work has used yet.
     own_left: Millis,
-    /// Reported work that no own time matched yet, at most [`JITTER`].
+    /// Reported work that no own time has matched yet, at most [`JITTER`].
     told_left: Millis,
     heard: Option<Millis>,
 }
 
-/// Reports do not arrive as regularly as they are sent: this much of what one gap had too much or too little, in the
-/// renter's time or in the provider's, is made up in the next.
+/// Reports do not arrive as regularly as they are sent: this much of what one gap had too much or too little is made
+/// up in the next.
 const JITTER: Millis = Millis::from_secs(1);
 
 impl WorkClock {
@@ -152,16 +153,25 @@ impl WorkClock {
         self.reported
     }
 
-    /// Takes a report that arrived at `now`; nothing is counted beyond `bound`. The same report again counts nothing.
-    pub fn hear(&mut self, now: Millis, metered: Millis, bound: Millis) {
-        let gap = self.heard.map_or(Millis::MAX, |heard| now.saturating_sub(heard));
-        let own = gap.saturating_add(self.own_left);
+    /// Takes a report that arrived at `now`; nothing is counted beyond `bound`. The same report again, or an older
+    /// one that was overtaken, counts nothing.
+    pub fn hear(&mut self, now: Millis, metered: Millis, work: Work, bound: Millis) {
+        if metered < self.reported {
+            return;
+        }
+        let gap = self.heard.map(|heard| now.saturating_sub(heard));
+        let own = gap.map_or(Millis::MAX, |gap| gap.saturating_add(self.own_left));
         let told = metered.saturating_sub(self.reported).saturating_add(self.told_left);
-        let room = bound.saturating_sub(self.counted);
-        let step = own.min(told).min(room);
-        // What the bound cuts off is gone: it was no honest work.
+        let step = own.min(told).min(bound.saturating_sub(self.counted));
+        // Own time is kept for work that is reported late, but none that passed while the work was held, and what the
+        // bound cuts off is gone: it was no honest work.
+        let most = if work == Work::Running && gap.is_some() {
+            Millis::MAX
+        } else {
+            JITTER
+        };
         self.own_left = if step == told {
-            own.saturating_sub(step).min(JITTER)
+            own.saturating_sub(step).min(most)
         } else {
             Millis::ZERO
         };
@@ -171,7 +181,7 @@ impl WorkClock {
             Millis::ZERO
         };
         self.counted = self.counted.saturating_add(step);
-        self.reported = self.reported.max(metered);
+        self.reported = metered;
         self.heard = Some(now);
     }
 

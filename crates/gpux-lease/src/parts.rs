@@ -4,6 +4,9 @@
 //! each lease gets at most its slots, a lost node's parts go to others, and the first result of a part wins. Whether
 //! a result is valid (all of it arrived and fits its hashes) is checked before it is reported here.
 
+#[cfg(test)]
+mod tests;
+
 use gpux_types::{LeaseId, PartIndex};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -223,7 +226,7 @@ pub struct PartQueue {
 }
 
 impl PartQueue {
-    /// `count` parts, all queued.
+    /// `count` parts, all queued. A job without parts is finished from the start and is not told to be.
     #[must_use]
     pub fn new(policy: PartPolicy, count: u32) -> Self {
         let part = Part {

@@ -299,8 +299,9 @@ struct Account {
     block: Option<BlockClock>,
     metered: Millis,
     work: Work,
-    /// When the meter was last read, or could not be: other events never put the next reading off.
-    read: Millis,
+    /// When the meter was last read, or could not be: other events never put the next reading off. `None` after a
+    /// restart: what it showed then is too old to ask for.
+    read: Option<Millis>,
     receipt: Option<VerifiedReceipt>,
     /// When the receipt that is still missing was last asked for.
     asked: Option<Millis>,
@@ -324,7 +325,7 @@ impl ProviderLease {
             block: None,
             metered: Millis::ZERO,
             work: Work::Idle,
-            read: now,
+            read: Some(now),
             receipt: None,
             asked: None,
         };
@@ -486,7 +487,7 @@ impl ProviderLease {
         }
         self.now = self.now.max(now);
         if let ProviderEvent::Metered { .. } | ProviderEvent::Ticked = event {
-            self.account.read = self.now;
+            self.account.read = Some(self.now);
         }
         Ok(next)
     }
@@ -519,7 +520,7 @@ impl ProviderLease {
     /// Every period that was under way begins anew: how long the daemon was away cannot be known.
     fn restart(&mut self, now: Millis) {
         self.now = now;
-        self.account.read = now;
+        self.account.read = None;
         self.account.asked = None;
         self.account.block = self.account.block.map(|block| block.restarted(now));
         self.state = self.state.restarted(now);

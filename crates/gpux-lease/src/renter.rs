@@ -424,7 +424,7 @@ impl RenterLease {
     fn take_report(&mut self, now: Millis, metered: Millis, work: Work) {
         let bound = self.count_bound();
         if let Some(clock) = self.account.clock.as_mut() {
-            clock.hear(now, metered, bound);
+            clock.hear(now, metered, work, bound);
         }
         self.account.work = work;
         self.account.heard = now;

@@ -45,6 +45,8 @@ struct Scenario {
     latency_ms: u64,
     loss_percent: u8,
     repeat_percent: u8,
+    /// How long the renter may take to close with the signed amount; without it the provider settles at once.
+    closing_wait_secs: Option<u64>,
     provider: ProviderKind,
     renter: RenterKind,
     faults: Vec<Fault>,

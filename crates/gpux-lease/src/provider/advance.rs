@@ -353,13 +353,14 @@ impl ProviderLease {
         }
     }
 
-    /// Asks for a receipt of `cumulative`, at most once a [`POLL`], and never for one that is there.
+    /// Asks for a receipt of `cumulative`, at most once a [`POLL`], and never for one that is there or on a meter
+    /// that was not read since a restart: a renter that is told too little counts too little.
     fn ask(&mut self, cumulative: Amount, effects: &mut Vec<ProviderEffect>) {
         let waited = self
             .account
             .asked
             .is_none_or(|asked| self.now >= asked.saturating_add(POLL));
-        if cumulative > self.signed() && waited {
+        if cumulative > self.signed() && waited && self.account.read.is_some() {
             self.account.asked = Some(self.now);
             effects.push(ProviderEffect::AskReceipt { cumulative });
         }
@@ -395,7 +396,9 @@ impl ProviderLease {
             | ProviderState::Running
             | ProviderState::Frozen { .. }
             | ProviderState::Stopping { .. }
-            | ProviderState::Closing { .. } => Some(self.account.read.saturating_add(POLL)),
+            | ProviderState::Closing { .. } => {
+                Some(self.account.read.map_or(self.now, |read| read.saturating_add(POLL)))
+            }
             ProviderState::Offering { since, .. } => match self.config.closing {
                 Closing::SettleAlone => Some(since),
                 Closing::Offer { wait } => Some(since.saturating_add(wait)),

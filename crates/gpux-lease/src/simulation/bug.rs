@@ -23,6 +23,10 @@ pub(super) enum Bug {
     StartsUnpaidWork,
     /// The provider takes the deposit for twice as much.
     DepositCountsTwice,
+    /// The provider signs a closing amount before the work is gone.
+    ClosesTooEarly,
+    /// The provider leaves frozen work frozen.
+    NeverThaws,
     /// The renter signs what it is asked to.
     SignsWhatIsAsked,
     /// The renter believes the provider's meter.

@@ -27,6 +27,10 @@ pub(super) enum Call {
         amount: Amount,
         receipt: Option<VerifiedReceipt>,
     },
+    /// With the provider's signature over the amount.
+    Close {
+        amount: Amount,
+    },
     Reclaim,
 }
 
@@ -153,11 +157,15 @@ impl Chain {
                 self.close(books, amount);
                 true
             }
+            Call::Close { amount } if books.status == Status::Open => {
+                self.close(books, amount);
+                true
+            }
             Call::Reclaim if books.status == Status::Open && time > books.expiry.plus_secs(GRACE_SECS) => {
                 self.close(books, Amount::ZERO);
                 true
             }
-            Call::Open { .. } | Call::TopUp { .. } | Call::Settle { .. } | Call::Reclaim => false,
+            Call::Open { .. } | Call::TopUp { .. } | Call::Settle { .. } | Call::Close { .. } | Call::Reclaim => false,
         }
     }
 

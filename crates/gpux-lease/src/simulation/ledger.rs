@@ -39,10 +39,11 @@ pub(super) enum Invariant {
     SignedNeverFalls,
     /// Neither what is signed nor the work that runs passes the deposit.
     DepositIsNeverPassed,
+    /// A closing amount is one amount, given when the work is gone, and no receipt is asked for after it.
+    ClosingIsGivenOnceAndLast,
     /// An event that is heard again changes nothing.
     ReplayChangesNothing,
-    /// What a daemon reads from its journal is what it wrote.
-    JournalReadsBack,
+
     /// Every lease is closed in the end, and all money is with somebody.
     LeaseEnds,
 }
@@ -78,6 +79,7 @@ pub(super) struct Ledger {
     reorganised: bool,
     provider_died: bool,
     gone_ms: Option<u64>,
+    closing: Option<Amount>,
     /// The provider's daemon was not up for long enough before the renter could reclaim.
     came_late: bool,
     dropped_for_ever: bool,
@@ -115,6 +117,7 @@ impl Ledger {
             reorganised: false,
             provider_died: false,
             gone_ms: None,
+            closing: None,
             came_late: false,
             dropped_for_ever: false,
         }
@@ -176,8 +179,44 @@ impl Ledger {
         Ok(())
     }
 
+    pub(super) fn closing_given(&mut self, at_ms: u64, amount: Amount, shim: &Shim) -> Result<(), Violation> {
+        let gone = shim.work() == Work::Gone;
+        ensure!(
+            gone,
+            ClosingIsGivenOnceAndLast,
+            at_ms,
+            "{amount} while the work goes on"
+        );
+        let first = *self.closing.get_or_insert(amount);
+        ensure!(
+            amount == first,
+            ClosingIsGivenOnceAndLast,
+            at_ms,
+            "{amount} after {first}"
+        );
+        Ok(())
+    }
+
+    pub(super) fn receipt_asked(&self, at_ms: u64, cumulative: Amount) -> Result<(), Violation> {
+        let closing = self.closing;
+        ensure!(
+            closing.is_none(),
+            ClosingIsGivenOnceAndLast,
+            at_ms,
+            "{cumulative} is asked after {closing:?}"
+        );
+        Ok(())
+    }
+
     /// What an honest provider's daemon is about to claim.
     pub(super) fn claimed(&self, at_ms: u64, amount: Amount, shim: &Shim, chain: &Chain) -> Result<(), Violation> {
+        let deposit = chain.books().deposit.max(self.deposit_most);
+        ensure!(
+            amount <= deposit,
+            ClaimWithinDeposit,
+            at_ms,
+            "{amount} is claimed of {deposit}"
+        );
         let due = self.price.cost_of(shim.metered());
         ensure!(
             amount <= due,
@@ -191,13 +230,6 @@ impl Ledger {
             ClaimWithinReceipt,
             at_ms,
             "{amount} is claimed, {signed} signed"
-        );
-        let deposit = chain.books().deposit.max(self.deposit_most);
-        ensure!(
-            amount <= deposit,
-            ClaimWithinDeposit,
-            at_ms,
-            "{amount} is claimed of {deposit}"
         );
         Ok(())
     }

@@ -16,6 +16,9 @@ pub(super) enum Told {
         metered: Millis,
         work: Work,
     },
+    Closing {
+        amount: Amount,
+    },
     Status {
         metered: Millis,
         work: Work,

@@ -27,6 +27,7 @@ fn calm() -> Scenario {
         latency_ms: 100,
         loss_percent: 0,
         repeat_percent: 0,
+        closing_wait_secs: None,
         provider: ProviderKind::Honest,
         renter: RenterKind::Honest,
         faults: Vec::new(),
@@ -117,12 +118,13 @@ prop_compose! {
         (depth, exposure_secs) in (0u32..4, 0u64..60),
         (provider_ppm, renter_ppm) in (-500i32..500, -500i32..500),
         (latency_ms, loss_percent, repeat_percent) in (0u64..400, prop_oneof![Just(0u8), 0u8..40], 0u8..30),
+        closing_wait_secs in prop::option::of(0u64..100),
         (provider, renter) in (any_provider(), any_renter()),
         faults in prop::collection::vec((0u64..250_000, any_fault()).prop_map(|(at_ms, what)| Fault { at_ms, what }), 0..5),
     ) -> Scenario {
         Scenario {
             seed, price, builder_bps, deposit_secs, job_secs, expiry_secs, depth, exposure_secs, provider_ppm, renter_ppm,
-            latency_ms, loss_percent, repeat_percent, provider, renter, faults,
+            latency_ms, loss_percent, repeat_percent, closing_wait_secs, provider, renter, faults,
         }
     }
 }
@@ -136,6 +138,67 @@ proptest! {
             return Err(TestCaseError::fail(failure.to_string()));
         }
     }
+}
+
+/// Both honest, and nothing that the promises do not cover: enough money and time, no death, short outages.
+fn any_survivable() -> impl Strategy<Value = Scenario> {
+    let short = 0u64..25_000;
+    let point = prop_oneof![
+        Just(CrashPoint::Between),
+        Just(CrashPoint::BeforeJournal),
+        Just(CrashPoint::BeforeEffects)
+    ];
+    let fault = prop_oneof![
+        (short.clone(), point.clone()).prop_map(|(down_ms, point)| What::ProviderCrashes { down_ms, point }),
+        (short.clone(), point).prop_map(|(down_ms, point)| What::RenterCrashes { down_ms, point }),
+        short.clone().prop_map(|for_ms| What::NetworkParts { for_ms }),
+        short.prop_map(|for_ms| What::ProviderLosesChain { for_ms }),
+        (1u32..4, any::<bool>()).prop_map(|(blocks, drops_open)| What::Reorganises { blocks, drops_open }),
+        (1u64..200).prop_map(|secs| What::RenterTopsUp { secs }),
+    ];
+    let faults = prop::collection::vec(
+        (0u64..250_000, fault).prop_map(|(at_ms, what)| Fault { at_ms, what }),
+        0..5,
+    );
+    (any_scenario(), faults).prop_map(|(scenario, faults)| Scenario {
+        price: scenario.price.max(3_600_000),
+        deposit_secs: scenario.job_secs + 60,
+        expiry_secs: 1_000,
+        loss_percent: scenario.loss_percent / 2,
+        provider: ProviderKind::Honest,
+        renter: RenterKind::Honest,
+        faults,
+        ..scenario
+    })
+}
+
+/// Whether the job was done and paid although something went wrong.
+fn survived(outcome: &Outcome) -> bool {
+    let done = End::new(EndReason::Completed, Actor::Renter);
+    matches!(outcome.provider, ProviderState::Ended { end, .. } if end == done)
+        && matches!(outcome.renter, RenterState::Settled { .. })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_000, max_shrink_iters: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn short_outages_end_no_honest_lease(scenario in any_survivable()) {
+        match run(&scenario, None) {
+            Err(failure) => return Err(TestCaseError::fail(failure.to_string())),
+            Ok(outcome) => {
+                let line = serde_json::to_string(&scenario).unwrap();
+                prop_assert!(survived(&outcome), "{:?} {:?} {}", outcome.provider, outcome.renter, line);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_provider_that_forgets_to_thaw_does_not_survive_an_outage() {
+    let scenario = with(30, crash_of_renter(30));
+    assert!(survived(&went_well(&scenario)));
+    assert!(!survived(&run(&scenario, Some(Bug::NeverThaws)).unwrap()));
 }
 
 #[test]
@@ -373,12 +436,13 @@ fn planted() -> Vec<(Bug, Invariant, Scenario)> {
     let both_crash = Scenario { faults, ..calm() };
     vec![
         (Bug::RefundIsForgotten, I::MoneyIsConserved, calm()),
-        (Bug::ClaimIgnoresDeposit, I::ClaimWithinMeter, calm()),
+        (Bug::ClaimIgnoresDeposit, I::ClaimWithinDeposit, calm()),
         (Bug::ClaimIgnoresReceipt, I::ClaimWithinReceipt, silent(20_000)),
         (Bug::ClaimIgnoresMeter, I::ClaimWithinMeter, calm()),
         (Bug::ReceiptIsNotJournaled, I::EntitlementIsCollected, both_crash),
         (Bug::EndIsNotJournaled, I::TerminalStaysTerminal, late(300)),
         (Bug::RenewsUnpaidWork, I::ProviderLosesTwoIntervalsAtMost, unpaid_crash),
+        (Bug::ClosesTooEarly, I::ClosingIsGivenOnceAndLast, calm()),
         (Bug::SignsWhatIsAsked, I::RenterLosesTwoIntervalsAtMost, greedy),
         (Bug::BelievesTheMeter, I::RenterSignsForItsOwnTime, inflated),
         (Bug::NeverFreezes, I::WorkStaysWithinOneInterval, silent(20_000)),
