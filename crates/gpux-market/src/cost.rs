@@ -33,6 +33,11 @@ impl LeaseCost {
     }
 }
 
+/// What the renter would pay per hour under `offer`.
+pub(crate) fn gross_price(request: &Request, offer: &Offer) -> PricePerHour {
+    offer.price_of(&request.resources).gross_of_net(request.builder_share)
+}
+
 /// The deposit that pays `duration` of work at a gross price, and the `reserve` before whose use the provider stops.
 ///
 /// Rounded down, as receipts are, and so it still pays the whole time: what is owed at the end is this very number.

@@ -1,6 +1,6 @@
 //! Whether one offer alone meets a request, and every reason when it does not.
 
-use crate::{cost::LeaseCost, offer::Offer, request::Request, tag::Tag};
+use crate::{offer::Offer, request::Request, tag::Tag};
 use gpux_types::{Address, ByteSize, Cpu, Millis, PricePerHour, Token};
 use std::collections::BTreeSet;
 
@@ -123,15 +123,15 @@ impl Reason {
     }
 }
 
-/// Every bound of `request` that `offer` does not meet, in a fixed order; none when it matches.
-pub(crate) fn unmet(request: &Request, offer: &Offer, cost: &LeaseCost) -> Vec<Reason> {
+/// Every bound of `request` that `offer` does not meet at the price of `gross`, in a fixed order; none when it matches.
+pub(crate) fn unmet(request: &Request, offer: &Offer, gross: PricePerHour) -> Vec<Reason> {
     let mut reasons = Vec::new();
     market(request, offer, &mut reasons);
     resources(request, offer, &mut reasons);
     if let Some(max) = request.max_price
-        && cost.gross > max
+        && gross > max
     {
-        reasons.push(Reason::Price { max, price: cost.gross });
+        reasons.push(Reason::Price { max, price: gross });
     }
     let wanted = request.duration;
     if wanted < offer.lease_min {

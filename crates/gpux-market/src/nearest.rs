@@ -7,7 +7,7 @@
 
 use crate::{
     change::{Change, Nearest, apart},
-    cost::{LeaseCost, deposit_for},
+    cost::{LeaseCost, deposit_for, gross_price},
     matching::{Reason, unmet},
     offer::Offer,
     plan::{Candidate, Plan, Rejection, total, wanted},
@@ -101,7 +101,7 @@ fn near<'a>(request: &Request, offer: &'a Offer, reasons: &[Reason]) -> Near<'a>
         .fold((Bounds::NONE, 0), |(fails, sum), (bound, distance)| {
             (fails.and(bound), sum + distance)
         });
-    let gross = LeaseCost::of(request, offer).gross;
+    let gross = gross_price(request, offer);
     // A node with nothing left would lead to the advice to ask for nothing.
     let full = offer.largest.cpu.millicores == 0 || offer.largest.memory.0 == 0 || offer.largest.disk.0 == 0;
     let fails = if full { fails.and(Bounds::FIXED) } else { fails };
@@ -165,8 +165,8 @@ fn attempt(request: &Request, relaxed: Bounds, market: &[Near<'_>]) -> Option<Ne
 }
 
 fn matching_cost<'a>(request: &Request, offer: &'a Offer) -> Option<(LeaseCost, &'a Offer)> {
-    let cost = LeaseCost::of(request, offer);
-    unmet(request, offer, &cost).is_empty().then_some((cost, offer))
+    let unmet = unmet(request, offer, gross_price(request, offer));
+    unmet.is_empty().then(|| (LeaseCost::of(request, offer), offer))
 }
 
 /// Moves every relaxed bound that concerns one node alone so far that all of `picked` meet it.
@@ -201,9 +201,7 @@ fn move_bounds(changed: &mut Request, relaxed: Bounds, picked: &[&Near<'_>]) {
     if relaxed.has(Bounds::PRICE)
         && let Some(max) = changed.max_price
     {
-        let dearest = offers()
-            .map(|offer| LeaseCost::of(changed, offer).gross)
-            .fold(max, Ord::max);
+        let dearest = offers().map(|offer| gross_price(changed, offer)).fold(max, Ord::max);
         changed.max_price = Some(dearest);
     }
 }

@@ -1,6 +1,13 @@
 //! The plan for a request: which offers to take, which else would do, and why every other one would not.
 
-use crate::{book::OfferBook, change::Nearest, cost::LeaseCost, matching, nearest, offer::Offer, request::Request};
+use crate::{
+    book::OfferBook,
+    change::Nearest,
+    cost::{LeaseCost, gross_price},
+    matching, nearest,
+    offer::Offer,
+    request::Request,
+};
 use gpux_types::{Amount, NodeId, PricePerHour, Token};
 use std::{cmp::Reverse, sync::Arc};
 
@@ -134,11 +141,11 @@ pub fn plan(request: &Request, book: &OfferBook, reliability: &dyn Fn(&NodeId) -
     let mut matching = Vec::new();
     let mut rejected = Vec::new();
     for offer in book.iter() {
-        let cost = LeaseCost::of(request, offer);
-        let reasons = matching::unmet(request, offer, &cost);
+        let reasons = matching::unmet(request, offer, gross_price(request, offer));
         let offer = Arc::clone(offer);
         if reasons.is_empty() {
             let reliability = reliability(&offer.node);
+            let cost = LeaseCost::of(request, &offer);
             matching.push(Candidate {
                 offer,
                 reliability,
@@ -148,8 +155,9 @@ pub fn plan(request: &Request, book: &OfferBook, reliability: &dyn Fn(&NodeId) -
             rejected.push(Rejection { offer, reasons });
         }
     }
-    // The node id makes the order total, so that equal offers never swap between two plans.
-    matching.sort_unstable_by_key(|candidate| {
+    // The node id makes the order total, so that equal offers never swap between two plans. Keys are cached because
+    // offers lie scattered in memory.
+    matching.sort_by_cached_key(|candidate| {
         let Candidate {
             offer,
             reliability,

@@ -21,7 +21,7 @@ fn tables() -> Vec<(Vec<String>, Vec<String>)> {
     let names = |value: &Value| match value {
         Value::Object(map) => map.keys().cloned().collect(),
         Value::Array(list) => list.iter().map(|name| name.as_str().unwrap().to_owned()).collect(),
-        _ => Vec::new(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
     };
     let table = |value: &Value| (names(&value["properties"]), names(&value["required"]));
     let defs = schema["$defs"].as_object().unwrap().values();
