@@ -43,9 +43,6 @@ pub struct DaemonConfig {
     /// The local API.
     #[serde(default)]
     pub api: ApiSection,
-    /// How containers run on this machine.
-    #[serde(default)]
-    pub runtime: RuntimeSection,
     /// What is sold. Absent: this node only rents.
     pub provide: Option<ProvideSection>,
 }
@@ -113,20 +110,6 @@ pub struct ApiSection {
 impl Default for ApiSection {
     fn default() -> Self {
         Self { bind: SocketAddr::from(([127, 0, 0, 1], 0)) }
-    }
-}
-
-/// How containers run on this machine.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RuntimeSection {
-    /// The first user id of containers: ranges of 65,536 ids above it belong to this daemon alone.
-    pub uid_base: u32,
-}
-
-impl Default for RuntimeSection {
-    fn default() -> Self {
-        Self { uid_base: gpux_runtime::UidRanges::DEFAULT_BASE }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     clock::Clock,
-    config::{DaemonConfig, LoadConfigError, ProvideSection, RuntimeSection},
+    config::{DaemonConfig, LoadConfigError, ProvideSection},
     dir::DaemonDir,
     http,
     market::Market,
@@ -19,7 +19,7 @@ use gpux_chain::{
 };
 use gpux_market::Rates;
 use gpux_net::{Limits, Net, NetConfig, StartNetError};
-use gpux_runtime::{AdoptError, EmbeddedConfig, EmbeddedRuntime, ImageStore, LayerStore, Machine, MeasureError, UidRanges};
+use gpux_runtime::{AdoptError, EmbeddedRuntime, ImageStore, LayerStore, Machine, MeasureError, RuntimeConfig};
 use gpux_types::{ByteSize, Cpu, ParseAmountError, PricePerHour, Resources, Token};
 use std::{io, path::Path, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, signal::unix::SignalKind};
@@ -93,6 +93,12 @@ impl DaemonError {
     }
 }
 
+/// Chooses the library that encrypts connections, once for the process, before anything connects.
+pub fn install_tls() {
+    // A second installation is refused and changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// Runs the daemon of `dir` until it is told to stop.
 ///
 /// # Errors
@@ -130,8 +136,6 @@ fn lock(dir: &DaemonDir) -> Result<std::fs::File, DaemonError> {
 }
 
 async fn open(dir: &DaemonDir, config: DaemonConfig) -> Result<Arc<Node>, DaemonError> {
-    // A second installation is refused and changes nothing.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let (clock, cancel, tasks) = (Clock::start(), CancellationToken::new(), TaskTracker::new());
     let store = Store::open(&dir.database())?;
     let wallet = Arc::new(wallet::open(dir, &config.wallet)?);
@@ -147,7 +151,7 @@ async fn open(dir: &DaemonDir, config: DaemonConfig) -> Result<Arc<Node>, Daemon
     let (watch, task) = watcher(chain.clone(), WatcherConfig::default(), None);
     tasks.spawn(task.run(cancel.clone()));
     let images = ImageStore::open(&dir.images()).map_err(|source| DaemonError::Folder { what: "the image store", source })?;
-    let (local, why_no_runtime) = match open_runtime(dir, &config.runtime) {
+    let (local, why_no_runtime) = match open_runtime(dir) {
         Ok(local) => (Some(local), None),
         Err(why) => (None, Some(why)),
     };
@@ -211,27 +215,13 @@ fn net_config(dir: &DaemonDir, config: &DaemonConfig, chain: &Chain) -> Result<N
 }
 
 /// The container runtime of this machine, or why there is none.
-fn open_runtime(dir: &DaemonDir, section: &RuntimeSection) -> Result<LocalRuntime, String> {
-    let config = runtime_config(dir, section)?;
-    let (program, ids) = (config.program.clone(), config.uid_ranges);
+fn open_runtime(dir: &DaemonDir) -> Result<LocalRuntime, String> {
+    let config = RuntimeConfig::new(dir.runtime());
+    let program = config.program.clone();
     let runtime = EmbeddedRuntime::open(config).map_err(|error| crate::error_chain(&error))?;
-    let layers = LayerStore::open(&dir.layers(), &program, ids.store());
+    let layers = LayerStore::open(&dir.layers(), &program, runtime.store_range());
     let layers = layers.map_err(|error| crate::error_chain(&error))?;
     Ok(LocalRuntime { runtime: Arc::new(runtime), layers })
-}
-
-/// Where the runtime of one daemon keeps things. Daemons of one machine never share a cgroup, a mount point or a user id.
-pub(crate) fn runtime_config(dir: &DaemonDir, section: &RuntimeSection) -> Result<EmbeddedConfig, String> {
-    let whole = std::fs::canonicalize(dir.path()).map_err(|error| error.to_string())?;
-    let name: String = blake3::hash(whole.as_os_str().as_encoded_bytes()).to_hex().chars().take(16).collect();
-    let uid_ranges = UidRanges::new(section.uid_base).map_err(|error| crate::error_chain(&error))?;
-    Ok(EmbeddedConfig {
-        leases_dir: dir.runtime(),
-        run_dir: Path::new("/run/gpux").join(&name),
-        cgroup: Path::new("/").join(format!("gpux-{name}")),
-        program: std::env::current_exe().map_err(|error| error.to_string())?,
-        uid_ranges,
-    })
 }
 
 fn provider(

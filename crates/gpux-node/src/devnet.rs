@@ -1,14 +1,14 @@
 //! A whole market on one machine: a chain, providers and a renter, as separate processes that talk over real sockets.
 
 use crate::{
-    config::{ApiSection, ChainSection, DaemonConfig, NetworkSection, ProvideSection, RuntimeSection, WalletSection},
+    config::{ApiSection, ChainSection, DaemonConfig, NetworkSection, ProvideSection, WalletSection},
     dir::{DaemonDir, spawn_daemon, tail_of_file, write_private},
     wallet::{self, WalletError},
 };
 use gpux_api::ErrorCode;
 use gpux_chain::{Devnet, DevnetConfig, DevnetError, DevnetInfo, DigestSigner, Funding, HotKey, KdfCost, KeyFileError, find_anvil};
 use gpux_net::PeerTicket;
-use gpux_runtime::{EmbeddedRuntime, Machine, MeasureError, Runtime, UidRanges};
+use gpux_runtime::{EmbeddedRuntime, Machine, MeasureError, Runtime, RuntimeConfig};
 use gpux_types::{Address, Amount, ByteSize, Cpu, Millis};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -26,8 +26,6 @@ const STOP_PATIENCE: Duration = Duration::from_secs(15);
 const FEES_WEI: u128 = 1_000_000_000_000_000_000;
 /// Whole tokens that the renter gets.
 const RENTER_TOKENS: u128 = 1_000;
-/// How many user ids lie between two daemons: room for 63 leases of each.
-const UIDS_PER_DAEMON: u32 = 64 << 16;
 /// The grace of leases here, in seconds: a day elsewhere.
 const GRACE_SECS: u32 = 30;
 
@@ -185,14 +183,14 @@ async fn start(dir: &Path, options: &DevnetOptions, say: &dyn Fn(&str)) -> Resul
     let share = Share::of_this_machine(dir, options.providers)?;
     for (number, name) in (0u32..).zip(&names) {
         let provider = DaemonDir::new(&dir.join(name));
-        let config = config(&section, &bootstrap, number + 1, Some(share.section(number)));
+        let config = config(&section, &bootstrap, Some(share.section(number)));
         let ticket = start_daemon(&mut view, dir, name, &provider, &config, say).await?;
         // Everybody starts from the first provider alone and finds the rest by gossip.
         if bootstrap.is_empty() {
             bootstrap.push(ticket);
         }
     }
-    start_daemon(&mut view, dir, "renter", &renter, &config(&section, &bootstrap, 0, None), say).await?;
+    start_daemon(&mut view, dir, "renter", &renter, &config(&section, &bootstrap, None), say).await?;
     Ok(view)
 }
 
@@ -241,14 +239,13 @@ fn chain_section(info: &DevnetInfo, token: Address, options: &DevnetOptions) -> 
     }
 }
 
-fn config(chain: &ChainSection, bootstrap: &[PeerTicket], number: u32, provide: Option<ProvideSection>) -> DaemonConfig {
+fn config(chain: &ChainSection, bootstrap: &[PeerTicket], provide: Option<ProvideSection>) -> DaemonConfig {
     let network = NetworkSection {
         bind: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
         relays: Vec::new(),
         bootstrap: bootstrap.to_vec(),
     };
-    let runtime = RuntimeSection { uid_base: UidRanges::DEFAULT_BASE + number * UIDS_PER_DAEMON };
-    DaemonConfig { chain: chain.clone(), wallet: WalletSection::default(), network, api: ApiSection::default(), runtime, provide }
+    DaemonConfig { chain: chain.clone(), wallet: WalletSection::default(), network, api: ApiSection::default(), provide }
 }
 
 /// What each provider offers: its part of what was measured, so that all together sell the machine once.
@@ -357,9 +354,7 @@ pub async fn down(dir: &Path, purge: bool) -> Result<DevnetView, DevnetMarketErr
 
 /// Ends what a stopped daemon left running on purpose: on a devnet nobody comes back for it.
 async fn end_leases(dir: &DaemonDir) {
-    let Ok(section) = DaemonConfig::load(&dir.config()).map(|config| config.runtime) else { return };
-    let Ok(config) = crate::daemon::runtime_config(dir, &section) else { return };
-    let Ok(runtime) = EmbeddedRuntime::open(config) else { return };
+    let Ok(runtime) = EmbeddedRuntime::open(RuntimeConfig::new(dir.runtime())) else { return };
     for lease in runtime.adopt().await.unwrap_or_default() {
         if let Err(error) = runtime.forget_lease(lease.lease).await {
             tracing::warn!(lease = %lease.lease.short(), error = %crate::error_chain(&error), "ending a lease of the devnet");

@@ -20,8 +20,8 @@ mod renter;
 mod store;
 mod wallet;
 
-pub use config::{ApiSection, ChainSection, DaemonConfig, LoadConfigError, NetworkSection, ProvideSection, RuntimeSection, WalletSection};
-pub use daemon::{DaemonError, run_daemon};
+pub use config::{ApiSection, ChainSection, DaemonConfig, LoadConfigError, NetworkSection, ProvideSection, WalletSection};
+pub use daemon::{DaemonError, install_tls, run_daemon};
 pub use dir::{ApiAddress, DaemonDir, spawn_daemon, tail_of_file};
 pub use fault::error_chain;
 pub use gpux_runtime::run_if_hidden;

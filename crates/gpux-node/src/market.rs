@@ -79,6 +79,7 @@ impl Market {
             let now = clock.now();
             match event {
                 Some(OfferEvent::Heard(offer)) => self.lock().insert(offer.offer, now),
+                Some(OfferEvent::Renewed(node, valid_for)) => self.lock().renew(node, now, valid_for),
                 Some(OfferEvent::Withdrawn(node) | OfferEvent::Expired(node)) => self.lock().remove(node),
                 Some(OfferEvent::Missed(_)) => self.take_all(&net, now),
                 None => return,
@@ -102,6 +103,12 @@ impl Heard {
                 self.at.insert(node, now);
             }
             Err(error) => tracing::debug!(%node, error = %crate::error_chain(&error), "an offer was not taken into the book"),
+        }
+    }
+
+    fn renew(&mut self, node: NodeId, now: Millis, valid_for: Millis) {
+        if self.book.renew(&node, now, valid_for) {
+            self.at.insert(node, now);
         }
     }
 

@@ -238,7 +238,7 @@ impl Provider {
     }
 
     /// Sends the log of one part, and goes on until the part is over when that was asked for.
-    pub(crate) async fn logs(&self, node: &Node, from: NodeId, request: LogsRequest, mut sink: LogSink) -> Result<(), PeerError> {
+    pub(crate) async fn logs(&self, node: &Node, from: NodeId, request: LogsRequest, sink: &mut LogSink) -> Result<(), PeerError> {
         self.entry(from, request.lease)?;
         let gone = || PeerError::new(ErrorCode::NoSuchLease, "there is no log of that part");
         let local = node.local.as_ref().ok_or_else(gone)?;
@@ -279,7 +279,6 @@ impl Provider {
 
     /// The lease is over for ever.
     fn forget(&self, lease: LeaseId) {
-        self.release(lease);
         self.lock().leases.remove(&lease);
     }
 

@@ -263,6 +263,8 @@ fn lease_record(node: &Node, job: JobId, planned: &Planned, firm: Firm, now: gpu
         expiry: now.plus_secs(lasts.as_secs()),
         topped_up: gpux_types::Amount::ZERO,
         machine: RenterLease::quoted(config, node.clock.now()),
+        metered: Millis::ZERO,
+        final_reading: false,
         parts_done: 0,
     }
 }

@@ -28,6 +28,7 @@ use std::io::Write;
 
 /// Does what was asked and gives the exit status.
 pub(crate) fn run(arguments: Arguments) -> Result<u8, Failure> {
+    gpux_node::install_tls();
     let Arguments { global, verb } = arguments;
     match verb {
         Verb::Completion { shell } => completion::run(shell),

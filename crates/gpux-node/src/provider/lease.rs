@@ -11,7 +11,7 @@
 use super::{Provider, meter, outputs, parts::{Parts, Told}, prepare, quote};
 use crate::{node::Node, store::Role};
 use futures_util::{FutureExt, future::BoxFuture};
-use gpux_chain::{Call, DigestSigner, Intent, IntentKey, LeaseSeen};
+use gpux_chain::{Call, Intent, IntentKey, LeaseSeen};
 use gpux_lease::{
     End, EscrowView, JOURNAL_VERSION, ProviderConfig, ProviderEffect, ProviderEvent, ProviderLease, ProviderState, Receipt,
     Tariff, Terms, VerifiedReceipt, Work,
@@ -470,9 +470,13 @@ impl LeaseTask {
         tracing::info!(lease = %self.record.lease.short(), state = ?self.record.machine.state(), "lease over");
         self.keep();
         self.tell();
-        self.provider.forget(self.record.lease);
-        let (node, lease) = (self.node.clone(), self.record.lease);
-        self.node.tasks.spawn(async move { outputs::clean_up(&node, lease).await });
+        self.provider.release(self.record.lease);
+        // For a while the renter may still ask how the lease ended, and fetch what it made.
+        let (node, lease, provider) = (self.node.clone(), self.record.lease, self.provider.clone());
+        self.node.tasks.spawn(async move {
+            outputs::clean_up(&node, lease).await;
+            provider.forget(lease);
+        });
     }
 }
 

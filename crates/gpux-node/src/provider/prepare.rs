@@ -125,7 +125,8 @@ impl Fetch<'_> {
             }
             std::future::pending::<()>().await;
         };
-        let fetch = self.node.net.fetch(&[self.renter], wanted, keeper, Some(progress));
+        let from = [self.renter];
+        let fetch = self.node.net.fetch(&from, wanted, keeper, Some(&progress));
         tokio::select! {
             result = fetch => result.map_err(|source| PrepareError::Fetch { size: blob.size, source })?,
             () = count => {}
@@ -169,7 +170,7 @@ async fn unpack_layer(
     scratch: &Path,
 ) -> Result<PathBuf, PrepareError> {
     let descriptor = descriptor(layer)?;
-    if let Some(folder) = local.layers.get(&descriptor.digest) {
+    if let Some(folder) = local.layers.get(&descriptor) {
         fetch.skip(layer.blob);
         return Ok(folder);
     }

@@ -22,7 +22,7 @@ use super::{
 use crate::{node::Node, store::Role};
 use gpux_api::{ErrorBody, JobView, OutputView, TransactionView};
 use gpux_chain::{Head, HotKey, LeaseSeen};
-use gpux_lease::RenterEvent;
+use gpux_lease::{RenterEvent, RenterState, Work};
 use gpux_proto::{LeaseReport, MeterReport, PartReport, PeerError, Response};
 use gpux_runtime::ResolvedImage;
 use gpux_types::{Amount, LeaseId, Millis, NodeId, PartIndex};
@@ -98,6 +98,24 @@ struct Live {
     report: Option<LeaseReport>,
     wake: Option<Millis>,
     polling: bool,
+    silent_polls: u32,
+}
+
+/// How many polls a settled lease's node may leave unanswered before its last reading is done without.
+const FINAL_POLLS: u32 = 5;
+
+impl Live {
+    /// Takes a reading of the provider's meter, for people and the bill; what is signed is the machine's affair.
+    fn note_reading(&mut self, metered: Millis, work: Work) {
+        self.record.metered = self.record.metered.max(metered);
+        self.record.final_reading |= work == Work::Gone;
+    }
+
+    /// Whether the lease was settled before its node told the last reading of its meter.
+    fn wants_final_reading(&self) -> bool {
+        let settled = matches!(self.record.machine.state(), RenterState::Settled { .. });
+        settled && !self.record.final_reading && self.silent_polls < FINAL_POLLS
+    }
 }
 
 /// The task of one job.
@@ -127,7 +145,7 @@ pub(super) struct Beginning {
 
 impl JobTask {
     pub(super) fn new(node: Arc<Node>, beginning: Beginning) -> Self {
-        let live = |record: LeaseRecord| (record.lease, Live { record, report: None, wake: None, polling: false });
+        let live = |record: LeaseRecord| (record.lease, Live { record, report: None, wake: None, polling: false, silent_polls: 0 });
         Self {
             node,
             record: beginning.record,

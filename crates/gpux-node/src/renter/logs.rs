@@ -3,7 +3,6 @@
 use super::{JobHandle, Node};
 use futures_util::{Stream, StreamExt};
 use gpux_api::LogLine;
-use gpux_net::CallError;
 use gpux_proto::LogsRequest;
 use gpux_types::{LeaseId, NodeId, PartIndex};
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -83,7 +82,7 @@ async fn read_one(node: &Arc<Node>, at: Placed, selection: LogSelection, sender:
     let mut stream = match node.net.open_logs(at.node, &request).await {
         Ok(stream) => stream,
         Err(error) => {
-            if !matches!(error, CallError::Refused(_)) {
+            if error.refusal().is_none() {
                 let text = format!("(the node cannot be asked for its log: {})", crate::error_chain(&error));
                 let _ = sender.send(line(text)).await;
             }

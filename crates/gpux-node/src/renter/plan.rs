@@ -8,7 +8,7 @@ use crate::{
 use gpux_api::{ErrorBody, ErrorCode, LeasePlan, PlanRequest, PlanView, PreflightFinding, PreflightView, RejectedOffer};
 use gpux_chain::DigestSigner;
 use gpux_job::{Job, JobFile, Overrides};
-use gpux_market::{Candidate, Plan, Reliability, Request};
+use gpux_market::{Candidate, Plan, Reason, Reliability, Request};
 use gpux_runtime::{InputMount, ResolvedImage};
 use gpux_types::{Amount, BasisPoints, Millis, Token};
 use std::{
@@ -97,7 +97,7 @@ fn market_request(node: &Node, job: &Job, request: &PlanRequest, token: &Token) 
     let max_total: Option<Amount> = max_total.map_err(|error| wrong(&error))?;
     let escrow = node.chain.escrow();
     Ok(Request {
-        nodes: job.nodes.get(),
+        nodes: job.nodes,
         resources: job.resources,
         duration: job.budget.max_duration,
         chain_id: escrow.chain_id,
@@ -117,7 +117,7 @@ fn market_request(node: &Node, job: &Job, request: &PlanRequest, token: &Token) 
 fn no_match(wanted: &Request, plan: &Plan, token: &Token) -> ErrorBody {
     use gpux_market::Shortfall;
     let over = matches!(plan.shortfall, Some(Shortfall::OverTotal { .. }));
-    let priced = !plan.rejected.is_empty() && plan.chosen.is_empty() && plan.rejected.iter().all(|rejection| rejection.only_price());
+    let priced = !plan.rejected.is_empty() && plan.chosen.is_empty() && plan.rejected.iter().all(|rejection| rejection.reasons.iter().all(|reason| matches!(reason, Reason::Price { .. })));
     let code = if over || priced { ErrorCode::OverBudget } else { ErrorCode::NoMatch };
     let why = plan.shortfall.as_ref().map_or_else(|| "nothing matches".to_owned(), |shortfall| shortfall.text(token));
     let message = format!("matching {} nodes on the market: {why}; nothing was spent", wanted.nodes);

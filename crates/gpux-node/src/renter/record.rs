@@ -4,7 +4,7 @@ use gpux_api::{EndView, OutputView};
 use gpux_job::Job;
 use gpux_lease::{PartQueue, RenterLease, Terms};
 use gpux_proto::{JobSpec, QuoteRequest, SignedQuote};
-use gpux_types::{Amount, JobId, LeaseId, NodeId, PartIndex, PricePerHour, UnixSeconds};
+use gpux_types::{Amount, JobId, LeaseId, Millis, NodeId, PartIndex, PricePerHour, UnixSeconds};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
@@ -87,6 +87,10 @@ pub(super) struct LeaseRecord {
     pub(super) expiry: UnixSeconds,
     pub(super) topped_up: Amount,
     pub(super) machine: RenterLease,
+    /// The newest reading of the provider's meter.
+    pub(super) metered: Millis,
+    /// Whether that reading is the last: the work was gone then.
+    pub(super) final_reading: bool,
     pub(super) parts_done: u32,
 }
 

@@ -92,10 +92,14 @@ impl JobTask {
         let given_up = |end: gpux_lease::End| end.reason == gpux_lease::EndReason::NodeUnreachable;
         let done = self.leases.values().all(|live| {
             let machine = &live.record.machine;
-            live.record.is_over() || quiet(machine.state()) || machine.end().is_some_and(given_up)
+            (live.record.is_over() && !live.wants_final_reading()) || quiet(machine.state()) || machine.end().is_some_and(given_up)
         });
         if done {
             self.record.over = true;
+            let leases: Vec<gpux_types::LeaseId> = self.leases.keys().copied().collect();
+            for lease in leases {
+                self.keep_lease(lease);
+            }
             self.record.ended_at = Some(self.node.clock.date());
             self.keep_job();
             tracing::info!(job = %self.record.name, end = ?self.record.end, "job over");

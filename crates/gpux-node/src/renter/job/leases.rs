@@ -147,6 +147,9 @@ impl JobTask {
         let lease = report.lease;
         let known = self.leases.get(&lease).is_some_and(|live| live.record.node == from);
         let answer = if known {
+            if let Some(live) = self.leases.get_mut(&lease) {
+                live.note_reading(report.metered, report.work);
+            }
             let event = RenterEvent::ReceiptAsked { cumulative: report.asked, metered: report.metered, work: report.work };
             let effects = self.lease_event(lease, event);
             let signed = effects.iter().find_map(|effect| match effect {
@@ -171,7 +174,7 @@ impl JobTask {
     pub(super) fn poll(&mut self) {
         for (lease, live) in &mut self.leases {
             let waits = matches!(live.record.machine.state(), RenterState::Quoted { .. } | RenterState::Reclaimable { .. });
-            if live.polling || waits || live.record.is_over() {
+            if live.polling || waits || (live.record.is_over() && !live.wants_final_reading()) {
                 continue;
             }
             live.polling = true;
@@ -188,7 +191,12 @@ impl JobTask {
     pub(super) fn polled(&mut self, lease: LeaseId, report: Option<Box<LeaseReport>>) {
         let Some(live) = self.leases.get_mut(&lease) else { return };
         live.polling = false;
-        let Some(report) = report else { return };
+        let Some(report) = report else {
+            live.silent_polls = live.silent_polls.saturating_add(1);
+            return;
+        };
+        live.silent_polls = 0;
+        live.note_reading(report.metered, report.work);
         let event = RenterEvent::Reported { metered: report.metered, work: report.work };
         let ended = report.end.filter(|_| report.work == Work::Gone);
         live.report = Some(*report);
@@ -228,7 +236,7 @@ async fn open(node: &Arc<Node>, lease: LeaseId, peer: NodeId, intent: Intent, mu
         match node.sender.send(intent.clone()).await {
             Ok(sent) => break sent.hash,
             Err(error) if matches!(error.retry(), Retry::Never) => return JobInput::OpenFailed(lease, crate::error_chain(&error)),
-            Err(SendError::Stopped) => return JobInput::Done,
+            Err(SendError::Stopped { .. }) => return JobInput::Done,
             Err(error) => {
                 tracing::warn!(lease = %lease.short(), error = %crate::error_chain(&error), "sending a deposit");
                 tokio::time::sleep(AGAIN).await;

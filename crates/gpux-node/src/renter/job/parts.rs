@@ -8,7 +8,7 @@ use crate::{
 use gpux_api::{EndView, OutputView};
 use gpux_job::RetryOn;
 use gpux_lease::{PartEffect, PartEvent, PartFault, PartState};
-use gpux_net::{BlobRef, CallError, ExportMode, Keeper};
+use gpux_net::{BlobRef, ExportMode, Keeper};
 use gpux_proto::{ErrorCode, OutputSpec, PartReport, PartSpec, PeerError, Request, Response};
 use gpux_types::{JobId, LeaseId, NodeId, PartIndex};
 use std::{path::Path, sync::Arc, time::Duration};
@@ -61,7 +61,7 @@ impl JobTask {
             for _ in 0..TRIES {
                 match node.net.call(peer, &Request::Part(lease, spec.clone())).await {
                     Ok(_) => return JobInput::Done,
-                    Err(CallError::Refused(error)) if error.code != ErrorCode::TooMany => break,
+                    Err(error) if error.refusal().is_some_and(|refusal| refusal.code != ErrorCode::TooMany) => break,
                     Err(error) => tracing::debug!(lease = %lease.short(), %part, error = %crate::error_chain(&error), "giving a part"),
                 }
                 tokio::time::sleep(AGAIN).await;
