@@ -173,8 +173,7 @@ impl EmbeddedRuntime {
     /// Asks the lease's shim; buries the lease when its shim turns out to be dead.
     async fn ask(&self, lease: LeaseId, request: &Request) -> Result<Fetched, RuntimeCallError> {
         let files = self.files(lease);
-        let known = files.lease().map_err(|error| folder(lease, error))?;
-        if known.is_none() {
+        if !files.is_known() {
             return Err(RuntimeCallError::UnknownLease { lease });
         }
         let source = match call::call(&records::socket(&self.run(lease)), request).await {

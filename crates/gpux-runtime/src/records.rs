@@ -171,6 +171,16 @@ impl LeaseFiles {
         write_durable(&self.dir.join("lease.json"), record)
     }
 
+    /// Whether the lease was ever asked for and not forgotten.
+    pub(crate) fn is_known(&self) -> bool {
+        self.dir.join("lease.json").exists()
+    }
+
+    /// Takes back what [`Self::write_shim`] said.
+    pub(crate) fn remove_shim(&self) {
+        let _ = fs::remove_file(self.dir.join("shim.json"));
+    }
+
     pub(crate) fn lease(&self) -> Result<Option<LeaseRecord>, RecordError> {
         read(&self.dir.join("lease.json"))
     }

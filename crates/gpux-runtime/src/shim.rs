@@ -65,21 +65,22 @@ pub(crate) fn run_shim(args: &[OsString]) -> ExitCode {
         say("the shim takes one argument: the lease's folder");
         return ExitCode::from(64);
     };
-    let prepared = prepare(LeaseFiles::new(PathBuf::from(dir)));
-    let (answer, ready) = match prepared {
-        Ok(ready) => (Ok(()), Some(ready)),
-        Err(fault) => (Err(fault), None),
-    };
-    let told = tell_daemon(&answer);
-    match ready {
-        Some((lease, server)) => {
-            if let Err(error) = told {
-                // The dead-man switch takes care of a lease whose daemon is gone.
+    match prepare(LeaseFiles::new(PathBuf::from(dir))) {
+        Ok((lease, server)) => match tell_daemon(&Ok(())) {
+            Ok(()) => run_loop(lease, server),
+            Err(error) => {
+                // Its daemon died while it waited: nobody knows of the lease, and nothing was started in it.
                 say(&format!("telling the daemon that the lease is ready: {error}"));
+                lease.abandon();
+                ExitCode::FAILURE
             }
-            run_loop(lease, server)
+        },
+        Err(fault) => {
+            if let Err(error) = tell_daemon(&Err(fault.clone())) {
+                say(&format!("telling the daemon of a failure: {error}; it was: {fault}"));
+            }
+            ExitCode::FAILURE
         }
-        None => ExitCode::FAILURE,
     }
 }
 
@@ -342,12 +343,8 @@ fn reap_strays(lease: &mut Lease) {
 
 /// The last acts: the final usage on disk, everything taken down, and answers to whoever waits.
 fn finish(lease: Lease, mut server: Server) -> ExitCode {
-    let run = lease.record.run.clone();
+    // Everything of it goes before the answer: whoever is told that the lease is gone must not find it.
     let finished = lease.finish(Instant::now());
-    // Before the answer: whoever is told that the lease is gone must not find anything of it.
-    let _ = fs::remove_file(records::socket(&run));
-    let _ = fs::remove_dir(records::mounts(&run));
-    let _ = fs::remove_dir(&run);
     let answer = match &finished {
         Ok(usage) => Answer::Final(usage.clone()),
         Err(error) => Answer::Refused(fault("recording the lease's final usage", error)),

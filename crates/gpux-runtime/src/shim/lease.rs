@@ -9,7 +9,9 @@
 //! - `version` grows with every change that a status would show.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use gpux_types::{ByteSize, Millis};
@@ -26,7 +28,7 @@ use super::wire::Refusal;
 use super::{outputs, say, spec};
 use crate::cgroups::{Cgroup, CgroupError};
 use crate::log_files::LogWriter;
-use crate::records::{FinalRecord, LeaseFiles, LeaseRecord};
+use crate::records::{self, FinalRecord, LeaseFiles, LeaseRecord};
 use crate::runtime::{
     EndedBy, FinalUsage, LeaseEnd, LeaseStatus, OutputFile, PartKey, PartSpec, PartState, PartStatus, ProcessIdentity,
     ShimFault, Work,
@@ -550,12 +552,26 @@ impl Lease {
             status,
         };
         self.scribe.finish(self.files.final_path(), record)?;
-        self.stage.take_down();
-        if let Err(error) = self.cgroup.remove() {
-            say(&format!("removing the lease's cgroup: {error}"));
-        }
+        take_down(self.stage, &self.cgroup, &self.record.run);
         Ok(usage)
     }
+
+    /// Takes everything down without a record: the lease never was anybody's.
+    pub(crate) fn abandon(self) {
+        self.files.remove_shim();
+        take_down(self.stage, &self.cgroup, &self.record.run);
+    }
+}
+
+/// Removes mounts, cgroup, socket and mount points. What fails is found and removed by the daemon.
+fn take_down(stage: Stage, cgroup: &Cgroup, run: &Path) {
+    stage.take_down();
+    if let Err(error) = cgroup.remove() {
+        say(&format!("removing the lease's cgroup: {error}"));
+    }
+    let _ = fs::remove_file(records::socket(run));
+    let _ = fs::remove_dir(records::mounts(run));
+    let _ = fs::remove_dir(run);
 }
 
 fn check(part: &PartSpec) -> Result<(), String> {

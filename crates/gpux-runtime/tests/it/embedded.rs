@@ -483,7 +483,8 @@ async fn a_start_is_timed() {
         let started = Instant::now();
         ground.start(lease, part, &["exit", "0"]).await;
         times.push(started.elapsed());
-        ground.ended(lease, part).await;
+        let ended = ground.ended(lease, part).await;
+        assert!(matches!(ended, PartState::Exited { code: 0, .. }), "{ended:?}");
     }
     times.sort_unstable();
     println!(
