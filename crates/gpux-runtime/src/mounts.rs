@@ -18,6 +18,6 @@ pub use disk::{Disk, DiskError, DiskRequest, UpperDirs};
 pub use id_map::{IdMapError, UserNamespace};
 pub(crate) use id_map::{USER_NAMESPACE_VERB, wait_as_user_namespace};
 pub(crate) use namespaces::{enter_user_namespace, unshare_for_jail};
-pub use rootfs::{MountRootfsError, Rootfs, RootfsRequest, mount_rootfs};
 pub(crate) use rootfs::mount_rootfs_for_good;
+pub use rootfs::{MountRootfsError, Rootfs, RootfsRequest, mount_rootfs};
 pub use uid_range::{UID_RANGE_LEN, UidRange, UidRangeError, UidRanges};
