@@ -15,12 +15,13 @@ contract OddToken is ERC20 {
         Revert,
         ReturnFalse,
         BurnAllGas,
-        ReturnGarbage
+        ReturnGarbage,
+        NeedAllGas
     }
 
     error Denied(address to);
 
-    /// @dev How a transfer to an account fails.
+    /// @dev How a transfer to an account fails, or, for the last one, would with less gas than a payment gets.
     mapping(address to => Denial) public denials;
 
     /// @dev What each transfer takes for itself, in basis points.
@@ -60,6 +61,7 @@ contract OddToken is ERC20 {
                 return(0, 32)
             }
         }
+        if (how == Denial.NeedAllGas && gasleft() < 190_000) return false;
         return super.transfer(to, value);
     }
 

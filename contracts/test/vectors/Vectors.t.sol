@@ -71,9 +71,7 @@ contract VectorsTest is Test {
         bytes32 typehash =
             keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
         return keccak256(
-            abi.encode(
-                typehash, keccak256("GPUX"), keccak256("1"), number(index, "chainId"), account(index, "escrow")
-            )
+            abi.encode(typehash, keccak256("GPUX"), keccak256("1"), number(index, "chainId"), account(index, "escrow"))
         );
     }
 

@@ -80,8 +80,7 @@ contract SettleTest is EscrowTest {
     // ------------------------------------------------------------------- who
 
     function test_RevertWhen_TheCallerIsTheRenter() public {
-        bytes memory why =
-            abi.encodeWithSelector(IEscrow.CallerNotProvider.selector, renter, provider, providerSigner);
+        bytes memory why = abi.encodeWithSelector(IEscrow.CallerNotProvider.selector, renter, provider, providerSigner);
         refuses(renter, EARNED, EARNED, signReceipt(terms, EARNED), why);
     }
 
@@ -330,6 +329,23 @@ contract SettleTest is EscrowTest {
         useOddToken();
         bytes memory signature = signReceipt(terms, EARNED);
         gasLimit = bound(gasLimit, 30_000, 400_000);
+        vm.cool(address(odd));
+        vm.prank(provider);
+        try escrow.settle{gas: gasLimit}(terms, EARNED, EARNED, signature) {
+            assertOdd(28.5 ether, 1.5 ether, 70 ether);
+        } catch {
+            assertLease(leaseId, DEPOSIT, 0, expiry, Status.Open);
+        }
+    }
+
+    /// @dev Nor with a token that pays only when it finds nearly all of the gas that a payment gets.
+    function testFuzz_NoGasLimitTurnsADearPaymentIntoACredit(uint256 gasLimit) public {
+        useOddToken();
+        odd.deny(provider, OddToken.Denial.NeedAllGas);
+        odd.deny(builder, OddToken.Denial.NeedAllGas);
+        odd.deny(renter, OddToken.Denial.NeedAllGas);
+        bytes memory signature = signReceipt(terms, EARNED);
+        gasLimit = bound(gasLimit, 150_000, 800_000);
         vm.cool(address(odd));
         vm.prank(provider);
         try escrow.settle{gas: gasLimit}(terms, EARNED, EARNED, signature) {

@@ -113,8 +113,7 @@ contract TopUpTest is EscrowTest {
         open(terms);
         odd.setFee(1000);
         uint256 got = DEPOSIT - DEPOSIT / 10;
-        bytes memory why =
-            abi.encodeWithSelector(IEscrow.DepositNotReceived.selector, DEPOSIT, DEPOSIT, DEPOSIT + got);
+        bytes memory why = abi.encodeWithSelector(IEscrow.DepositNotReceived.selector, DEPOSIT, DEPOSIT, DEPOSIT + got);
         refuses(renter, DEPOSIT, 0, why);
     }
 

@@ -69,8 +69,7 @@ contract ViewsTest is EscrowTest {
             )
         );
         bytes32 id = keccak256("some lease");
-        bytes32 receipt =
-            keccak256(abi.encode(keccak256("Receipt(bytes32 leaseId,uint96 cumulative)"), id, uint256(7)));
+        bytes32 receipt = keccak256(abi.encode(keccak256("Receipt(bytes32 leaseId,uint96 cumulative)"), id, uint256(7)));
         bytes32 digest = keccak256(abi.encodePacked("\x19\x01", domain, receipt));
         assertEq(escrow.receiptDigest(id, 7), digest, "the digest");
     }
