@@ -3,7 +3,7 @@
 use crate::market::{
     HOUR, amount, any_offers, any_request, book, dai, nodes, offer, price, reliability, request, shape,
 };
-use gpux_market::{Offer, Plan, Request, plan};
+use gpux_market::{Change, Offer, Plan, Request, plan};
 use gpux_types::Millis;
 use proptest::prelude::*;
 
@@ -133,6 +133,22 @@ proptest! {
             prop_assert!(after.is_match(), "{nearest:?} leads to {:?}", after.shortfall);
             prop_assert_eq!(after.chosen.len() + after.alternatives.len(), nearest.matching);
             prop_assert!(!nearest.changes.is_empty() && changed != request);
+        }
+    }
+
+    /// Also shows that the property above can fail: advice that is off by the smallest unit does.
+    #[test]
+    fn a_bound_moves_no_further_than_it_must(request in any_request(), offers in any_offers()) {
+        let book = book(&offers);
+        for nearest in plan(&request, &book, &reliability).nearest {
+            let mut short = nearest.clone();
+            match short.changes.as_mut_slice() {
+                [Change::Nodes { to, .. }] => *to = to.saturating_add(1),
+                [Change::MaxPrice { to, .. }] => *to = price(to.0.units() - 1),
+                [Change::MaxTotal { to, .. }] => *to = amount(to.units() - 1),
+                _ => continue,
+            }
+            prop_assert!(!plan(&request.with(&short), &book, &reliability).is_match(), "{nearest:?} moves too far");
         }
     }
 
