@@ -15,7 +15,7 @@ use crate::{
 };
 use gpux_api::ErrorCode;
 use gpux_chain::{
-    Chain, ChainConfig, ConfirmPolicy, ConnectError, DigestSigner, HotKey, KeyFileError, SenderConfig, WatcherConfig, sender, watcher,
+    Chain, ChainConfig, ConfirmPolicy, ConnectError, HotKey, KeyFileError, SenderConfig, WatcherConfig, sender, watcher,
 };
 use gpux_market::Rates;
 use gpux_net::{Limits, Net, NetConfig, StartNetError};

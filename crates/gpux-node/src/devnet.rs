@@ -6,7 +6,7 @@ use crate::{
     wallet::{self, WalletError},
 };
 use gpux_api::ErrorCode;
-use gpux_chain::{Devnet, DevnetConfig, DevnetError, DevnetInfo, DigestSigner, Funding, HotKey, KdfCost, KeyFileError, find_anvil};
+use gpux_chain::{Devnet, DevnetConfig, DevnetError, DevnetInfo, Funding, HotKey, KdfCost, KeyFileError, find_anvil};
 use gpux_net::PeerTicket;
 use gpux_runtime::{EmbeddedRuntime, Machine, MeasureError, Runtime, RuntimeConfig};
 use gpux_types::{Address, Amount, ByteSize, Cpu, Millis};

@@ -2,7 +2,6 @@
 
 use crate::node::Node;
 use gpux_api::{DoctorCheck, DoctorView};
-use gpux_chain::DigestSigner;
 
 /// The least native coin that lets a wallet send a handful of transactions, in wei.
 const LEAST_NATIVE: u128 = 100_000_000_000_000;

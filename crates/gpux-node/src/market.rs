@@ -45,11 +45,6 @@ impl Market {
         look(&heard.book)
     }
 
-    /// The newest offer of a node.
-    pub(crate) fn offer(&self, node: NodeId, now: Millis) -> Option<Arc<Offer>> {
-        self.with_book(now, |book| book.get(&node).cloned())
-    }
-
     /// How many offers are known.
     pub(crate) fn count(&self, now: Millis) -> usize {
         self.with_book(now, OfferBook::len)

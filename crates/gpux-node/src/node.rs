@@ -11,7 +11,7 @@ use crate::{
     store::Store,
 };
 use gpux_api::{DaemonView, ErrorBody, ErrorCode, WalletView};
-use gpux_chain::{Chain, ConfirmPolicy, DigestSigner, SenderHandle, WalletKey, WatcherHandle};
+use gpux_chain::{Chain, ConfirmPolicy, SenderHandle, WalletKey, WatcherHandle};
 use gpux_net::Net;
 use gpux_runtime::{ImageStore, LayerStore, Runtime};
 use std::sync::Arc;

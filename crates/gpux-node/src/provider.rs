@@ -54,7 +54,6 @@ pub(crate) struct Selling {
 #[derive(Debug, Clone)]
 struct Entry {
     renter_node: NodeId,
-    renter: Address,
     inputs: mpsc::Sender<LeaseInput>,
     report: watch::Receiver<LeaseReport>,
 }
@@ -129,7 +128,6 @@ impl Provider {
         let (report_sender, report) = watch::channel(record.report());
         let entry = Entry {
             renter_node: record.request.request.renter_node,
-            renter: record.terms.renter,
             inputs: sender,
             report,
         };
@@ -160,12 +158,12 @@ impl Provider {
         let now = node.clock.now();
         let held = self.lock().capacity.hold(request.renter, lease, request.resources, now, now.saturating_add(quote.holds_for));
         held.map_err(|error| PeerError::new(ErrorCode::NoCapacity, error.to_string()))?;
-        let signature = gpux_chain::DigestSigner::sign_digest(&self.signer, gpux_proto::SignedQuote::digest(lease));
+        let signature = self.signer.sign_digest(gpux_proto::SignedQuote::digest(lease));
         Ok(Response::Quote(Box::new(gpux_proto::SignedQuote { quote, signature })))
     }
 
     fn signer_address(&self) -> Address {
-        gpux_chain::DigestSigner::address(&self.signer)
+        self.signer.address()
     }
 
     /// Takes a lease on. Idempotent: a lease that is here is accepted again.

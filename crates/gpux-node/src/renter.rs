@@ -27,7 +27,7 @@ use crate::{
     store::{Role, StoreError},
 };
 use gpux_api::{ErrorBody, ErrorCode, JobList, JobView, RunRequest, TopUpReply, TopUpRequest};
-use gpux_chain::{DigestSigner, HotKey};
+use gpux_chain::HotKey;
 use gpux_lease::{PartQueue, RenterConfig, RenterLease, Tariff};
 use gpux_proto::{MeterReport, PartReport, PeerError, Response};
 use gpux_types::{Address, BasisPoints, JobId, LeaseId, Millis, NodeId};

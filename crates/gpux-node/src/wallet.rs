@@ -41,7 +41,7 @@ pub enum WalletError {
 /// # Errors
 /// When there is one already, or it cannot be written.
 pub fn new_wallet(dir: &DaemonDir, password: &[u8]) -> Result<String, WalletError> {
-    create(dir, password, KdfCost::Standard).map(|key| gpux_chain::DigestSigner::address(&key).to_string())
+    create(dir, password, KdfCost::Standard).map(|key| key.address().to_string())
 }
 
 /// The address of the wallet in the daemon's folder; needs no password.

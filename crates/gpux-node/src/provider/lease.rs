@@ -194,6 +194,9 @@ impl LeaseTask {
             return;
         };
         self.event(ProviderEvent::Restarted);
+        // Grants are not kept by the peer adapter: what is finished may be fetched again.
+        let renter = self.record.request.request.renter_node;
+        self.node.net.allow(self.record.lease, renter, self.record.parts.outputs());
         self.record.parts.forget_running_steps();
         if let Some(status) = status {
             self.in_runtime = true;

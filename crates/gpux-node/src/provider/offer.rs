@@ -2,7 +2,6 @@
 
 use super::Provider;
 use crate::node::Node;
-use gpux_chain::DigestSigner;
 use gpux_market::Offer;
 use gpux_proto::SignedOffer;
 use gpux_types::Millis;

@@ -4,7 +4,7 @@
 
 use crate::node::{LocalRuntime, Node};
 use gpux_lease::{Actor, INTERVAL};
-use gpux_net::{BlobRef, ExportMode, FetchError, Keeper};
+use gpux_net::{BlobRef, ExportMode, FetchError, Keeper, Retry};
 use gpux_proto::{BlobSpec, ImageSpec, InputSpec, LayerSpec, LeaseRequest};
 use gpux_runtime::{
     Compression, CreateLeaseError, Digest, ImageConfig, InputMount, LayerDescriptor, LeaseSpec, MAX_CONFIG_BYTES, ParsedConfig,
@@ -18,9 +18,14 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 use tokio::sync::watch;
 
+/// How often a blob is asked for before preparation fails.
+const FETCH_TRIES: u32 = 20;
+/// How long to wait in between.
+const FETCH_AGAIN: Duration = Duration::from_secs(1);
 /// The most of a part's output that is kept.
 const LOG_LIMIT: ByteSize = ByteSize(8 << 20);
 
@@ -125,14 +130,28 @@ impl Fetch<'_> {
             }
             std::future::pending::<()>().await;
         };
-        let from = [self.renter];
-        let fetch = self.node.net.fetch(&from, wanted, keeper, Some(&progress));
         tokio::select! {
-            result = fetch => result.map_err(|source| PrepareError::Fetch { size: blob.size, source })?,
+            result = self.bring(wanted, keeper, &progress) => result.map_err(|source| PrepareError::Fetch { size: blob.size, source })?,
             () = count => {}
         }
         self.fetched.store(before + blob.size.0, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Fetches, and tries again what may go better: what came is kept, so each try goes further. The lease's own limit on
+    /// preparation ends it.
+    async fn bring(&self, wanted: BlobRef, keeper: Keeper, progress: &watch::Sender<u64>) -> Result<(), FetchError> {
+        let from = [self.renter];
+        for _ in 1..FETCH_TRIES {
+            match self.node.net.fetch(&from, wanted, keeper, Some(progress)).await {
+                Err(error) if !matches!(error.retry(), Retry::Never) => {
+                    tracing::debug!(lease = %self.lease.short(), error = %crate::error_chain(&error), "fetching a blob");
+                    tokio::time::sleep(FETCH_AGAIN).await;
+                }
+                done => return done,
+            }
+        }
+        self.node.net.fetch(&from, wanted, keeper, Some(progress)).await
     }
 
     fn skip(&self, blob: BlobSpec) {

@@ -3,7 +3,7 @@
 use super::{JobHandle, Node};
 use crate::fault::fault;
 use gpux_api::{CostView, ErrorBody, ErrorCode, JobView, LeaseCost, LeaseView, TransactionKind, TransactionView};
-use gpux_chain::{DigestSigner, EscrowEvent, LeaseLog, Mined};
+use gpux_chain::{EscrowEvent, LeaseLog, Mined};
 use gpux_types::{Amount, LeaseId};
 
 /// A transaction of a lease as the API tells it.

@@ -6,7 +6,6 @@ use crate::{
     node::Node,
 };
 use gpux_api::{ErrorBody, ErrorCode, LeasePlan, PlanRequest, PlanView, PreflightFinding, PreflightView, RejectedOffer};
-use gpux_chain::DigestSigner;
 use gpux_job::{Job, JobFile, Overrides};
 use gpux_market::{Candidate, Plan, Reason, Reliability, Request};
 use gpux_runtime::{InputMount, ResolvedImage};

@@ -2,7 +2,6 @@
 
 use crate::node::Node;
 use gpux_api::{ErrorBody, ErrorCode};
-use gpux_chain::DigestSigner;
 use gpux_lease::Terms;
 use gpux_market::{Candidate, Plan};
 use gpux_proto::{JobSpec, QuoteRequest, Request, Response, SignedQuote, SignedQuoteRequest};

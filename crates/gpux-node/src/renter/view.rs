@@ -2,7 +2,7 @@
 
 use super::record::{Finishing, JobRecord, LeaseRecord};
 use gpux_api::{Actor, EndView, JobState, JobView, LeaseState, LeaseView, PartsView};
-use gpux_lease::{End, RenterState, Work};
+use gpux_lease::{End, EndReason, RenterState, Work};
 use gpux_proto::{LeaseReport, Phase};
 use gpux_types::{ByteSize, Millis, Token, UnixSeconds};
 
@@ -79,7 +79,7 @@ fn lease(job: &JobRecord, seen: &Seen<'_>) -> LeaseView {
         parts_running: u32::try_from(job.queue.running_on(&record.lease).count()).unwrap_or(u32::MAX),
         prepared,
         to_prepare,
-        end: record.machine.end().map(end),
+        end: known_end(record, seen.report).map(end),
     }
 }
 
@@ -96,6 +96,14 @@ fn lease_state(record: &LeaseRecord, report: Option<&LeaseReport>) -> LeaseState
         RenterState::Settled { .. } => LeaseState::Settled,
         RenterState::Reclaimed { .. } => LeaseState::Reclaimed,
         RenterState::Failed { .. } => LeaseState::Failed,
+    }
+}
+
+/// Why a lease ends. A closed slot tells nothing: the provider's own word is better then.
+pub(super) fn known_end(record: &LeaseRecord, report: Option<&LeaseReport>) -> Option<End> {
+    match record.machine.end() {
+        Some(end) if end.reason == EndReason::ClosedOnChain => report.and_then(|report| report.end).or(Some(end)),
+        end => end,
     }
 }
 

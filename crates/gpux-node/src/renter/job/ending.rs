@@ -1,7 +1,7 @@
 //! How a job ends: its last step, its failures, its leases' ends.
 
 use super::{JobInput, JobTask};
-use crate::renter::{image, local, record::Finishing};
+use crate::renter::{image, local, record::Finishing, view};
 use gpux_api::{Actor, EndView};
 use gpux_lease::{RenterEvent, RenterState};
 use gpux_runtime::InputMount;
@@ -96,6 +96,7 @@ impl JobTask {
         });
         if done {
             self.record.over = true;
+            self.explain_end();
             let leases: Vec<gpux_types::LeaseId> = self.leases.keys().copied().collect();
             for lease in leases {
                 self.keep_lease(lease);
@@ -103,6 +104,18 @@ impl JobTask {
             self.record.ended_at = Some(self.node.clock.date());
             self.keep_job();
             tracing::info!(job = %self.record.name, end = ?self.record.end, "job over");
+        }
+    }
+
+    /// Adds to a job that ended for want of nodes why each of its leases ended.
+    fn explain_end(&mut self) {
+        let ends = self.leases.values().filter_map(|live| {
+            let end = view::known_end(&live.record, live.report.as_ref())?;
+            Some(format!("node {}: {end}", live.record.node.short()))
+        });
+        let ends: Vec<String> = ends.collect();
+        if let Some(end) = self.record.end.as_mut().filter(|end| end.actor == Actor::Provider) {
+            end.reason = format!("{} ({})", end.reason, ends.join("; "));
         }
     }
 

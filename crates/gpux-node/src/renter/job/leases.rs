@@ -2,7 +2,7 @@
 
 use super::{JobInput, JobTask, PeerReply};
 use crate::node::Node;
-use gpux_chain::{Call, DigestSigner, Intent, IntentKey, LeaseSeen, Retry, SendError};
+use gpux_chain::{Call, Intent, IntentKey, LeaseSeen, Retry, SendError};
 use gpux_lease::{PartEvent, RenterEffect, RenterEvent, RenterState, Work};
 use gpux_proto::{
     ErrorCode, LeaseReport, LeaseRequest, MeterReport, PeerError, Request, Response, StopRequest,
