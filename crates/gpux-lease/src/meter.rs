@@ -3,6 +3,9 @@
 //! All times are milliseconds of work as one side counts it (never wall time), all amounts smallest units of the
 //! lease's token, every amount rounded down. Called by both sides' state machines and by the daemon's displays.
 
+#[cfg(test)]
+mod tests;
+
 use crate::lifecycle::Work;
 use gpux_types::{Amount, Millis, PricePerHour};
 use serde::{Deserialize, Serialize};

@@ -9,6 +9,7 @@
 
 mod bug;
 mod chain;
+mod host;
 mod ledger;
 mod network;
 mod shim;

@@ -266,7 +266,7 @@ impl World {
     }
 
     fn on(&self, lease: &LeaseId) -> u32 {
-        self.running.keys().filter(|(at, _)| at == lease).count() as u32
+        u32::try_from(self.running.keys().filter(|(at, _)| at == lease).count()).unwrap()
     }
 
     fn check(&self) -> Checked {

@@ -136,11 +136,17 @@ impl ProviderLease {
 
     /// Whether the work goes beyond what is deep enough in the chain and the exposure.
     fn unassured(&self) -> bool {
+        let tariff = &self.config.tariff;
         let backed = match self.account.escrow {
             EscrowView::Open { deposit, assured, .. } => assured.saturating_add(self.config.exposure).min(deposit),
             EscrowView::Absent | EscrowView::Closed { .. } => Amount::ZERO,
         };
-        self.account.metered.saturating_add(FREEZE_MARGIN) >= self.config.tariff.covered(backed)
+        let backed_time = if backed == Amount::ZERO && tariff.due(tariff.interval) > Amount::ZERO {
+            Millis::ZERO
+        } else {
+            tariff.covered(backed)
+        };
+        self.account.metered.saturating_add(FREEZE_MARGIN) >= backed_time
     }
 
     fn after_waiting(&self, since: Millis, preparation: Preparation) -> Option<ProviderState> {

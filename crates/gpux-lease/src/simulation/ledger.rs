@@ -48,6 +48,28 @@ pub(super) enum Invariant {
     LeaseEnds,
 }
 
+impl Invariant {
+    pub(super) const ALL: [Self; 17] = [
+        Self::MoneyIsConserved,
+        Self::ClaimWithinDeposit,
+        Self::ClaimWithinReceipt,
+        Self::ClaimWithinMeter,
+        Self::EntitlementIsCollected,
+        Self::TerminalStaysTerminal,
+        Self::ProviderLosesTwoIntervalsAtMost,
+        Self::RenterLosesTwoIntervalsAtMost,
+        Self::RenterSignsForItsOwnTime,
+        Self::WorkStaysWithinOneInterval,
+        Self::NoWorkBeforeTheFirstReceipt,
+        Self::NoReceiptBeforeFunding,
+        Self::SignedNeverFalls,
+        Self::DepositIsNeverPassed,
+        Self::ClosingIsGivenOnceAndLast,
+        Self::ReplayChangesNothing,
+        Self::LeaseEnds,
+    ];
+}
+
 #[derive(Debug)]
 pub(super) struct Violation {
     pub(super) invariant: Invariant,
@@ -130,7 +152,16 @@ impl Ledger {
                 self.dropped_for_ever |= drops_open && scenario.renter == RenterKind::NeverResends;
             }
             What::ProviderDies => self.provider_died = true,
-            _ => {}
+            What::ProviderCrashes { .. }
+            | What::RenterCrashes { .. }
+            | What::ShimDies
+            | What::RenterDies
+            | What::NetworkParts { .. }
+            | What::ProviderLosesChain { .. }
+            | What::RenterTopsUp { .. }
+            | What::RenterStops
+            | What::ProviderStops
+            | What::PreparationFails => {}
         }
     }
 

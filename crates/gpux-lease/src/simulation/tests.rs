@@ -392,35 +392,20 @@ fn the_price_of_the_calm_world_is_one_unit_a_millisecond() {
     assert_eq!(price.cost_of(Millis(1)).units(), 1);
 }
 
-/// For each invariant: what breaks it, and where it shows.
-fn planted() -> Vec<(Bug, Invariant, Scenario)> {
-    use Invariant as I;
-    let silent = |at_ms| Scenario {
+fn silent(at_ms: u64) -> Scenario {
+    Scenario {
         renter: RenterKind::StopsSigning { at_ms },
         ..calm()
-    };
-    let greedy = Scenario {
-        provider: ProviderKind::AsksTooMuch { secs: 100 },
-        ..calm()
-    };
-    let inflated = Scenario {
-        provider: ProviderKind::InflatesMeter { percent: 100 },
-        ..calm()
-    };
-    let early = Scenario {
-        provider: ProviderKind::AsksEarly,
-        ..calm()
-    };
+    }
+}
+
+/// What breaks each invariant on the provider's side or the escrow's, and where it shows.
+fn planted_at_the_provider() -> Vec<(Bug, Invariant, Scenario)> {
+    use Invariant as I;
+    let unpaid = RenterKind::StopsSigning { at_ms: 20_000 };
     let unpaid_crash = Scenario {
-        renter: RenterKind::StopsSigning { at_ms: 20_000 },
+        renter: unpaid,
         ..with(27, crash_of_provider(60))
-    };
-    let late = |secs: u64| Scenario {
-        faults: vec![Fault {
-            at_ms: secs * 1_000,
-            what: crash_of_provider(1),
-        }],
-        ..calm()
     };
     let short = Scenario {
         deposit_secs: 40,
@@ -440,20 +425,43 @@ fn planted() -> Vec<(Bug, Invariant, Scenario)> {
         (Bug::ClaimIgnoresReceipt, I::ClaimWithinReceipt, silent(20_000)),
         (Bug::ClaimIgnoresMeter, I::ClaimWithinMeter, calm()),
         (Bug::ReceiptIsNotJournaled, I::EntitlementIsCollected, both_crash),
-        (Bug::EndIsNotJournaled, I::TerminalStaysTerminal, late(300)),
+        (
+            Bug::EndIsNotJournaled,
+            I::TerminalStaysTerminal,
+            with(300, crash_of_provider(1)),
+        ),
         (Bug::RenewsUnpaidWork, I::ProviderLosesTwoIntervalsAtMost, unpaid_crash),
-        (Bug::ClosesTooEarly, I::ClosingIsGivenOnceAndLast, calm()),
-        (Bug::SignsWhatIsAsked, I::RenterLosesTwoIntervalsAtMost, greedy),
-        (Bug::BelievesTheMeter, I::RenterSignsForItsOwnTime, inflated),
         (Bug::NeverFreezes, I::WorkStaysWithinOneInterval, silent(20_000)),
         (Bug::StartsUnpaidWork, I::NoWorkBeforeTheFirstReceipt, silent(0)),
+        (Bug::DepositCountsTwice, I::DepositIsNeverPassed, short),
+        (Bug::ClosesTooEarly, I::ClosingIsGivenOnceAndLast, calm()),
+    ]
+}
+
+/// The same on the renter's side.
+fn planted_at_the_renter() -> Vec<(Bug, Invariant, Scenario)> {
+    use Invariant as I;
+    let greedy = Scenario {
+        provider: ProviderKind::AsksTooMuch { secs: 100 },
+        ..calm()
+    };
+    let inflated = Scenario {
+        provider: ProviderKind::InflatesMeter { percent: 100 },
+        ..calm()
+    };
+    let early = Scenario {
+        provider: ProviderKind::AsksEarly,
+        ..calm()
+    };
+    vec![
+        (Bug::SignsWhatIsAsked, I::RenterLosesTwoIntervalsAtMost, greedy),
+        (Bug::BelievesTheMeter, I::RenterSignsForItsOwnTime, inflated),
         (Bug::SignsBeforeDeposit, I::NoReceiptBeforeFunding, early),
         (
             Bug::SignedIsNotJournaled,
             I::SignedNeverFalls,
             with(30, crash_of_renter(5)),
         ),
-        (Bug::DepositCountsTwice, I::DepositIsNeverPassed, short),
         (
             Bug::EveryTopUpIsNew,
             I::ReplayChangesNothing,
@@ -464,8 +472,22 @@ fn planted() -> Vec<(Bug, Invariant, Scenario)> {
 }
 
 #[test]
+fn every_invariant_has_a_planted_bug() {
+    let planted: Vec<_> = planted_at_the_provider()
+        .into_iter()
+        .chain(planted_at_the_renter())
+        .collect();
+    for invariant in Invariant::ALL {
+        assert!(
+            planted.iter().any(|(_, broken, _)| *broken == invariant),
+            "{invariant:?}"
+        );
+    }
+}
+
+#[test]
 fn each_planted_bug_breaks_its_invariant_and_nothing_breaks_without_it() {
-    for (bug, invariant, scenario) in planted() {
+    for (bug, invariant, scenario) in planted_at_the_provider().into_iter().chain(planted_at_the_renter()) {
         went_well(&scenario);
         let failure = match run(&scenario, Some(bug)) {
             Err(failure) => failure,

@@ -1,7 +1,10 @@
 //! The clockwork: one step moves shim, chain, network and both daemons on by [`STEP_MS`].
+//!
+//! Longer than other files, since all that can happen between the two daemons meets here.
 
 use super::bug::Bug;
 use super::chain::{BLOCK_SECS, Call, Chain, GENESIS, GRACE_SECS};
+use super::host::{Host, restart};
 use super::ledger::{Invariant, Ledger, Violation, broken};
 use super::network::{Chance, Message, Network, Said, Told};
 use super::shim::Shim;
@@ -12,61 +15,11 @@ use crate::provider::{Closing, ProviderConfig, ProviderEffect, ProviderEvent, Pr
 use crate::receipt::VerifiedReceipt;
 use crate::renter::{RenterConfig, RenterEffect, RenterEvent, RenterLease, RenterState, TopUp};
 use gpux_types::{Amount, BasisPoints, LeaseId, Millis, PricePerHour, UnixSeconds};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use std::fmt;
 
 const STEP_MS: u64 = 100;
 const POLL_MS: u64 = 2_000;
 /// Nothing is left to happen this long after expiry and grace.
 const AFTERMATH_MS: u64 = 120_000;
-
-/// A daemon with one machine: what it runs, what it wrote down, and its clock.
-struct Host<M> {
-    machine: M,
-    journal: M,
-    up: bool,
-    up_again_ms: Option<u64>,
-    crash: Option<(CrashPoint, u64)>,
-    clock_start_ms: u64,
-    clock_zero: u64,
-    ppm: i32,
-    wake: Option<Millis>,
-}
-
-impl<M: Clone> Host<M> {
-    fn new(machine: M, ppm: i32, zero: u64) -> Self {
-        let journal = machine.clone();
-        Self {
-            machine,
-            journal,
-            up: true,
-            up_again_ms: None,
-            crash: None,
-            clock_start_ms: 0,
-            clock_zero: zero,
-            ppm,
-            wake: None,
-        }
-    }
-
-    fn now(&self, at_ms: u64) -> Millis {
-        let passed = at_ms - self.clock_start_ms;
-        let rate = 1_000_000u64.checked_add_signed(i64::from(self.ppm)).unwrap();
-        Millis(self.clock_zero + passed * rate / 1_000_000)
-    }
-
-    fn go_down(&mut self, until_ms: u64) {
-        self.up = false;
-        self.crash = None;
-        self.up_again_ms = Some(until_ms);
-        self.wake = None;
-    }
-
-    fn is_due(&self, at_ms: u64) -> bool {
-        self.up && self.wake.is_some_and(|wake| self.now(at_ms) >= wake)
-    }
-}
 
 /// Work of the provider's daemon that is under way; a crash ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,10 +127,10 @@ impl<'a> World<'a> {
     }
 
     fn run(&mut self) -> Result<(), Violation> {
-        self.to_renter(RenterEvent::Accepted)?;
+        self.tell_renter(RenterEvent::Accepted)?;
         if self.scenario.provider == ProviderKind::AsksEarly {
             let metered = Millis::ZERO;
-            self.to_renter(RenterEvent::ReceiptAsked {
+            self.tell_renter(RenterEvent::ReceiptAsked {
                 cumulative: Amount::MAX,
                 metered,
                 work: Work::Idle,
@@ -219,7 +172,7 @@ impl<'a> World<'a> {
                 self.happen(fault.what)?;
             }
         }
-        if self.at_ms % (BLOCK_SECS * 1_000) == 0 {
+        if self.at_ms.is_multiple_of(BLOCK_SECS * 1_000) {
             self.chain.mine();
             self.ledger.block_mined(self.at_ms, &self.chain);
             self.show_blocks()?;
@@ -235,9 +188,9 @@ impl<'a> World<'a> {
         }
         if self.renter.is_due(self.at_ms) {
             self.renter.wake = None;
-            self.to_renter(RenterEvent::Ticked)?;
+            self.tell_renter(RenterEvent::Ticked)?;
         }
-        if self.renter.up && self.at_ms % POLL_MS == 0 {
+        if self.renter.up && self.at_ms.is_multiple_of(POLL_MS) {
             self.send(Message::ToProvider(Said::Poll));
         }
         self.ledger.provider_is_up(self.at_ms, self.provider.up);
@@ -267,7 +220,7 @@ impl<'a> World<'a> {
                 if self.shim.exists() {
                     self.shim.kill();
                     let metered = self.shim.metered();
-                    self.to_provider(ProviderEvent::ShimLost { metered })?;
+                    self.tell_provider(ProviderEvent::ShimLost { metered })?;
                 }
             }
             What::ProviderDies => {
@@ -284,18 +237,18 @@ impl<'a> World<'a> {
             What::RenterTopsUp { secs } => {
                 let number = self.renter.machine.next_top_up();
                 let amount = tariff(self.scenario).due(Millis::from_secs(secs));
-                self.to_renter(RenterEvent::TopUpRequested(TopUp {
+                self.tell_renter(RenterEvent::TopUpRequested(TopUp {
                     number,
                     amount,
                     new_expiry: None,
                 }))?;
             }
-            What::RenterStops => self.to_renter(RenterEvent::StopRequested)?,
-            What::ProviderStops => self.to_provider(ProviderEvent::StopRequested { by: Actor::Provider })?,
+            What::RenterStops => self.tell_renter(RenterEvent::StopRequested)?,
+            What::ProviderStops => self.tell_provider(ProviderEvent::StopRequested { by: Actor::Provider })?,
             What::PreparationFails => {
                 self.tasks.retain(|(_, task)| *task != Task::Prepare);
                 if !self.shim.exists() {
-                    self.to_provider(ProviderEvent::PreparationFailed { by: Actor::Network })?;
+                    self.tell_provider(ProviderEvent::PreparationFailed { by: Actor::Network })?;
                 }
             }
         }
@@ -314,17 +267,17 @@ impl<'a> World<'a> {
         let depth = self.scenario.depth;
         let views = [self.chain.view(depth, depth), self.chain.view(0, depth)];
         if self.provider.up && self.at_ms >= self.provider_blind_until_ms {
-            self.to_provider(ProviderEvent::BlockSeen { time })?;
+            self.tell_provider(ProviderEvent::BlockSeen { time })?;
             if self.seen[0] != Some(views[0]) {
                 self.seen[0] = Some(views[0]);
-                self.to_provider(ProviderEvent::EscrowSeen(views[0]))?;
+                self.tell_provider(ProviderEvent::EscrowSeen(views[0]))?;
             }
         }
         if self.renter.up {
-            self.to_renter(RenterEvent::BlockSeen { time })?;
+            self.tell_renter(RenterEvent::BlockSeen { time })?;
             if self.seen[1] != Some(views[1]) {
                 self.seen[1] = Some(views[1]);
-                self.to_renter(RenterEvent::EscrowSeen(views[1]))?;
+                self.tell_renter(RenterEvent::EscrowSeen(views[1]))?;
             }
             let last = self.renter.machine.next_top_up().checked_sub(1);
             if let Some(last) = last
@@ -332,7 +285,7 @@ impl<'a> World<'a> {
                     .chain
                     .is_mined(|call| matches!(call, Call::TopUp { number, .. } if *number == last))
             {
-                self.to_renter(RenterEvent::TopUpEnded { number: last })?;
+                self.tell_renter(RenterEvent::TopUpEnded { number: last })?;
             }
         }
         Ok(())
@@ -344,11 +297,11 @@ impl<'a> World<'a> {
             let zero = self.chance.below(1 << 40);
             restart(&mut self.provider, at_ms, zero);
             self.seen[0] = None;
-            self.to_provider(ProviderEvent::Restarted)?;
+            self.tell_provider(ProviderEvent::Restarted)?;
             self.show_blocks()?;
             let metered = self.shim.metered();
             if self.shim.exists() && self.shim.work() == Work::Gone {
-                self.to_provider(ProviderEvent::ShimLost { metered })?;
+                self.tell_provider(ProviderEvent::ShimLost { metered })?;
             } else {
                 self.read_meter()?;
             }
@@ -357,7 +310,7 @@ impl<'a> World<'a> {
             let zero = self.chance.below(1 << 40);
             restart(&mut self.renter, at_ms, zero);
             self.seen[1] = None;
-            self.to_renter(RenterEvent::Restarted)?;
+            self.tell_renter(RenterEvent::Restarted)?;
             self.show_blocks()?;
         }
         Ok(())
@@ -370,7 +323,7 @@ impl<'a> World<'a> {
             match task {
                 Task::Prepare => {
                     self.shim.create();
-                    self.to_provider(ProviderEvent::Prepared)?;
+                    self.tell_provider(ProviderEvent::Prepared)?;
                     if self.bug == Some(Bug::StartsUnpaidWork) {
                         self.shim.execute();
                     }
@@ -378,7 +331,7 @@ impl<'a> World<'a> {
                 Task::Destroy => {
                     self.shim.kill();
                     let metered = self.shim.metered();
-                    self.to_provider(ProviderEvent::Metered {
+                    self.tell_provider(ProviderEvent::Metered {
                         metered,
                         work: Work::Gone,
                     })?;
@@ -391,9 +344,9 @@ impl<'a> World<'a> {
     fn read_meter(&mut self) -> Result<(), Violation> {
         if self.shim.exists() {
             let (metered, work) = (self.shim.metered(), self.shim.work());
-            self.to_provider(ProviderEvent::Metered { metered, work })
+            self.tell_provider(ProviderEvent::Metered { metered, work })
         } else {
-            self.to_provider(ProviderEvent::Ticked)
+            self.tell_provider(ProviderEvent::Ticked)
         }
     }
 
@@ -416,7 +369,7 @@ impl<'a> World<'a> {
                 cumulative,
                 metered,
                 work,
-            }) => self.to_renter(RenterEvent::ReceiptAsked {
+            }) => self.tell_renter(RenterEvent::ReceiptAsked {
                 cumulative,
                 metered,
                 work,
@@ -427,12 +380,12 @@ impl<'a> World<'a> {
                 done,
                 end,
             }) => {
-                self.to_renter(RenterEvent::Reported { metered, work })?;
+                self.tell_renter(RenterEvent::Reported { metered, work })?;
                 if let Some(end) = end {
-                    self.to_renter(RenterEvent::ProviderEnded { end })?;
+                    self.tell_renter(RenterEvent::ProviderEnded { end })?;
                 }
                 if done {
-                    self.to_renter(RenterEvent::PartsDrained)
+                    self.tell_renter(RenterEvent::PartsDrained)
                 } else {
                     Ok(())
                 }
@@ -445,12 +398,14 @@ impl<'a> World<'a> {
             }
             Message::ToProvider(Said::Receipt { cumulative }) => {
                 let receipt = VerifiedReceipt::unsigned(LeaseId::default(), cumulative);
-                self.to_provider(ProviderEvent::ReceiptReceived(receipt))
+                self.tell_provider(ProviderEvent::ReceiptReceived(receipt))
             }
-            Message::ToProvider(Said::Stop { end }) => self.to_provider(match end.reason {
-                EndReason::Completed => ProviderEvent::PartsDrained,
-                _ => ProviderEvent::StopRequested { by: Actor::Renter },
-            }),
+            Message::ToProvider(Said::Stop { end }) if end.reason == EndReason::Completed => {
+                self.tell_provider(ProviderEvent::PartsDrained)
+            }
+            Message::ToProvider(Said::Stop { .. }) => {
+                self.tell_provider(ProviderEvent::StopRequested { by: Actor::Renter })
+            }
             Message::ToProvider(Said::Poll) => {
                 if self.provider.up {
                     let done = self.shim.metered() >= Millis::from_secs(self.scenario.job_secs);
@@ -468,22 +423,21 @@ impl<'a> World<'a> {
         }
     }
 
-    fn to_provider(&mut self, event: ProviderEvent) -> Result<(), Violation> {
+    fn tell_provider(&mut self, event: ProviderEvent) -> Result<(), Violation> {
         if !self.provider.up {
             return Ok(());
         }
-        let event = match event {
-            ProviderEvent::EscrowSeen(EscrowView::Open { deposit, expiry, .. })
-                if self.bug == Some(Bug::DepositCountsTwice) =>
-            {
-                let twice = deposit.saturating_add(deposit);
-                ProviderEvent::EscrowSeen(EscrowView::Open {
-                    deposit: twice,
-                    assured: twice,
-                    expiry,
-                })
-            }
-            event => event,
+        let event = if let ProviderEvent::EscrowSeen(EscrowView::Open { deposit, expiry, .. }) = event
+            && self.bug == Some(Bug::DepositCountsTwice)
+        {
+            let twice = deposit.saturating_add(deposit);
+            ProviderEvent::EscrowSeen(EscrowView::Open {
+                deposit: twice,
+                assured: twice,
+                expiry,
+            })
+        } else {
+            event
         };
         let now = self.provider.now(self.at_ms);
         self.log.push(Entry {
@@ -507,7 +461,9 @@ impl<'a> World<'a> {
             self.provider_goes_down(self.at_ms + down_ms);
             return Ok(());
         }
-        self.journal_provider();
+        if !event.may_go_unwritten(&effects) {
+            self.journal_provider();
+        }
         if let ProviderEvent::ReceiptReceived(receipt) = event {
             self.ledger.receipt_held(self.at_ms, receipt.cumulative(), &self.shim);
         }
@@ -598,7 +554,7 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    fn to_renter(&mut self, event: RenterEvent) -> Result<(), Violation> {
+    fn tell_renter(&mut self, event: RenterEvent) -> Result<(), Violation> {
         if !self.renter.up {
             return Ok(());
         }
@@ -617,15 +573,16 @@ impl<'a> World<'a> {
         self.ledger
             .states(self.at_ms, self.provider_ended(), self.renter_ended())?;
         let mut again = self.renter.machine.clone();
-        let event_again = match event {
-            RenterEvent::TopUpRequested(top_up) if self.bug == Some(Bug::EveryTopUpIsNew) => {
-                let _ = again.handle(now, RenterEvent::TopUpEnded { number: top_up.number });
-                RenterEvent::TopUpRequested(TopUp {
-                    number: again.next_top_up(),
-                    ..top_up
-                })
-            }
-            event => event,
+        let event_again = if let RenterEvent::TopUpRequested(top_up) = event
+            && self.bug == Some(Bug::EveryTopUpIsNew)
+        {
+            let _ = again.handle(now, RenterEvent::TopUpEnded { number: top_up.number });
+            RenterEvent::TopUpRequested(TopUp {
+                number: again.next_top_up(),
+                ..top_up
+            })
+        } else {
+            event
         };
         let repeated = again.handle(now, event_again).is_ok() && again == self.renter.machine;
         if !repeated {
@@ -638,7 +595,8 @@ impl<'a> World<'a> {
             return Ok(());
         }
         let same_state = self.renter.machine.state() == self.renter.journal.state();
-        if self.bug != Some(Bug::SignedIsNotJournaled) || !same_state {
+        let written = self.bug != Some(Bug::SignedIsNotJournaled) || !same_state;
+        if written && !event.may_go_unwritten(&effects) {
             self.renter.journal = self.renter.machine.clone();
         }
         if let Some((_, down_ms)) = crash {
@@ -705,17 +663,4 @@ impl<'a> World<'a> {
         self.send(Message::ToProvider(Said::Receipt { cumulative }));
         Ok(())
     }
-}
-
-/// Starts a daemon from what it wrote down, on a clock that knows nothing of the old one.
-fn restart<M>(host: &mut Host<M>, at_ms: u64, zero: u64)
-where
-    M: Clone + PartialEq + fmt::Debug + Serialize + DeserializeOwned,
-{
-    let text = serde_json::to_string(&host.journal).unwrap();
-    host.machine = serde_json::from_str(&text).unwrap();
-    assert_eq!(host.machine, host.journal, "the journal reads back what was written");
-    (host.up, host.up_again_ms) = (true, None);
-    (host.clock_start_ms, host.clock_zero) = (at_ms, zero);
-    host.wake = None;
 }

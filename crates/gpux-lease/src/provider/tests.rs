@@ -1,0 +1,278 @@
+//! What the simulated world does not reach: contradictions, patience, and the order of effects.
+
+use super::*;
+use gpux_types::{LeaseId, PricePerHour, UnixSeconds};
+
+const START: Millis = Millis(1_000_000);
+
+fn amount(units: u128) -> Amount {
+    Amount::new(units).unwrap()
+}
+
+/// One unit a millisecond.
+fn config() -> ProviderConfig {
+    ProviderConfig::new(Tariff::new(PricePerHour(amount(3_600_000))))
+}
+
+fn at(secs: u64) -> Millis {
+    START.saturating_add(Millis::from_secs(secs))
+}
+
+fn open(deposit: u128) -> ProviderEvent {
+    let deposit = amount(deposit);
+    ProviderEvent::EscrowSeen(EscrowView::Open {
+        deposit,
+        assured: deposit,
+        expiry: UnixSeconds(10_000),
+    })
+}
+
+fn receipt(cumulative: u128) -> ProviderEvent {
+    ProviderEvent::ReceiptReceived(VerifiedReceipt::unsigned(LeaseId::default(), amount(cumulative)))
+}
+
+fn metered(secs: u64, work: Work) -> ProviderEvent {
+    ProviderEvent::Metered {
+        metered: Millis::from_secs(secs),
+        work,
+    }
+}
+
+fn handle(lease: &mut ProviderLease, secs: u64, event: ProviderEvent) -> Vec<ProviderEffect> {
+    let mut effects = lease.handle(at(secs), event).unwrap();
+    effects.retain(|effect| !matches!(effect, ProviderEffect::WakeAt(_)));
+    effects
+}
+
+/// With its first receipt, one second after the request.
+fn running(config: ProviderConfig) -> ProviderLease {
+    let (mut lease, effects) = ProviderLease::request(config, START);
+    assert_eq!(effects, [ProviderEffect::Prepare]);
+    handle(&mut lease, 1, open(100_000));
+    let asked = handle(&mut lease, 1, ProviderEvent::Prepared);
+    assert_eq!(
+        asked,
+        [ProviderEffect::AskReceipt {
+            cumulative: amount(5_000)
+        }]
+    );
+    assert!(!lease.allows_work());
+    assert_eq!(handle(&mut lease, 1, receipt(5_000)), [ProviderEffect::AllowWork]);
+    assert!(lease.allows_work());
+    lease
+}
+
+#[test]
+fn a_receipt_before_any_deposit_is_a_contradiction_and_changes_nothing() {
+    let (mut lease, _) = ProviderLease::request(config(), START);
+    let before = lease.clone();
+    let error = lease.handle(at(1), receipt(5_000)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "handling receipt received of a lease that is waiting"
+    );
+    assert_eq!(lease, before);
+}
+
+#[test]
+fn preparation_that_fails_after_it_succeeded_is_a_contradiction() {
+    let mut lease = running(config());
+    let before = lease.clone();
+    lease
+        .handle(at(2), ProviderEvent::PreparationFailed { by: Actor::Network })
+        .unwrap_err();
+    assert_eq!(lease, before);
+}
+
+#[test]
+fn a_first_receipt_below_one_interval_starts_nothing() {
+    let (mut lease, _) = ProviderLease::request(config(), START);
+    handle(&mut lease, 1, open(100_000));
+    handle(&mut lease, 1, ProviderEvent::Prepared);
+    assert_eq!(
+        handle(&mut lease, 1, receipt(4_999)),
+        [ProviderEffect::AskReceipt {
+            cumulative: amount(5_000)
+        }]
+    );
+    assert!(!lease.allows_work());
+}
+
+#[test]
+fn the_dead_man_switch_is_renewed_only_while_work_is_paid() {
+    let mut lease = running(config());
+    assert_eq!(
+        handle(&mut lease, 5, metered(4, Work::Running)),
+        [ProviderEffect::Renew]
+    );
+    let ask = ProviderEffect::AskReceipt {
+        cumulative: amount(10_000),
+    };
+    assert_eq!(
+        handle(&mut lease, 6, metered(5, Work::Running)),
+        [ask],
+        "no renewal any more"
+    );
+}
+
+#[test]
+fn unpaid_work_freezes_waits_its_hold_and_is_settled_with_the_newest_receipt() {
+    let mut lease = running(config());
+    assert!(!handle(&mut lease, 10, metered(9, Work::Running)).contains(&ProviderEffect::Freeze));
+    let frozen = handle(&mut lease, 11, metered(10, Work::Running));
+    assert!(frozen.contains(&ProviderEffect::Freeze), "{frozen:?}");
+    assert!(!lease.allows_work());
+    handle(&mut lease, 130, metered(10, Work::Frozen));
+    assert_eq!(lease.state().name(), "frozen");
+    let stop = handle(&mut lease, 131, metered(10, Work::Frozen));
+    let end = End::new(EndReason::Unpaid, Actor::Renter);
+    assert!(stop.contains(&ProviderEffect::StopWork { end }), "{stop:?}");
+    handle(&mut lease, 132, metered(10, Work::Gone));
+    let settle = handle(&mut lease, 142, ProviderEvent::Ticked);
+    assert!(
+        matches!(settle.as_slice(), [ProviderEffect::Settle { amount: paid, receipt: Some(_) }] if *paid == amount(5_000)),
+        "{settle:?}"
+    );
+}
+
+#[test]
+fn other_events_never_put_off_the_next_reading_of_the_meter() {
+    let mut lease = running(config());
+    lease.handle(at(2), metered(1, Work::Running)).unwrap();
+    let late = Millis(at(2).0 + 900);
+    let effects = lease
+        .handle(late, ProviderEvent::BlockSeen { time: UnixSeconds(1) })
+        .unwrap();
+    assert_eq!(effects, [ProviderEffect::WakeAt(at(3))]);
+}
+
+#[test]
+fn a_lease_that_was_never_funded_returns_a_late_deposit_at_once() {
+    let (mut lease, _) = ProviderLease::request(config(), START);
+    handle(&mut lease, 1, ProviderEvent::Prepared);
+    let end = End::new(EndReason::NeverFunded, Actor::Renter);
+    assert_eq!(
+        handle(&mut lease, 120, ProviderEvent::Ticked),
+        [ProviderEffect::StopWork { end }]
+    );
+    handle(&mut lease, 121, metered(0, Work::Gone));
+    assert_eq!(lease.state().name(), "refusing");
+    let back = handle(&mut lease, 300, open(100_000));
+    assert_eq!(
+        back,
+        [ProviderEffect::Settle {
+            amount: Amount::ZERO,
+            receipt: None
+        }]
+    );
+    let closed = ProviderEvent::EscrowSeen(EscrowView::Closed { paid: Amount::ZERO });
+    assert_eq!(handle(&mut lease, 310, closed), [ProviderEffect::Forget]);
+    assert_eq!(
+        lease.state(),
+        ProviderState::Ended {
+            end,
+            paid: Amount::ZERO
+        }
+    );
+}
+
+#[test]
+fn a_settlement_that_does_not_land_is_sent_again_the_same() {
+    let mut lease = running(config());
+    handle(&mut lease, 3, metered(2, Work::Running));
+    handle(&mut lease, 3, ProviderEvent::PartsDrained);
+    let first = handle(&mut lease, 4, metered(3, Work::Gone));
+    let [ProviderEffect::Settle { amount: paid, .. }] = first.as_slice() else {
+        panic!("{first:?}")
+    };
+    assert_eq!(*paid, amount(3_000), "what was metered, not what was signed");
+    assert_eq!(handle(&mut lease, 20, receipt(9_000)), [], "too late to be claimed");
+    assert_eq!(handle(&mut lease, 34, ProviderEvent::Ticked), first);
+    assert_eq!(handle(&mut lease, 35, ProviderEvent::Restarted), first);
+}
+
+#[test]
+fn a_stop_that_does_not_happen_is_asked_for_again() {
+    let mut lease = running(config());
+    let end = End::new(EndReason::Stopped, Actor::Renter);
+    let stop = [ProviderEffect::StopWork { end }];
+    assert_eq!(
+        handle(&mut lease, 2, ProviderEvent::StopRequested { by: Actor::Renter }),
+        stop
+    );
+    assert_eq!(handle(&mut lease, 20, metered(2, Work::Running)), []);
+    assert_eq!(handle(&mut lease, 32, metered(2, Work::Running)), stop);
+}
+
+#[test]
+fn the_jobs_own_limit_ends_it() {
+    let limit = Some(Millis::from_secs(4));
+    let mut lease = running(ProviderConfig {
+        job_limit: limit,
+        ..config()
+    });
+    let end = End::new(EndReason::JobLimit, Actor::Renter);
+    assert_eq!(
+        handle(&mut lease, 6, metered(4, Work::Running)),
+        [ProviderEffect::StopWork { end }]
+    );
+}
+
+#[test]
+fn an_offered_close_is_waited_for_and_then_settled_alone() {
+    let wait = Millis::from_secs(600);
+    let mut lease = running(ProviderConfig {
+        closing: Closing::Offer { wait },
+        ..config()
+    });
+    handle(&mut lease, 3, ProviderEvent::PartsDrained);
+    let given = [ProviderEffect::SignClosing { amount: amount(2_000) }];
+    assert_eq!(handle(&mut lease, 4, metered(2, Work::Gone)), given);
+    assert_eq!(
+        handle(&mut lease, 5, ProviderEvent::Restarted),
+        given,
+        "the same amount again"
+    );
+    assert_eq!(handle(&mut lease, 604, ProviderEvent::Ticked), []);
+    let settled = handle(&mut lease, 605, ProviderEvent::Ticked);
+    assert!(
+        matches!(settled.as_slice(), [ProviderEffect::Settle { .. }]),
+        "{settled:?}"
+    );
+}
+
+#[test]
+fn preparation_that_takes_too_long_refunds() {
+    let (mut lease, _) = ProviderLease::request(config(), START);
+    handle(&mut lease, 1, open(100_000));
+    let end = End::new(EndReason::PreparationTimedOut, Actor::Provider);
+    assert_eq!(
+        handle(&mut lease, 600, ProviderEvent::Ticked),
+        [ProviderEffect::StopWork { end }]
+    );
+    let settled = handle(&mut lease, 601, metered(0, Work::Gone));
+    assert_eq!(
+        settled,
+        [ProviderEffect::Settle {
+            amount: Amount::ZERO,
+            receipt: None
+        }]
+    );
+}
+
+#[test]
+fn nothing_is_asked_on_a_meter_from_before_a_restart() {
+    let mut lease = running(config());
+    handle(&mut lease, 6, metered(5, Work::Running));
+    let asks = |effects: &[ProviderEffect]| {
+        effects
+            .iter()
+            .any(|one| matches!(one, ProviderEffect::AskReceipt { .. }))
+    };
+    let restarted = handle(&mut lease, 20, ProviderEvent::Restarted);
+    assert!(
+        restarted.contains(&ProviderEffect::AllowWork) && !asks(&restarted),
+        "{restarted:?}"
+    );
+    assert!(asks(&handle(&mut lease, 20, metered(9, Work::Frozen))));
+}

@@ -1,0 +1,236 @@
+//! What the simulated world does not reach: contradictions, patience, and the order of effects.
+
+use super::*;
+use gpux_types::{PricePerHour, UnixSeconds};
+
+const START: Millis = Millis(5_000);
+
+fn amount(units: u128) -> Amount {
+    Amount::new(units).unwrap()
+}
+
+fn at(secs: u64) -> Millis {
+    START.saturating_add(Millis::from_secs(secs))
+}
+
+fn open(deposit: u128) -> RenterEvent {
+    let deposit = amount(deposit);
+    RenterEvent::EscrowSeen(EscrowView::Open {
+        deposit,
+        assured: deposit,
+        expiry: UnixSeconds(10_000),
+    })
+}
+
+fn ask(cumulative: u128, secs: u64) -> RenterEvent {
+    RenterEvent::ReceiptAsked {
+        cumulative: amount(cumulative),
+        metered: Millis::from_secs(secs),
+        work: Work::Running,
+    }
+}
+
+fn report(secs: u64, work: Work) -> RenterEvent {
+    RenterEvent::Reported {
+        metered: Millis::from_secs(secs),
+        work,
+    }
+}
+
+fn signed(cumulative: u128) -> RenterEffect {
+    RenterEffect::SignReceipt {
+        cumulative: amount(cumulative),
+    }
+}
+
+fn handle(lease: &mut RenterLease, secs: u64, event: RenterEvent) -> Vec<RenterEffect> {
+    let mut effects = lease.handle(at(secs), event).unwrap();
+    effects.retain(|effect| !matches!(effect, RenterEffect::WakeAt(_)));
+    effects
+}
+
+fn quoted() -> RenterLease {
+    RenterLease::quoted(
+        RenterConfig::new(Tariff::new(PricePerHour(amount(3_600_000))), 60),
+        START,
+    )
+}
+
+/// Deposited, one second after the quote.
+fn opened() -> RenterLease {
+    let mut lease = quoted();
+    assert_eq!(handle(&mut lease, 0, RenterEvent::Accepted), [RenterEffect::Deposit]);
+    assert_eq!(handle(&mut lease, 1, open(100_000)), [RenterEffect::OfferParts]);
+    lease
+}
+
+#[test]
+fn nothing_is_signed_before_the_deposit_is_on_the_chain() {
+    let mut lease = quoted();
+    lease.handle(at(0), ask(5_000, 0)).unwrap_err();
+    handle(&mut lease, 0, RenterEvent::Accepted);
+    let before = lease.clone();
+    let error = lease.handle(at(1), ask(5_000, 0)).unwrap_err();
+    assert_eq!(error.to_string(), "handling receipt asked of a lease that is opening");
+    assert_eq!(lease, before);
+}
+
+#[test]
+fn a_quote_that_ran_out_is_not_accepted() {
+    let mut lease = quoted();
+    handle(&mut lease, 30, RenterEvent::Accepted);
+    let end = End::new(EndReason::QuoteExpired, Actor::Renter);
+    assert_eq!(lease.state(), RenterState::Failed { end });
+}
+
+#[test]
+fn a_repeated_ask_gets_the_same_receipt_and_a_lower_one_the_newest() {
+    let mut lease = opened();
+    assert_eq!(handle(&mut lease, 2, ask(5_000, 0)), [signed(5_000)]);
+    assert_eq!(handle(&mut lease, 2, ask(5_000, 0)), [signed(5_000)]);
+    assert_eq!(handle(&mut lease, 2, ask(3, 0)), [signed(5_000)]);
+}
+
+#[test]
+fn an_ask_for_too_much_is_signed_only_as_far_as_the_own_clock_goes() {
+    let mut lease = opened();
+    assert_eq!(handle(&mut lease, 2, ask(90_000, 0)), [signed(5_000)]);
+    // Ten seconds on: ten of work, a tenth of slack, five ahead.
+    assert_eq!(handle(&mut lease, 12, ask(90_000, 80)), [signed(15_100)]);
+}
+
+#[test]
+fn a_silent_node_is_lost_and_comes_back_with_its_first_word() {
+    let mut lease = opened();
+    handle(&mut lease, 2, ask(5_000, 0));
+    handle(&mut lease, 4, report(2, Work::Running));
+    assert_eq!(lease.state(), RenterState::Running);
+    assert_eq!(handle(&mut lease, 33, RenterEvent::Ticked), []);
+    assert_eq!(
+        handle(&mut lease, 34, RenterEvent::Ticked),
+        [RenterEffect::RequeueParts]
+    );
+    assert!(!lease.takes_parts());
+    assert_eq!(
+        handle(&mut lease, 40, report(9, Work::Frozen)),
+        [RenterEffect::OfferParts]
+    );
+    assert_eq!(lease.state(), RenterState::Running);
+}
+
+#[test]
+fn a_node_that_stays_silent_is_given_up_and_the_money_fetched_back_after_the_grace() {
+    let mut lease = opened();
+    handle(&mut lease, 31, RenterEvent::Ticked);
+    handle(&mut lease, 155, RenterEvent::Ticked);
+    assert_eq!(lease.state().name(), "lost");
+    let end = End::new(EndReason::NodeUnreachable, Actor::Network);
+    let given_up = handle(&mut lease, 156, RenterEvent::Ticked);
+    assert_eq!(given_up, [RenterEffect::RequeueParts, RenterEffect::AskStop { end }]);
+    let grace_end = RenterEvent::BlockSeen {
+        time: UnixSeconds(10_060),
+    };
+    handle(&mut lease, 157, grace_end);
+    assert_eq!(
+        lease.state().name(),
+        "ending",
+        "the last second of the grace is the provider's"
+    );
+    let after = RenterEvent::BlockSeen {
+        time: UnixSeconds(10_061),
+    };
+    assert_eq!(handle(&mut lease, 158, after), [RenterEffect::Reclaim]);
+    assert_eq!(handle(&mut lease, 188, RenterEvent::Ticked), [RenterEffect::Reclaim]);
+    let closed = RenterEvent::EscrowSeen(EscrowView::Closed { paid: Amount::ZERO });
+    assert!(handle(&mut lease, 190, closed).contains(&RenterEffect::Forget));
+    assert_eq!(
+        lease.state(),
+        RenterState::Reclaimed {
+            end,
+            paid: Amount::ZERO
+        }
+    );
+}
+
+#[test]
+fn a_top_up_is_sent_once_and_again_only_after_a_restart() {
+    let mut lease = opened();
+    let top_up = TopUp {
+        number: 0,
+        amount: amount(10),
+        new_expiry: None,
+    };
+    let request = RenterEvent::TopUpRequested(top_up);
+    assert_eq!(handle(&mut lease, 2, request), [RenterEffect::SendTopUp(top_up)]);
+    assert_eq!(handle(&mut lease, 2, request), []);
+    let second = RenterEvent::TopUpRequested(TopUp { number: 1, ..top_up });
+    lease.handle(at(3), second).unwrap_err();
+    assert!(handle(&mut lease, 4, RenterEvent::Restarted).contains(&RenterEffect::SendTopUp(top_up)));
+    handle(&mut lease, 5, RenterEvent::TopUpEnded { number: 0 });
+    let restarted = handle(&mut lease, 6, RenterEvent::Restarted);
+    assert!(!restarted.contains(&RenterEffect::SendTopUp(top_up)), "it is mined");
+    assert_eq!(
+        handle(&mut lease, 6, second),
+        [RenterEffect::SendTopUp(TopUp { number: 1, ..top_up })]
+    );
+}
+
+#[test]
+fn a_lease_that_ended_takes_no_top_up() {
+    let mut lease = opened();
+    handle(
+        &mut lease,
+        2,
+        RenterEvent::EscrowSeen(EscrowView::Closed { paid: Amount::ZERO }),
+    );
+    let top_up = TopUp {
+        number: 0,
+        amount: amount(10),
+        new_expiry: None,
+    };
+    lease.handle(at(3), RenterEvent::TopUpRequested(top_up)).unwrap_err();
+}
+
+#[test]
+fn a_stop_is_asked_for_until_the_provider_settles() {
+    let mut lease = opened();
+    let end = End::new(EndReason::Stopped, Actor::Renter);
+    assert!(handle(&mut lease, 2, RenterEvent::StopRequested).contains(&RenterEffect::AskStop { end }));
+    assert_eq!(handle(&mut lease, 6, RenterEvent::Ticked), []);
+    assert_eq!(
+        handle(&mut lease, 7, RenterEvent::Ticked),
+        [RenterEffect::AskStop { end }]
+    );
+    let closed = RenterEvent::EscrowSeen(EscrowView::Closed { paid: amount(7) });
+    handle(&mut lease, 8, closed);
+    assert_eq!(lease.state(), RenterState::Settled { end, paid: amount(7) });
+}
+
+#[test]
+fn after_the_end_is_decided_little_more_is_signed_however_much_is_asked() {
+    let mut lease = opened();
+    handle(&mut lease, 2, ask(5_000, 0));
+    handle(&mut lease, 12, ask(15_000, 10));
+    handle(&mut lease, 12, RenterEvent::PartsDrained);
+    let last = handle(&mut lease, 100, ask(90_000, 90));
+    // Ten counted, one interval for stopping, and the slack; nothing ahead.
+    assert_eq!(last.last(), Some(&signed(15_150)));
+    assert_eq!(handle(&mut lease, 200, ask(90_000, 200)).last(), Some(&signed(15_150)));
+}
+
+#[test]
+fn a_deposit_that_cannot_be_made_fails_without_cost() {
+    let mut lease = quoted();
+    handle(&mut lease, 0, RenterEvent::Accepted);
+    handle(&mut lease, 1, RenterEvent::OpenFailed);
+    let end = End::new(EndReason::OpenFailed, Actor::Chain);
+    assert_eq!(lease.state(), RenterState::Failed { end });
+}
+
+#[test]
+fn a_deposit_that_a_reorganisation_drops_is_sent_again() {
+    let mut lease = opened();
+    let dropped = handle(&mut lease, 2, RenterEvent::EscrowSeen(EscrowView::Absent));
+    assert_eq!(dropped, [RenterEffect::Deposit]);
+    assert_eq!(handle(&mut lease, 4, open(100_000)), [RenterEffect::OfferParts]);
+}
