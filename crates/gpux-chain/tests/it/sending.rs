@@ -1,6 +1,6 @@
 //! Facts about sending.
 
-use crate::world::{World, dai, done};
+use crate::world::{World, dai, done, until, within};
 use gpux_chain::{
     Call, Depth, EntryState, EscrowEvent, EscrowRevert, Intent, IntentKey, Journal, JournalEntry, MemoryJournal, Retry,
     RevertReason, SendError, SenderConfig, SlotStatus,
@@ -102,7 +102,7 @@ async fn three_leases_open_in_one_block_and_their_permits_follow_each_other() {
     world.devnet.mine().await.unwrap();
     let confirmed = [first, second, third].map(|sent| renter.confirmed(sent.hash, Depth::Latest));
     let [first, second, third] = confirmed;
-    let (first, second, third) = tokio::try_join!(first, second, third).unwrap();
+    let (first, second, third) = within(async { tokio::try_join!(first, second, third) }).await.unwrap();
     assert_eq!((first.block, second.block), (second.block, third.block));
     assert_eq!(
         world.chain.token_balance(world.chain.escrow().address).await.unwrap(),
@@ -120,12 +120,12 @@ async fn the_same_intent_is_sent_once_however_often_it_is_asked_for() {
     assert_eq!(first, second);
     assert_eq!(renter.send(intent.clone()).await.unwrap(), first);
     world.devnet.mine().await.unwrap();
-    renter.confirmed(first.hash, Depth::Latest).await.unwrap();
+    within(renter.confirmed(first.hash, Depth::Latest)).await.unwrap();
     assert_eq!(renter.send(intent.clone()).await.unwrap(), first);
     stop.cancel();
     let (restarted, _) = world.sender_with(world.renter.clone(), journal, SenderConfig::default());
     assert_eq!(restarted.send(intent).await.unwrap(), first);
-    restarted.confirmed(first.hash, Depth::Latest).await.unwrap();
+    within(restarted.confirmed(first.hash, Depth::Latest)).await.unwrap();
     assert_eq!(world.transactions_of(world.renter.address()).await, 1);
 }
 
@@ -181,7 +181,7 @@ async fn a_crash_between_journal_and_broadcast_leads_to_the_same_bytes_being_sen
     let (restarted, _) = world.sender_with(world.renter.clone(), Arc::new(entries.clone()), SenderConfig::default());
     let sent = restarted.send(intent).await.unwrap();
     assert_eq!(sent.hash, journaled.hash);
-    restarted.confirmed(sent.hash, Depth::Latest).await.unwrap();
+    within(restarted.confirmed(sent.hash, Depth::Latest)).await.unwrap();
     assert_eq!(world.transactions_of(world.renter.address()).await, 1);
 }
 
@@ -207,7 +207,7 @@ async fn a_nonce_that_another_program_took_is_replaced_and_the_lease_still_opens
     let (restarted, _) = world.sender_with(world.renter.clone(), Arc::new(entries.clone()), SenderConfig::default());
     let sent = restarted.send(intent).await.unwrap();
     assert_eq!(sent.hash, journaled.hash, "the journaled bytes are tried first");
-    let mined = restarted.confirmed(sent.hash, Depth::Latest).await.unwrap();
+    let mined = within(restarted.confirmed(sent.hash, Depth::Latest)).await.unwrap();
     assert_ne!(mined.hash, journaled.hash);
     assert_eq!(
         world.chain.lease(world.lease(1), Depth::Latest).await.unwrap().deposit,
@@ -248,11 +248,9 @@ async fn a_transaction_that_waits_is_offered_more_under_the_same_nonce() {
     };
     let (renter, _) = world.sender_with(world.renter.clone(), Arc::new(journal.clone()), config);
     let sent = renter.send(world.open(1, dai(1)).await).await.unwrap();
-    while journal.load().unwrap().len() < 2 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until(|| journal.load().unwrap().len() >= 2).await;
     world.devnet.mine().await.unwrap();
-    let mined = renter.confirmed(sent.hash, Depth::Latest).await.unwrap();
+    let mined = within(renter.confirmed(sent.hash, Depth::Latest)).await.unwrap();
     assert_ne!(mined.hash, sent.hash);
     let nonces: Vec<_> = journal.load().unwrap().iter().map(|entry| entry.nonce).collect();
     assert!(nonces.iter().all(|nonce| *nonce == nonces[0]), "{nonces:?}");
@@ -281,6 +279,23 @@ async fn an_empty_wallet_is_told_what_it_has_and_needs_and_nothing_is_sent() {
         .unwrap_err();
     assert!(
         matches!(error, SendError::InsufficientNative { need: u128::MAX, .. }),
+        "{error}"
+    );
+    // Enough for what is sent, but not for the fee as well.
+    let wei = world.chain.native_balance(world.renter.address()).await.unwrap() - 1;
+    let transfer = Call::TransferNative {
+        to: Address::repeat_byte(5),
+        wei,
+    };
+    let error = renter
+        .send(Intent {
+            key: IntentKey::new("rest").unwrap(),
+            call: transfer,
+        })
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, SendError::InsufficientNative { need, .. } if need > wei),
         "{error}"
     );
     assert_eq!(world.transactions_of(world.renter.address()).await, 0);
@@ -376,18 +391,19 @@ async fn a_deeper_confirmation_waits_for_deeper_blocks_and_ends_the_journal_entr
     let (renter, _) = world.sender_with(world.renter.clone(), Arc::new(journal.clone()), SenderConfig::default());
     let sent = renter.send(world.open(1, dai(1)).await).await.unwrap();
     world.devnet.mine().await.unwrap();
-    let mined = renter.confirmed(sent.hash, Depth::Latest).await.unwrap();
+    let mined = within(renter.confirmed(sent.hash, Depth::Latest)).await.unwrap();
     let finalized = renter.confirmed(sent.hash, Depth::Finalized);
     tokio::pin!(finalized);
     for _ in 0..4 {
         world.devnet.mine().await.unwrap();
     }
-    assert_eq!(finalized.await.unwrap(), mined);
+    assert_eq!(within(finalized).await.unwrap(), mined);
     assert!(world.chain.head_at(Depth::Finalized).await.unwrap().number >= mined.block);
-    while journal.load().unwrap()[0].state != (EntryState::Final { succeeded: true }) {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    assert_eq!(renter.confirmed(sent.hash, Depth::Finalized).await.unwrap(), mined);
+    until(|| journal.load().unwrap()[0].state == EntryState::Final { succeeded: true }).await;
+    assert_eq!(
+        within(renter.confirmed(sent.hash, Depth::Finalized)).await.unwrap(),
+        mined
+    );
 }
 
 #[tokio::test]
@@ -400,24 +416,25 @@ async fn a_transaction_that_a_reorganisation_dropped_is_sent_again_with_the_same
         .control("anvil_mine", serde_json::json!(["0x1"]))
         .await
         .unwrap();
-    let first = renter.confirmed(sent.hash, Depth::Latest).await.unwrap();
+    let first = within(renter.confirmed(sent.hash, Depth::Latest)).await.unwrap();
     world
         .devnet
         .control("anvil_reorg", serde_json::json!([1, []]))
         .await
         .unwrap();
     assert_eq!(world.chain.mined(sent.hash).await.unwrap(), None);
-    let mut again = None;
     // The sender looks after a block that nobody waits for only now and then: waiting for a deeper block wakes it.
     let waiting = renter.confirmed(sent.hash, Depth::Safe);
-    tokio::pin!(waiting);
-    while again.is_none() {
-        tokio::select! {
-            mined = &mut waiting => again = Some(mined.unwrap()),
-            () = tokio::time::sleep(Duration::from_millis(50)) => world.devnet.mine().await.unwrap(),
+    let blocks = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            world.devnet.mine().await.unwrap();
         }
-    }
-    let again = again.unwrap();
+    };
+    let again = tokio::select! {
+        mined = within(waiting) => mined.unwrap(),
+        () = blocks => unreachable!("blocks are made until the test ends"),
+    };
     assert_eq!(again.hash, first.hash);
     assert_ne!(again.block_hash, first.block_hash);
 }

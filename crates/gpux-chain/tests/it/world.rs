@@ -242,11 +242,27 @@ pub(crate) fn config_of(devnet: &Devnet) -> ChainConfig {
     }
 }
 
+/// What has not happened after 20 s does not happen.
+pub(crate) async fn within<T>(happening: impl Future<Output = T>) -> T {
+    let limit = Duration::from_secs(20);
+    tokio::time::timeout(limit, happening)
+        .await
+        .expect("it happens within 20 s")
+}
+
+/// Looks again and again until it is so.
+pub(crate) async fn until(mut is_so: impl FnMut() -> bool) {
+    let looking = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within(looking).await;
+}
+
 /// Sends and waits for the newest block.
 pub(crate) async fn done(sender: &SenderHandle, intent: Intent) -> Result<Mined, SendError> {
-    let sent = sender.send(intent).await?;
-    Ok(sender
-        .confirmed(sent.hash, Depth::Latest)
-        .await
-        .expect("what was simulated works in the next block"))
+    let sent = within(sender.send(intent)).await?;
+    let confirmed = within(sender.confirmed(sent.hash, Depth::Latest));
+    Ok(confirmed.await.expect("what was simulated works in the next block"))
 }
