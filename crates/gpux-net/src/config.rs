@@ -70,6 +70,8 @@ pub struct Limits {
     /// Gossip messages per second that one neighbour may deliver in the long run; four times that in a burst. Bounds
     /// the time spent on checking signatures.
     pub gossip_per_second: u32,
+    /// How often the gossip is asked for a sign of life, and how long it may take before its connections are made anew.
+    pub gossip_probe: Duration,
     /// The most peers whose addresses are remembered, besides those with a live offer.
     pub peers: usize,
     /// How long a kept connection may be unused before it is closed.
@@ -92,6 +94,7 @@ impl Default for Limits {
             offers: 16_384,
             offers_per_minute: 30,
             gossip_per_second: 500,
+            gossip_probe: Duration::from_secs(5),
             peers: 256,
             idle_connection: Duration::from_secs(120),
         }

@@ -8,8 +8,8 @@ use crate::{
     connections::{ConnectionLimits, Connections},
     endpoint::{CONNECTION_WINDOW, FETCH_WINDOW, StartNetError, bind, transport},
     offers::{
-        Announcer, BookConfig, FEED_EVENTS, HeardOffer, OfferBook, OfferEvent, OfferFeed, OffersTask, OwnOffer,
-        PublishOfferError,
+        Announcer, BookConfig, FEED_EVENTS, GossipConnections, HeardOffer, OfferBook, OfferEvent, OfferFeed,
+        OffersTask, OwnOffer, PublishOfferError, Watchdog,
     },
     peers::Peers,
     stats::{Counters, NetStats},
@@ -30,6 +30,7 @@ use std::{
 use tokio::{
     sync::{broadcast, mpsc, watch},
     task::JoinSet,
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +40,8 @@ const MAX_GOSSIP_BYTES: usize = 4_096;
 const DIALLED: usize = 64;
 /// How long a shutdown waits for the goodbye to leave: the library gives no sign when a broadcast has been sent.
 const GOODBYE: Duration = Duration::from_millis(100);
+/// How long a shutdown waits for the gossip to take leave of its neighbours.
+const GOSSIP_CLOSE: Duration = Duration::from_secs(1);
 
 /// A node's peer endpoint. Cheap to clone; it runs until [`Net::shutdown`] or until the last clone is dropped.
 #[derive(Clone)]
@@ -95,7 +98,8 @@ impl Net {
         for ticket in config.bootstrap.iter().rev() {
             peers.learn(ticket.clone());
         }
-        let endpoint = bind(&config, &peers).await?;
+        let connections = GossipConnections::default();
+        let endpoint = bind(&config, &peers, connections.clone()).await?;
         let gossip = Gossip::builder()
             .max_message_size(MAX_GOSSIP_BYTES)
             .spawn(endpoint.clone());
@@ -134,6 +138,7 @@ impl Net {
         let offers = inner.offers_task(&config, feed, neighbours_tx);
         inner.spawn(accept::run(Arc::new(server), dialled_rx, inner.cancel.clone()));
         inner.spawn(offers.run(inner.cancel.clone()));
+        inner.spawn(inner.watchdog(config.topic, connections).run(inner.cancel.clone()));
         tracing::info!(node = %me, sockets = ?inner.endpoint.bound_sockets(), "listening for peers");
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -170,8 +175,9 @@ impl Net {
             }
         }
         tokio::time::sleep(GOODBYE).await;
-        if let Err(error) = inner.gossip.shutdown().await {
-            tracing::debug!(%error, "closing the gossip failed");
+        // A stalled gossip ends with its connections.
+        if !matches!(timeout(GOSSIP_CLOSE, inner.gossip.shutdown()).await, Ok(Ok(()))) {
+            tracing::debug!("the gossip did not close by itself");
         }
         inner.endpoint.close().await;
         inner.blobs.close().await;
@@ -342,6 +348,17 @@ impl Net {
 }
 
 impl Inner {
+    fn watchdog(&self, topic: [u8; 32], connections: GossipConnections) -> Watchdog {
+        Watchdog {
+            gossip: self.gossip.clone(),
+            topic,
+            neighbours: self.neighbours.clone(),
+            connections,
+            counters: self.counters.clone(),
+            every: self.limits.gossip_probe,
+        }
+    }
+
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(task);
     }

@@ -14,6 +14,7 @@ mod feed;
 mod own;
 mod page;
 mod task;
+mod watchdog;
 
 pub(crate) use announcement::Announcer;
 pub(crate) use book::{BookConfig, OfferBook};
@@ -21,6 +22,7 @@ pub(crate) use feed::FEED_EVENTS;
 pub(crate) use own::OwnOffer;
 pub(crate) use page::{PageRequest, answer_page};
 pub(crate) use task::OffersTask;
+pub(crate) use watchdog::{GossipConnections, Watchdog};
 
 pub use feed::{HeardOffer, OfferEvent, OfferFeed};
 pub use own::PublishOfferError;

@@ -41,6 +41,8 @@ counters! {
     offers_expired,
     /// Announcements of new nodes while the book was full.
     offers_unheard,
+    /// Times that a neighbour stalled the gossip and its connections were made anew.
+    gossip_stalls,
     /// Incoming connections refused because there were too many.
     connections_refused,
     /// Calls answered.

@@ -36,8 +36,11 @@ use tokio::{
     time::timeout,
 };
 
-/// How often the same peer is asked again after its stream was cut. What came is kept, so each try goes further.
+/// How often in a row the same peer is asked whose stream is cut before much of it came. What came is kept, so each try
+/// goes further.
 const TRIES_PER_PEER: usize = 3;
+/// A try that brought so many bytes does not count: a large blob may be cut many times on its way.
+const WORTH_A_TRY: u64 = 1 << 20;
 
 impl Blobs {
     /// Brings `blob` here, keeps it for `keeper`, and tells `progress` how many of its bytes are here.
@@ -74,29 +77,29 @@ impl Blobs {
         let hash = blob.hash;
         let mut last = FetchError::NoPeer(hash);
         for peer in from {
-            for _ in 0..TRIES_PER_PEER {
-                let found = self
-                    .find(hash)
-                    .await
-                    .map_err(|source| FetchError::Store { hash, source })?;
-                if let Some(found) = found {
+            let mut tries = 0;
+            while tries < TRIES_PER_PEER {
+                let found = self.find(hash).await;
+                if let Some(found) = found.map_err(|source| FetchError::Store { hash, source })? {
                     return whole(blob, found, progress);
                 }
-                match self.fetch_from(*peer, blob, progress).await {
-                    Ok(()) => {}
-                    Err(source) => {
-                        tracing::debug!(blob = %hash, %peer, error = %source, "a peer did not give a blob");
-                        let again = source.retry() == Retry::Now;
-                        last = FetchError::Peer {
-                            hash,
-                            peer: *peer,
-                            source,
-                        };
-                        if !again {
-                            break;
-                        }
-                    }
+                let mut received = 0;
+                let Err(source) = self.fetch_from(*peer, blob, progress, &mut received).await else {
+                    // The blob is here now, unless it was incomplete at the peer when the transfer began.
+                    tries += 1;
+                    continue;
+                };
+                tracing::debug!(blob = %hash, %peer, received, error = %source, "a peer did not give a blob");
+                let again = source.retry() == Retry::Now;
+                last = FetchError::Peer {
+                    hash,
+                    peer: *peer,
+                    source,
+                };
+                if !again {
+                    break;
                 }
+                tries = if received >= WORTH_A_TRY { 0 } else { tries + 1 };
             }
         }
         match self
@@ -115,6 +118,7 @@ impl Blobs {
         peer: NodeId,
         blob: BlobRef,
         progress: Option<&watch::Sender<u64>>,
+        received: &mut u64,
     ) -> Result<(), PeerFetchError> {
         let _place = self
             .downloads
@@ -139,7 +143,10 @@ impl Blobs {
                 return Err(PeerFetchError::Stalled(self.stall));
             };
             match item {
-                Some(GetProgressItem::Progress(bytes)) => tell(progress, here.saturating_add(bytes).min(blob.size)),
+                Some(GetProgressItem::Progress(bytes)) => {
+                    *received = bytes;
+                    tell(progress, here.saturating_add(bytes).min(blob.size));
+                }
                 Some(GetProgressItem::Done(_)) => return finished(guard),
                 Some(GetProgressItem::Error(error)) => return Err(classify(error)),
                 None => {

@@ -24,7 +24,7 @@ use gpux_proto::VerifyOfferError;
 use gpux_types::NodeId;
 use iroh::{Endpoint, EndpointId};
 use iroh_gossip::{
-    api::{Event, GossipReceiver, GossipSender, JoinOptions},
+    api::{ApiError, Event, GossipReceiver, GossipSender, JoinOptions},
     net::Gossip,
     proto::TopicId,
 };
@@ -36,6 +36,7 @@ use std::{
 use tokio::{
     sync::{broadcast, mpsc, watch},
     task::JoinSet,
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -45,6 +46,8 @@ const TICK: Duration = Duration::from_millis(500);
 const REJOIN: Duration = Duration::from_secs(5);
 /// How many remembered peers such an attempt asks.
 const REJOIN_PEERS: usize = 8;
+/// How long a command to the gossip may wait. The watchdog ends a stall; nothing here waits for it.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
 /// How many neighbours are asked for their offers at a time; all neighbours know the same.
 const MAX_PULLS: usize = 3;
 /// A neighbour is asked again only after so long: a flood that makes us miss gossip must not make us ask without end.
@@ -292,7 +295,7 @@ impl OffersTask {
                 .collect();
             peers.remove(&self.endpoint.id());
             if !peers.is_empty() {
-                state.sender.join_peers(peers.into_iter().collect()).await.ok();
+                in_time(state.sender.join_peers(peers.into_iter().collect())).await;
             }
         }
         state
@@ -339,9 +342,7 @@ impl OffersTask {
         state.announce_at = own.as_ref().map(|own| now + renew_after(own.ttl, &bytes));
         state.announced = Some((ticket, order));
         state.selling = own.is_some();
-        if state.sender.broadcast(bytes.into()).await.is_err() {
-            tracing::debug!("an announcement found the gossip closed");
-        }
+        in_time(state.sender.broadcast(bytes.into())).await;
     }
 
     /// Says goodbye, so that nobody waits for the offer to expire.
@@ -352,7 +353,7 @@ impl OffersTask {
                 beat: next_beat(Some(order)),
             };
             let bytes = self.announcer.announce(&ticket, order, None);
-            state.sender.broadcast(bytes.into()).await.ok();
+            in_time(state.sender.broadcast(bytes.into())).await;
         }
     }
 
@@ -372,6 +373,15 @@ impl OffersTask {
 
     fn book(&self) -> MutexGuard<'_, OfferBook> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Gives the gossip a command unless it is stalled. A lost announcement is made again when there are neighbours again.
+async fn in_time(command: impl Future<Output = Result<(), ApiError>>) {
+    match timeout(COMMAND_TIMEOUT, command).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "the gossip is closed"),
+        Err(_) => tracing::debug!("the gossip takes no command"),
     }
 }
 

@@ -257,7 +257,8 @@ async fn a_peer_that_calls_too_often_hears_too_many() {
             refused += 1;
         }
     }
-    assert!((8..=10).contains(&refused), "{refused} refused of 20, ten are a burst");
+    // Eleven when the two have become neighbours: asking for offers is a call too.
+    assert!((8..=11).contains(&refused), "{refused} refused of 20, ten are a burst");
     stop((provider, renter)).await;
 }
 
