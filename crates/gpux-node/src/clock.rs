@@ -5,26 +5,30 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// The daemon's clocks. The monotonic one starts near zero with the process: never store its readings.
 #[derive(Debug, Clone, Copy)]
-pub struct Clock {
+pub(crate) struct Clock {
     start: Instant,
 }
 
 impl Clock {
     /// Starts the monotonic clock.
     #[must_use]
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self { start: Instant::now() }
     }
 
     /// Milliseconds since the start; never goes back.
     #[must_use]
-    pub fn now(&self) -> Millis {
+    pub(crate) fn now(&self) -> Millis {
         self.start.elapsed().into()
     }
 
     /// What the machine believes the date is: for records that people read, never for money.
     #[must_use]
-    pub fn date(&self) -> UnixSeconds {
-        UnixSeconds(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+    pub(crate) fn date(&self) -> UnixSeconds {
+        UnixSeconds(
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs()),
+        )
     }
 }

@@ -95,7 +95,11 @@ pub struct NetworkSection {
 
 impl Default for NetworkSection {
     fn default() -> Self {
-        Self { bind: vec![SocketAddr::from(([0, 0, 0, 0], 0))], relays: Vec::new(), bootstrap: Vec::new() }
+        Self {
+            bind: vec![SocketAddr::from(([0, 0, 0, 0], 0))],
+            relays: Vec::new(),
+            bootstrap: Vec::new(),
+        }
     }
 }
 
@@ -109,7 +113,9 @@ pub struct ApiSection {
 
 impl Default for ApiSection {
     fn default() -> Self {
-        Self { bind: SocketAddr::from(([127, 0, 0, 1], 0)) }
+        Self {
+            bind: SocketAddr::from(([127, 0, 0, 1], 0)),
+        }
     }
 }
 
@@ -156,9 +162,13 @@ impl DaemonConfig {
     /// # Errors
     /// When it cannot be read, or has an unknown key or a wrong value.
     pub fn load(path: &Path) -> Result<Self, LoadConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| LoadConfigError::Read { path: path.to_owned(), source })?;
-        toml::from_str(&text)
-            .map_err(|source| LoadConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
+        let text = std::fs::read_to_string(path).map_err(|source| LoadConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        toml::from_str(&text).map_err(|source| LoadConfigError::Parse {
+            path: path.to_owned(),
+            source: Box::new(source),
+        })
     }
 }

@@ -15,10 +15,11 @@ use crate::{
 };
 use gpux_api::ErrorCode;
 use gpux_chain::{
-    Chain, ChainConfig, ConfirmPolicy, ConnectError, HotKey, KeyFileError, SenderConfig, WatcherConfig, sender, watcher,
+    Chain, ChainConfig, ConfirmPolicy, ConnectError, DigestSigner, HotKey, KeyFileError, SenderConfig, SenderHandle,
+    SenderTask, WatcherConfig, sender, watcher,
 };
 use gpux_market::Rates;
-use gpux_net::{Limits, Net, NetConfig, StartNetError};
+use gpux_net::{Limits, Net, NetConfig, PeerTicket, StartNetError};
 use gpux_runtime::{AdoptError, EmbeddedRuntime, ImageStore, LayerStore, Machine, MeasureError, RuntimeConfig};
 use gpux_types::{ByteSize, Cpu, ParseAmountError, PricePerHour, Resources, Token};
 use std::{io, path::Path, sync::Arc, time::Duration};
@@ -27,6 +28,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How long tasks may take to end once they are told to.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The name under which met peers are kept.
+const PEERS: &str = "peers";
+/// How often they are looked at.
+const PEERS_KEPT_EVERY: Duration = Duration::from_secs(5);
 
 /// A daemon that cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +94,9 @@ impl DaemonError {
             Self::Wallet(_) | Self::Signer(_) => ErrorCode::NotAuthorised,
             Self::Chain(_) => ErrorCode::Unreachable,
             Self::Running(_) => ErrorCode::Conflict,
-            Self::Folder { .. } | Self::Store(_) | Self::Net(_) | Self::Adopt(_) | Self::Measure(_) => ErrorCode::Internal,
+            Self::Folder { .. } | Self::Store(_) | Self::Net(_) | Self::Adopt(_) | Self::Measure(_) => {
+                ErrorCode::Internal
+            }
         }
     }
 }
@@ -105,7 +113,10 @@ pub fn install_tls() {
 /// When a part of it cannot start; nothing runs then.
 pub async fn run_daemon(dir: &Path) -> Result<(), DaemonError> {
     let dir = DaemonDir::new(dir);
-    dir.create().map_err(|source| DaemonError::Folder { what: "the folder", source })?;
+    dir.create().map_err(|source| DaemonError::Folder {
+        what: "the folder",
+        source,
+    })?;
     let _lock = lock(&dir)?;
     let config = DaemonConfig::load(&dir.config())?;
     let node = open(&dir, config).await?;
@@ -113,7 +124,12 @@ pub async fn run_daemon(dir: &Path) -> Result<(), DaemonError> {
         provider.start(&node).await?;
     }
     node.renter.clone().start(&node)?;
-    node.tasks.spawn(node.market.clone().follow(node.net.clone(), node.clock, node.cancel.clone()));
+    node.tasks.spawn(
+        node.market
+            .clone()
+            .follow(node.net.clone(), node.clock, node.cancel.clone()),
+    );
+    node.tasks.spawn(keep_peers(node.clone()));
     serve(&node).await?;
     dir.remove_api_address();
     node.tasks.close();
@@ -126,7 +142,10 @@ pub async fn run_daemon(dir: &Path) -> Result<(), DaemonError> {
 
 /// Holds the folder for this process.
 fn lock(dir: &DaemonDir) -> Result<std::fs::File, DaemonError> {
-    let folder = |source| DaemonError::Folder { what: "the lock", source };
+    let folder = |source| DaemonError::Folder {
+        what: "the lock",
+        source,
+    };
     let file = std::fs::File::create(dir.path().join("daemon.lock")).map_err(folder)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -141,16 +160,20 @@ async fn open(dir: &DaemonDir, config: DaemonConfig) -> Result<Arc<Node>, Daemon
     let wallet = Arc::new(wallet::open(dir, &config.wallet)?);
     let signer = HotKey::open_or_create(&dir.signer_key()).map_err(DaemonError::Signer)?;
     let chain = Chain::connect(chain_config(&config)).await?;
-    let confirm = ConfirmPolicy { safe_from: config.chain.safe_from, finalized_from: config.chain.finalized_from };
-    let journal = Arc::new(store.clone());
-    let journal_error = |source| DaemonError::Folder { what: "the journal of transactions", source };
-    let (wallet_sender, task) = sender(chain.clone(), wallet.clone(), journal.clone(), SenderConfig::default()).map_err(journal_error)?;
+    let confirm = ConfirmPolicy {
+        safe_from: config.chain.safe_from,
+        finalized_from: config.chain.finalized_from,
+    };
+    let (wallet_sender, task) = open_sender(&chain, wallet.clone(), &store)?;
     tasks.spawn(task.run(cancel.clone()));
-    let (provider_sender, task) = sender(chain.clone(), Arc::new(signer.clone()), journal, SenderConfig::default()).map_err(journal_error)?;
+    let (provider_sender, task) = open_sender(&chain, Arc::new(signer.clone()), &store)?;
     tasks.spawn(task.run(cancel.clone()));
     let (watch, task) = watcher(chain.clone(), WatcherConfig::default(), None);
     tasks.spawn(task.run(cancel.clone()));
-    let images = ImageStore::open(&dir.images()).map_err(|source| DaemonError::Folder { what: "the image store", source })?;
+    let images = ImageStore::open(&dir.images()).map_err(|source| DaemonError::Folder {
+        what: "the image store",
+        source,
+    })?;
     let (local, why_no_runtime) = match open_runtime(dir) {
         Ok(local) => (Some(local), None),
         Err(why) => (None, Some(why)),
@@ -160,7 +183,7 @@ async fn open(dir: &DaemonDir, config: DaemonConfig) -> Result<Arc<Node>, Daemon
         None => None,
     };
     let peers = Arc::new(Peers::default());
-    let net = Net::start(net_config(dir, &config, &chain)?, peers.clone()).await?;
+    let net = Net::start(net_config(dir, &config, &chain, &store)?, peers.clone()).await?;
     let market = Market::new(chain.token().token.clone());
     let node = Arc::new(Node {
         config,
@@ -187,6 +210,19 @@ async fn open(dir: &DaemonDir, config: DaemonConfig) -> Result<Arc<Node>, Daemon
     Ok(node)
 }
 
+/// What sends the transactions of one key.
+fn open_sender(
+    chain: &Chain,
+    key: Arc<dyn DigestSigner>,
+    store: &Store,
+) -> Result<(SenderHandle, SenderTask), DaemonError> {
+    let journal = Arc::new(store.clone());
+    sender(chain.clone(), key, journal, SenderConfig::default()).map_err(|source| DaemonError::Folder {
+        what: "the journal of transactions",
+        source,
+    })
+}
+
 fn chain_config(config: &DaemonConfig) -> ChainConfig {
     let chain = &config.chain;
     ChainConfig {
@@ -200,8 +236,14 @@ fn chain_config(config: &DaemonConfig) -> ChainConfig {
     }
 }
 
-fn net_config(dir: &DaemonDir, config: &DaemonConfig, chain: &Chain) -> Result<NetConfig, DaemonError> {
-    let secret = dir.secret(&dir.endpoint_key()).map_err(|source| DaemonError::Folder { what: "the endpoint's key", source })?;
+fn net_config(dir: &DaemonDir, config: &DaemonConfig, chain: &Chain, store: &Store) -> Result<NetConfig, DaemonError> {
+    let secret = dir.secret(&dir.endpoint_key()).map_err(|source| DaemonError::Folder {
+        what: "the endpoint's key",
+        source,
+    })?;
+    // Peers of the last run let a node come back also when its configured ones are gone.
+    let mut bootstrap = config.network.bootstrap.clone();
+    bootstrap.extend(store.fact::<Vec<PeerTicket>>(PEERS)?.unwrap_or_default());
     Ok(NetConfig {
         secret,
         data_dir: dir.blobs(),
@@ -209,7 +251,7 @@ fn net_config(dir: &DaemonDir, config: &DaemonConfig, chain: &Chain) -> Result<N
         advertise: Vec::new(),
         relays: config.network.relays.clone(),
         topic: topic(&chain.escrow()),
-        bootstrap: config.network.bootstrap.clone(),
+        bootstrap,
         limits: Limits::default(),
     })
 }
@@ -221,7 +263,10 @@ fn open_runtime(dir: &DaemonDir) -> Result<LocalRuntime, String> {
     let runtime = EmbeddedRuntime::open(config).map_err(|error| crate::error_chain(&error))?;
     let layers = LayerStore::open(&dir.layers(), &program, runtime.store_range());
     let layers = layers.map_err(|error| crate::error_chain(&error))?;
-    Ok(LocalRuntime { runtime: Arc::new(runtime), layers })
+    Ok(LocalRuntime {
+        runtime: Arc::new(runtime),
+        layers,
+    })
 }
 
 fn provider(
@@ -233,9 +278,16 @@ fn provider(
 ) -> Result<Provider, DaemonError> {
     let machine = Machine::measure(dir.path())?;
     let price = |key, text: &str| {
-        token.parse(text).map(PricePerHour).map_err(|source| DaemonError::Price { key, source })
+        token
+            .parse(text)
+            .map(PricePerHour)
+            .map_err(|source| DaemonError::Price { key, source })
     };
-    let region = section.region.as_ref().map(|region| region.parse().map_err(|_| DaemonError::Region(region.clone()))).transpose()?;
+    let region = section
+        .region
+        .as_ref()
+        .map(|region| region.parse().map_err(|_| DaemonError::Region(region.clone())))
+        .transpose()?;
     let selling = Selling {
         payout: section.payout.unwrap_or_else(|| wallet.address()),
         rates: Rates {
@@ -254,21 +306,54 @@ fn provider(
 
 /// The part of the measured machine that is offered: never more than was measured.
 fn offered(machine: &Machine, section: &ProvideSection) -> Resources {
-    let spare_half_core = Cpu { millicores: machine.cpu.millicores.saturating_sub(500) };
+    let spare_half_core = Cpu {
+        millicores: machine.cpu.millicores.saturating_sub(500),
+    };
     Resources {
         cpu: section.cpu.unwrap_or(spare_half_core).min(machine.cpu),
-        memory: section.memory.unwrap_or(ByteSize(machine.memory.0 / 4 * 3)).min(machine.memory),
-        disk: section.disk.unwrap_or(ByteSize(machine.disk_free.0 / 2)).min(machine.disk_free),
+        memory: section
+            .memory
+            .unwrap_or(ByteSize(machine.memory.0 / 4 * 3))
+            .min(machine.memory),
+        disk: section
+            .disk
+            .unwrap_or(ByteSize(machine.disk_free.0 / 2))
+            .min(machine.disk_free),
+    }
+}
+
+/// Remembers over restarts whom this node has met.
+async fn keep_peers(node: Arc<Node>) {
+    let mut kept = Vec::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = node.cancel.cancelled() => return,
+            () = tokio::time::sleep(PEERS_KEPT_EVERY) => {}
+        }
+        let known = node.net.known_peers();
+        if known == kept {
+            continue;
+        }
+        match node.store.put_fact(PEERS, &known) {
+            Ok(()) => kept = known,
+            Err(error) => tracing::warn!(error = %crate::error_chain(&error), "remembering peers"),
+        }
     }
 }
 
 /// Answers the local API until the daemon is told to stop.
 async fn serve(node: &Arc<Node>) -> Result<(), DaemonError> {
-    let folder = |source| DaemonError::Folder { what: "the API's socket", source };
+    let folder = |source| DaemonError::Folder {
+        what: "the API's socket",
+        source,
+    };
     let listener = TcpListener::bind(node.config.api.bind).await.map_err(folder)?;
     let token = random_token();
     let address = listener.local_addr().map_err(folder)?;
-    node.dir.write_api_address(address, &token, node.net.ticket().to_string()).map_err(folder)?;
+    node.dir
+        .write_api_address(address, &token, node.net.ticket().to_string())
+        .map_err(folder)?;
     tracing::info!(node = %node.net.node_id().short(), %address, provides = node.provider.is_some(), "ready");
     let mut terminate = tokio::signal::unix::signal(SignalKind::terminate()).map_err(folder)?;
     let cancel = node.cancel.clone();

@@ -126,7 +126,9 @@ impl DevnetMarketError {
             Self::Running(_) => ErrorCode::Conflict,
             Self::None(_) => ErrorCode::NotFound,
             Self::NoAnvil | Self::Chain(_) => ErrorCode::Unreachable,
-            Self::File { .. } | Self::Wallet(_) | Self::Signer(_) | Self::Measure(_) | Self::Daemon { .. } => ErrorCode::Internal,
+            Self::File { .. } | Self::Wallet(_) | Self::Signer(_) | Self::Measure(_) | Self::Daemon { .. } => {
+                ErrorCode::Internal
+            }
         }
     }
 }
@@ -154,7 +156,9 @@ pub async fn up(dir: &Path, options: &DevnetOptions, say: &dyn Fn(&str)) -> Resu
 }
 
 async fn start(dir: &Path, options: &DevnetOptions, say: &dyn Fn(&str)) -> Result<DevnetView, DevnetMarketError> {
-    let names: Vec<String> = (1..=options.providers).map(|number| format!("provider-{number}")).collect();
+    let names: Vec<String> = (1..=options.providers)
+        .map(|number| format!("provider-{number}"))
+        .collect();
     let renter = DaemonDir::new(&dir.join("renter"));
     let mut fund = vec![make_wallet(&renter, RENTER_TOKENS)?];
     for name in &names {
@@ -166,7 +170,12 @@ async fn start(dir: &Path, options: &DevnetOptions, say: &dyn Fn(&str)) -> Resul
     say("starting the chain and deploying the contracts");
     let chain = start_chain(dir, options, fund).await?;
     let info = chain.info().clone();
-    let token = info.tokens.iter().find(|token| token.symbol.contains(options.token)).or(info.tokens.first()).ok_or(DevnetMarketError::NoAnvil)?;
+    let token = info
+        .tokens
+        .iter()
+        .find(|token| token.symbol.contains(options.token))
+        .or(info.tokens.first())
+        .ok_or(DevnetMarketError::NoAnvil)?;
     let mut view = DevnetView {
         schema: "gpux.devnet/v1".into(),
         chain_id: info.chain_id,
@@ -182,15 +191,14 @@ async fn start(dir: &Path, options: &DevnetOptions, say: &dyn Fn(&str)) -> Resul
     let mut bootstrap: Vec<PeerTicket> = Vec::new();
     let share = Share::of_this_machine(dir, options.providers)?;
     for (number, name) in (0u32..).zip(&names) {
-        let provider = DaemonDir::new(&dir.join(name));
         let config = config(&section, &bootstrap, Some(share.section(number)));
-        let ticket = start_daemon(&mut view, dir, name, &provider, &config, say).await?;
+        let ticket = start_daemon(&mut view, dir, name, &config, say).await?;
         // Everybody starts from the first provider alone and finds the rest by gossip.
         if bootstrap.is_empty() {
             bootstrap.push(ticket);
         }
     }
-    start_daemon(&mut view, dir, "renter", &renter, &config(&section, &bootstrap, None), say).await?;
+    start_daemon(&mut view, dir, "renter", &config(&section, &bootstrap, None), say).await?;
     Ok(view)
 }
 
@@ -199,7 +207,13 @@ async fn start_chain(dir: &Path, options: &DevnetOptions, fund: Vec<Funding>) ->
     let path = std::env::var_os("PATH");
     let anvil = find_anvil(&roots, path.as_deref()).ok_or(DevnetMarketError::NoAnvil)?;
     let block_secs = (options.block_time > Millis::ZERO).then(|| options.block_time.as_secs().max(1));
-    let config = DevnetConfig { anvil, dir: dir.join("chain"), chain_id: DevnetConfig::CHAIN_ID, block_secs, funding: fund };
+    let config = DevnetConfig {
+        anvil,
+        dir: dir.join("chain"),
+        chain_id: DevnetConfig::CHAIN_ID,
+        block_secs,
+        funding: fund,
+    };
     Ok(Devnet::start(config).await?)
 }
 
@@ -207,7 +221,10 @@ async fn start_chain(dir: &Path, options: &DevnetOptions, fund: Vec<Funding>) ->
 fn anvil_roots() -> Vec<PathBuf> {
     let here = std::env::current_dir().unwrap_or_default();
     let program = std::env::current_exe().unwrap_or_default();
-    here.ancestors().chain(program.ancestors()).map(Path::to_owned).collect()
+    here.ancestors()
+        .chain(program.ancestors())
+        .map(Path::to_owned)
+        .collect()
 }
 
 fn make_wallet(dir: &DaemonDir, tokens: u128) -> Result<Funding, DevnetMarketError> {
@@ -222,7 +239,12 @@ fn make_wallet(dir: &DaemonDir, tokens: u128) -> Result<Funding, DevnetMarketErr
 
 fn funding(address: Address, tokens: u128) -> Funding {
     let whole = |decimals: u32| Amount::new(tokens * 10u128.pow(decimals)).unwrap_or(Amount::MAX);
-    Funding { address, wei: FEES_WEI, dai: whole(18), usdc: whole(6) }
+    Funding {
+        address,
+        wei: FEES_WEI,
+        dai: whole(18),
+        usdc: whole(6),
+    }
 }
 
 fn chain_section(info: &DevnetInfo, token: Address, options: &DevnetOptions) -> ChainSection {
@@ -232,7 +254,11 @@ fn chain_section(info: &DevnetInfo, token: Address, options: &DevnetOptions) -> 
         escrow: info.escrow,
         node_directory: info.node_directory,
         token,
-        poll: if options.block_time == Millis::ZERO { Millis(20) } else { Millis(200) },
+        poll: if options.block_time == Millis::ZERO {
+            Millis(20)
+        } else {
+            Millis(200)
+        },
         safe_from: None,
         finalized_from: None,
         grace_secs: GRACE_SECS,
@@ -245,7 +271,13 @@ fn config(chain: &ChainSection, bootstrap: &[PeerTicket], provide: Option<Provid
         relays: Vec::new(),
         bootstrap: bootstrap.to_vec(),
     };
-    DaemonConfig { chain: chain.clone(), wallet: WalletSection::default(), network, api: ApiSection::default(), provide }
+    DaemonConfig {
+        chain: chain.clone(),
+        wallet: WalletSection::default(),
+        network,
+        api: ApiSection::default(),
+        provide,
+    }
 }
 
 /// What each provider offers: its part of what was measured, so that all together sell the machine once.
@@ -260,7 +292,9 @@ impl Share {
         let machine = Machine::measure(dir)?;
         let parts = providers.max(1);
         Ok(Self {
-            cpu: Cpu { millicores: machine.cpu.millicores / parts },
+            cpu: Cpu {
+                millicores: machine.cpu.millicores / parts,
+            },
             // A quarter stays for the chain, the daemons and the system.
             memory: ByteSize(machine.memory.0 / 4 * 3 / u64::from(parts)),
             disk: ByteSize(machine.disk_free.0 / 2 / u64::from(parts)),
@@ -270,7 +304,12 @@ impl Share {
     fn section(&self, number: u32) -> ProvideSection {
         let prices = ["0.20", "0.24", "0.28", "0.32"];
         let regions = ["eu-west", "eu-north", "us-east", "ap-south"];
-        let pick = |list: [&'static str; 4]| usize::try_from(number % 4).ok().and_then(|at| list.get(at).copied()).unwrap_or("0.20");
+        let pick = |list: [&'static str; 4]| {
+            usize::try_from(number % 4)
+                .ok()
+                .and_then(|at| list.get(at).copied())
+                .unwrap_or("0.20")
+        };
         ProvideSection {
             payout: None,
             price_cpu: pick(prices).into(),
@@ -289,10 +328,10 @@ async fn start_daemon(
     view: &mut DevnetView,
     dir: &Path,
     name: &str,
-    daemon: &DaemonDir,
     config: &DaemonConfig,
     say: &dyn Fn(&str),
 ) -> Result<PeerTicket, DevnetMarketError> {
+    let daemon = DaemonDir::new(&dir.join(name));
     say(&format!("starting {name}"));
     let path = daemon.config();
     let text = toml::to_string_pretty(config).map_err(|error| file(&path, io::Error::other(error)))?;
@@ -302,7 +341,11 @@ async fn start_daemon(
     save(dir, view)?;
     let deadline = tokio::time::Instant::now() + START_PATIENCE;
     while tokio::time::Instant::now() < deadline {
-        if let Some(ticket) = daemon.read_api_address().filter(|address| address.pid == pid).and_then(|address| address.ticket.parse().ok()) {
+        if let Some(ticket) = daemon
+            .read_api_address()
+            .filter(|address| address.pid == pid)
+            .and_then(|address| address.ticket.parse().ok())
+        {
             return Ok(ticket);
         }
         if !view.processes.last().is_some_and(is_alive) {
@@ -311,7 +354,10 @@ async fn start_daemon(
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let log = tail_of_file(&daemon.log(), 10).unwrap_or_default();
-    Err(DevnetMarketError::Daemon { name: name.to_owned(), log })
+    Err(DevnetMarketError::Daemon {
+        name: name.to_owned(),
+        log,
+    })
 }
 
 /// The market of `dir`.
@@ -354,7 +400,9 @@ pub async fn down(dir: &Path, purge: bool) -> Result<DevnetView, DevnetMarketErr
 
 /// Ends what a stopped daemon left running on purpose: on a devnet nobody comes back for it.
 async fn end_leases(dir: &DaemonDir) {
-    let Ok(runtime) = EmbeddedRuntime::open(RuntimeConfig::new(dir.runtime())) else { return };
+    let Ok(runtime) = EmbeddedRuntime::open(RuntimeConfig::new(dir.runtime())) else {
+        return;
+    };
     for lease in runtime.adopt().await.unwrap_or_default() {
         if let Err(error) = runtime.forget_lease(lease.lease).await {
             tracing::warn!(lease = %lease.lease.short(), error = %crate::error_chain(&error), "ending a lease of the devnet");
@@ -382,7 +430,13 @@ fn signal(process: &ProcessView, signal: rustix::process::Signal) {
 }
 
 fn process(name: &str, pid: u32, dir: &Path) -> ProcessView {
-    ProcessView { name: name.to_owned(), pid, start_ticks: start_ticks(pid).unwrap_or(0), alive: true, dir: dir.to_owned() }
+    ProcessView {
+        name: name.to_owned(),
+        pid,
+        start_ticks: start_ticks(pid).unwrap_or(0),
+        alive: true,
+        dir: dir.to_owned(),
+    }
 }
 
 fn is_alive(process: &ProcessView) -> bool {
@@ -414,5 +468,8 @@ fn remove(dir: &Path) -> Result<(), DevnetMarketError> {
 }
 
 fn file(path: &Path, source: io::Error) -> DevnetMarketError {
-    DevnetMarketError::File { path: path.to_owned(), source }
+    DevnetMarketError::File {
+        path: path.to_owned(),
+        source,
+    }
 }

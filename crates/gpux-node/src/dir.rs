@@ -134,13 +134,22 @@ impl DaemonDir {
     pub fn read_api_address(&self) -> Option<ApiAddress> {
         let running: Running = serde_json::from_slice(&std::fs::read(self.running_file()).ok()?).ok()?;
         let token = std::fs::read_to_string(self.token_file()).ok()?;
-        Some(ApiAddress { socket: running.socket, token, pid: running.pid, ticket: running.ticket })
+        Some(ApiAddress {
+            socket: running.socket,
+            token,
+            pid: running.pid,
+            ticket: running.ticket,
+        })
     }
 
     /// Tells commands where this process listens.
     pub(crate) fn write_api_address(&self, socket: SocketAddr, token: &str, ticket: String) -> io::Result<()> {
         write_private(&self.token_file(), token.as_bytes())?;
-        let running = Running { pid: std::process::id(), socket, ticket };
+        let running = Running {
+            pid: std::process::id(),
+            socket,
+            ticket,
+        };
         let text = serde_json::to_vec(&running).map_err(io::Error::other)?;
         write_private(&self.running_file(), &text)
     }
@@ -154,7 +163,9 @@ impl DaemonDir {
     /// The key in `file`, made at random (0600) when there is none.
     pub(crate) fn secret(&self, file: &Path) -> io::Result<[u8; 32]> {
         match std::fs::read(file) {
-            Ok(bytes) => bytes.try_into().map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "expected 32 bytes")),
+            Ok(bytes) => bytes
+                .try_into()
+                .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "expected 32 bytes")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let secret: [u8; 32] = rand::random();
                 write_private(file, &secret)?;
@@ -168,7 +179,12 @@ impl DaemonDir {
 /// Replaces `path` in one step with a file that only its owner can read.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension(format!("new.{}", std::process::id()));
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(&temporary, path)
@@ -182,10 +198,18 @@ pub fn spawn_daemon(dir: &Path) -> io::Result<u32> {
     use std::os::unix::process::CommandExt;
     let files = DaemonDir::new(dir);
     files.create()?;
-    let log = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(files.log())?;
+    let log = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(files.log())?;
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("daemon").arg("--detached").arg("--dir").arg(dir);
-    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
+    command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .process_group(0);
     let child = command.spawn()?;
     Ok(child.id())
 }
@@ -202,5 +226,8 @@ pub fn tail_of_file(path: &Path, lines: usize) -> io::Result<String> {
     file.take(64 << 10).read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
     let all: Vec<&str> = text.lines().collect();
-    Ok(all.get(all.len().saturating_sub(lines)..).unwrap_or_default().join("\n"))
+    Ok(all
+        .get(all.len().saturating_sub(lines)..)
+        .unwrap_or_default()
+        .join("\n"))
 }

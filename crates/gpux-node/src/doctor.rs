@@ -8,22 +8,50 @@ const LEAST_NATIVE: u128 = 100_000_000_000_000;
 
 /// Examines the daemon and what it depends on.
 pub(crate) async fn examine(node: &Node) -> DoctorView {
-    let mut checks = vec![chain(node).await, fees(node).await, money(node).await, peers(node), offers(node), runtime(node)];
+    let mut checks = vec![
+        chain(node).await,
+        fees(node).await,
+        money(node).await,
+        peers(node),
+        offers(node),
+        runtime(node),
+    ];
     if let Some(provider) = &node.provider {
         let (total, free, leases) = provider.load();
-        checks.push(check("provider", true, format!("offers {} CPU and {}, {} CPU free, {leases} leases", total.cpu, total.memory, free.cpu), None));
+        checks.push(check(
+            "provider",
+            true,
+            format!(
+                "offers {} CPU and {}, {} CPU free, {leases} leases",
+                total.cpu, total.memory, free.cpu
+            ),
+            None,
+        ));
     }
-    DoctorView { schema: "gpux.doctor/v1".into(), checks }
+    DoctorView {
+        schema: "gpux.doctor/v1".into(),
+        checks,
+    }
 }
 
 fn check(name: &str, ok: bool, found: String, hint: Option<&str>) -> DoctorCheck {
-    DoctorCheck { name: name.into(), ok, found, hint: hint.map(Into::into) }
+    DoctorCheck {
+        name: name.into(),
+        ok,
+        found,
+        hint: hint.map(Into::into),
+    }
 }
 
 async fn chain(node: &Node) -> DoctorCheck {
     let hint = Some("check chain.rpc_url in config.toml, and that the endpoint answers");
     match node.chain.head().await {
-        Ok(head) => check("chain", true, format!("chain {} at block {}", node.config.chain.chain_id, head.number), None),
+        Ok(head) => check(
+            "chain",
+            true,
+            format!("chain {} at block {}", node.config.chain.chain_id, head.number),
+            None,
+        ),
         Err(error) => check("chain", false, crate::error_chain(&error), hint),
     }
 }
@@ -41,7 +69,12 @@ async fn money(node: &Node) -> DoctorCheck {
     match node.chain.token_balance(node.wallet.address()).await {
         Ok(balance) => {
             let enough = balance > gpux_types::Amount::ZERO || node.provider.is_some();
-            check("wallet", enough, token.format(balance), Some("send the token of deposits to the wallet (`gpux wallet address`)"))
+            check(
+                "wallet",
+                enough,
+                token.format(balance),
+                Some("send the token of deposits to the wallet (`gpux wallet address`)"),
+            )
         }
         Err(error) => check("wallet", false, crate::error_chain(&error), None),
     }
@@ -49,13 +82,24 @@ async fn money(node: &Node) -> DoctorCheck {
 
 fn peers(node: &Node) -> DoctorCheck {
     let count = node.net.neighbours().len();
-    let hint = "give network.bootstrap in config.toml the ticket of a peer (`gpux doctor` on that machine shows its own)";
-    check("peers", count > 0, format!("{count} neighbours; this node is {}", node.net.ticket()), Some(hint))
+    let hint =
+        "give network.bootstrap in config.toml the ticket of a peer (`gpux doctor` on that machine shows its own)";
+    check(
+        "peers",
+        count > 0,
+        format!("{count} neighbours; this node is {}", node.net.ticket()),
+        Some(hint),
+    )
 }
 
 fn offers(node: &Node) -> DoctorCheck {
     let count = node.market.count(node.clock.now());
-    check("offers", count > 0, format!("{count} heard"), Some("offers come from neighbours: mend `peers` first"))
+    check(
+        "offers",
+        count > 0,
+        format!("{count} heard"),
+        Some("offers come from neighbours: mend `peers` first"),
+    )
 }
 
 fn runtime(node: &Node) -> DoctorCheck {
@@ -63,7 +107,12 @@ fn runtime(node: &Node) -> DoctorCheck {
         (Some(_), _) => check("containers", true, "this machine can run containers".into(), None),
         (None, why) => {
             let found = why.clone().unwrap_or_else(|| "no container runtime".into());
-            check("containers", node.provider.is_none(), found, Some("providers run the daemon as root on Linux; renters need it only for an app's own check"))
+            check(
+                "containers",
+                node.provider.is_none(),
+                found,
+                Some("providers run the daemon as root on Linux; renters need it only for an app's own check"),
+            )
         }
     }
 }

@@ -20,7 +20,9 @@ mod renter;
 mod store;
 mod wallet;
 
-pub use config::{ApiSection, ChainSection, DaemonConfig, LoadConfigError, NetworkSection, ProvideSection, WalletSection};
+pub use config::{
+    ApiSection, ChainSection, DaemonConfig, LoadConfigError, NetworkSection, ProvideSection, WalletSection,
+};
 pub use daemon::{DaemonError, install_tls, run_daemon};
 pub use dir::{ApiAddress, DaemonDir, spawn_daemon, tail_of_file};
 pub use fault::error_chain;
@@ -39,8 +41,16 @@ fn escrow_view(seen: &LeaseSeen, confirm: &ConfirmPolicy) -> EscrowView {
         SlotStatus::None => EscrowView::Absent,
         SlotStatus::Open => {
             let deep = seen.at(confirm.depth_for(latest.deposit));
-            let assured = if deep.status == SlotStatus::Open { deep.deposit } else { Amount::ZERO };
-            EscrowView::Open { deposit: latest.deposit, assured, expiry: latest.expiry }
+            let assured = if deep.status == SlotStatus::Open {
+                deep.deposit
+            } else {
+                Amount::ZERO
+            };
+            EscrowView::Open {
+                deposit: latest.deposit,
+                assured,
+                expiry: latest.expiry,
+            }
         }
         SlotStatus::Closed => {
             let deep = seen.at(confirm.depth_for(latest.deposit));
@@ -48,7 +58,11 @@ fn escrow_view(seen: &LeaseSeen, confirm: &ConfirmPolicy) -> EscrowView {
                 EscrowView::Closed { paid: deep.claimed }
             } else {
                 // Closed in the newest block only: still open as far as it can be relied on.
-                EscrowView::Open { deposit: deep.deposit, assured: deep.deposit, expiry: deep.expiry }
+                EscrowView::Open {
+                    deposit: deep.deposit,
+                    assured: deep.deposit,
+                    expiry: deep.expiry,
+                }
             }
         }
     }

@@ -30,8 +30,14 @@ pub(crate) struct Market {
 impl Market {
     /// An empty book whose prices are in `token`.
     pub(crate) fn new(token: Token) -> Self {
-        let heard = Heard { book: OfferBook::new(MAX_OFFERS), at: HashMap::new() };
-        Self { heard: Arc::new(Mutex::new(heard)), token }
+        let heard = Heard {
+            book: OfferBook::new(MAX_OFFERS),
+            at: HashMap::new(),
+        };
+        Self {
+            heard: Arc::new(Mutex::new(heard)),
+            token,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Heard> {
@@ -54,10 +60,18 @@ impl Market {
     pub(crate) fn view(&self, now: Millis) -> OffersView {
         let mut heard = self.lock();
         heard.expire(now);
-        let mut offers: Vec<OfferView> = heard.book.iter().map(|offer| view(offer, heard.age(offer, now))).collect();
+        let mut offers: Vec<OfferView> = heard
+            .book
+            .iter()
+            .map(|offer| view(offer, heard.age(offer, now)))
+            .collect();
         drop(heard);
         offers.sort_by_key(|offer| (offer.price, offer.node));
-        OffersView { schema: "gpux.offers/v1".into(), token: self.token.clone(), offers }
+        OffersView {
+            schema: "gpux.offers/v1".into(),
+            token: self.token.clone(),
+            offers,
+        }
     }
 
     /// Keeps the book true to what the network says, until `cancel`.
@@ -97,7 +111,9 @@ impl Heard {
             Ok(_) => {
                 self.at.insert(node, now);
             }
-            Err(error) => tracing::debug!(%node, error = %crate::error_chain(&error), "an offer was not taken into the book"),
+            Err(error) => {
+                tracing::debug!(%node, error = %crate::error_chain(&error), "an offer was not taken into the book")
+            }
         }
     }
 
@@ -119,7 +135,9 @@ impl Heard {
     }
 
     fn age(&self, offer: &Offer, now: Millis) -> Millis {
-        self.at.get(&offer.node).map_or(Millis::ZERO, |at| now.saturating_sub(*at))
+        self.at
+            .get(&offer.node)
+            .map_or(Millis::ZERO, |at| now.saturating_sub(*at))
     }
 }
 

@@ -1,14 +1,8 @@
 //! Everything that the daemon's parts share: handles and nothing else. Each handle's state has one owner elsewhere.
 
 use crate::{
-    clock::Clock,
-    config::DaemonConfig,
-    dir::DaemonDir,
-    fault::fault,
-    market::Market,
-    provider::Provider,
-    renter::Renter,
-    store::Store,
+    clock::Clock, config::DaemonConfig, dir::DaemonDir, fault::fault, market::Market, provider::Provider,
+    renter::Renter, store::Store,
 };
 use gpux_api::{DaemonView, ErrorBody, ErrorCode, WalletView};
 use gpux_chain::{Chain, ConfirmPolicy, SenderHandle, WalletKey, WatcherHandle};
@@ -26,7 +20,9 @@ pub(crate) struct LocalRuntime {
 
 impl std::fmt::Debug for LocalRuntime {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LocalRuntime").field("layers", &self.layers).finish_non_exhaustive()
+        f.debug_struct("LocalRuntime")
+            .field("layers", &self.layers)
+            .finish_non_exhaustive()
     }
 }
 
@@ -81,7 +77,14 @@ impl Node {
 
     /// The wallet with what it has now.
     pub(crate) async fn wallet_view(&self) -> Result<WalletView, ErrorBody> {
-        let unreachable = |error| fault(ErrorCode::Unreachable, "asking the chain for the wallet's balance", &error).retryable();
+        let unreachable = |error| {
+            fault(
+                ErrorCode::Unreachable,
+                "asking the chain for the wallet's balance",
+                &error,
+            )
+            .retryable()
+        };
         let address = self.wallet.address();
         let balance = self.chain.token_balance(address).await.map_err(unreachable)?;
         let native = self.chain.native_balance(address).await.map_err(unreachable)?;

@@ -50,7 +50,12 @@ impl CallHandler for Peers {
         async move { self.answer(from, request).await.unwrap_or_else(Response::Error) }.boxed()
     }
 
-    fn logs<'a>(&'a self, from: NodeId, request: LogsRequest, sink: &'a mut LogSink) -> BoxFuture<'a, Result<(), PeerError>> {
+    fn logs<'a>(
+        &'a self,
+        from: NodeId,
+        request: LogsRequest,
+        sink: &'a mut LogSink,
+    ) -> BoxFuture<'a, Result<(), PeerError>> {
         async move {
             let node = self.node()?;
             match &node.provider {

@@ -19,7 +19,9 @@ use gpux_chain::HotKey;
 use gpux_lease::{EscrowRef, recover_signer};
 use gpux_market::Rates;
 use gpux_net::LogSink;
-use gpux_proto::{ErrorCode, LeaseReport, LeaseRequest, LogsRequest, PartSpec, PeerError, Response, SignedQuoteRequest};
+use gpux_proto::{
+    ErrorCode, LeaseReport, LeaseRequest, LogsRequest, PartSpec, PeerError, Response, SignedQuoteRequest,
+};
 use gpux_types::{Address, LeaseId, Millis, NodeId, Resources};
 use lease::{LeaseInput, LeaseRecord, LeaseTask};
 use std::{
@@ -79,7 +81,11 @@ pub(crate) struct Provider {
 impl Provider {
     /// A provider with nothing leased.
     pub(crate) fn new(selling: Selling, signer: HotKey) -> Self {
-        let desk = Desk { capacity: Capacity::new(selling.total), leases: HashMap::new(), unpaid: HashMap::new() };
+        let desk = Desk {
+            capacity: Capacity::new(selling.total),
+            leases: HashMap::new(),
+            unpaid: HashMap::new(),
+        };
         Self {
             selling: Arc::new(selling),
             signer,
@@ -95,7 +101,13 @@ impl Provider {
     /// Takes over the leases of an earlier daemon, then keeps the offer published.
     pub(crate) async fn start(&self, node: &Arc<Node>) -> Result<(), gpux_runtime::AdoptError> {
         let mut adopted: HashMap<_, _> = match &node.local {
-            Some(local) => local.runtime.adopt().await?.into_iter().map(|status| (status.lease, status)).collect(),
+            Some(local) => local
+                .runtime
+                .adopt()
+                .await?
+                .into_iter()
+                .map(|status| (status.lease, status))
+                .collect(),
             None => HashMap::new(),
         };
         let records: Vec<LeaseRecord> = node.store.open_leases(Role::Provider).unwrap_or_else(|error| {
@@ -104,7 +116,9 @@ impl Provider {
         });
         for record in records {
             let status = adopted.remove(&record.lease);
-            self.lock().capacity.adopt(record.lease, record.request.quote.quote.resources);
+            self.lock()
+                .capacity
+                .adopt(record.lease, record.request.quote.quote.resources);
             self.spawn(node, record, Some(status));
         }
         self.destroy_unknown(node, adopted.into_keys().collect()).await;
@@ -137,26 +151,46 @@ impl Provider {
     }
 
     /// Answers a request for a quote.
-    pub(crate) async fn quote(&self, node: &Node, from: NodeId, signed: &SignedQuoteRequest) -> Result<Response, PeerError> {
+    pub(crate) async fn quote(
+        &self,
+        node: &Node,
+        from: NodeId,
+        signed: &SignedQuoteRequest,
+    ) -> Result<Response, PeerError> {
         let request = &signed.request;
         if request.provider_node != node.net.node_id() || request.renter_node != from {
-            return Err(PeerError::new(ErrorCode::NotAuthorised, "the request names other nodes than the two that speak"));
+            return Err(PeerError::new(
+                ErrorCode::NotAuthorised,
+                "the request names other nodes than the two that speak",
+            ));
         }
         let signer = recover_signer(request.digest(), &signed.signature);
         if signer != Ok(request.renter) {
-            return Err(PeerError::new(ErrorCode::NotAuthorised, "the request is not signed by the wallet that it names"));
+            return Err(PeerError::new(
+                ErrorCode::NotAuthorised,
+                "the request is not signed by the wallet that it names",
+            ));
         }
         quote::check(&self.selling, &node.chain.escrow(), node.chain.token().address, request)?;
         let balance = node.chain.token_balance(request.renter).await;
-        let balance = balance.map_err(|_| PeerError::new(ErrorCode::Internal, "the chain could not be asked; try again"))?;
+        let balance =
+            balance.map_err(|_| PeerError::new(ErrorCode::Internal, "the chain could not be asked; try again"))?;
         if balance < request.deposit {
-            return Err(PeerError::new(ErrorCode::NotCovered, "the wallet's balance does not cover the deposit"));
+            return Err(PeerError::new(
+                ErrorCode::NotCovered,
+                "the wallet's balance does not cover the deposit",
+            ));
         }
         let quote = quote::make(&self.selling, self.signer_address(), node, request);
         let terms = quote.terms(request);
         let lease = terms.lease_id(&request.escrow);
         let now = node.clock.now();
-        let held = self.lock().capacity.hold(request.renter, lease, request.resources, now, now.saturating_add(quote.holds_for));
+        let held = capacity::Quoted {
+            lease,
+            resources: request.resources,
+            until: now.saturating_add(quote.holds_for),
+        };
+        let held = self.lock().capacity.hold(request.renter, held, now);
         held.map_err(|error| PeerError::new(ErrorCode::NoCapacity, error.to_string()))?;
         let signature = self.signer.sign_digest(gpux_proto::SignedQuote::digest(lease));
         Ok(Response::Quote(Box::new(gpux_proto::SignedQuote { quote, signature })))
@@ -170,21 +204,30 @@ impl Provider {
     pub(crate) fn lease(&self, node: &Arc<Node>, from: NodeId, request: LeaseRequest) -> Result<Response, PeerError> {
         let refuse = |code, message: &str| Err(PeerError::new(code, message));
         if request.request.renter_node != from || request.request.escrow != node.chain.escrow() {
-            return refuse(ErrorCode::NotAuthorised, "the lease is another renter's or under another escrow");
+            return refuse(
+                ErrorCode::NotAuthorised,
+                "the lease is another renter's or under another escrow",
+            );
         }
         let (terms, lease) = match request.quote.verify(&request.request) {
             Ok(verified) if verified.0.provider_signer == self.signer_address() => verified,
             _ => return refuse(ErrorCode::NotAuthorised, "the quote is not this node's"),
         };
         if request.job.hash() != request.request.job_hash || !request.job.within_limits() {
-            return refuse(ErrorCode::BadRequest, "the job is not the one that was quoted, or over the limits");
+            return refuse(
+                ErrorCode::BadRequest,
+                "the job is not the one that was quoted, or over the limits",
+            );
         }
         let mut desk = self.lock();
         if desk.leases.contains_key(&lease) {
             return Ok(Response::Accepted);
         }
         if desk.unpaid.contains_key(&terms.renter) {
-            return refuse(ErrorCode::TooMany, "another lease of this wallet is still being prepared without a deposit");
+            return refuse(
+                ErrorCode::TooMany,
+                "another lease of this wallet is still being prepared without a deposit",
+            );
         }
         if !desk.capacity.take(terms.renter, lease, node.clock.now()) {
             return refuse(ErrorCode::QuoteGone, "the quote does not hold any more");
@@ -208,7 +251,10 @@ impl Provider {
         match entry {
             Some(entry) if entry.renter_node == from => Ok(entry),
             // A stranger does not learn which leases are here.
-            _ => Err(PeerError::new(ErrorCode::NoSuchLease, "there is no such lease of yours here")),
+            _ => Err(PeerError::new(
+                ErrorCode::NoSuchLease,
+                "there is no such lease of yours here",
+            )),
         }
     }
 
@@ -225,7 +271,12 @@ impl Provider {
     async fn tell(&self, from: NodeId, lease: LeaseId, input: LeaseInput) -> Result<Response, PeerError> {
         let entry = self.entry(from, lease)?;
         let gone = |_| PeerError::new(ErrorCode::NoSuchLease, "the lease is over");
-        entry.inputs.send(input).await.map(|()| Response::Accepted).map_err(gone)
+        entry
+            .inputs
+            .send(input)
+            .await
+            .map(|()| Response::Accepted)
+            .map_err(gone)
     }
 
     /// How a lease is.
@@ -236,14 +287,27 @@ impl Provider {
     }
 
     /// Sends the log of one part, and goes on until the part is over when that was asked for.
-    pub(crate) async fn logs(&self, node: &Node, from: NodeId, request: LogsRequest, sink: &mut LogSink) -> Result<(), PeerError> {
+    pub(crate) async fn logs(
+        &self,
+        node: &Node,
+        from: NodeId,
+        request: LogsRequest,
+        sink: &mut LogSink,
+    ) -> Result<(), PeerError> {
         self.entry(from, request.lease)?;
         let gone = || PeerError::new(ErrorCode::NoSuchLease, "there is no log of that part");
         let local = node.local.as_ref().ok_or_else(gone)?;
-        let key = gpux_runtime::PartKey { part: request.part, attempt: request.attempt };
+        let key = gpux_runtime::PartKey {
+            part: request.part,
+            attempt: request.attempt,
+        };
         let mut offset = request.offset;
         loop {
-            let chunk = local.runtime.logs(request.lease, key, offset).await.map_err(|_| gone())?;
+            let chunk = local
+                .runtime
+                .logs(request.lease, key, offset)
+                .await
+                .map_err(|_| gone())?;
             if !chunk.bytes.is_empty() && sink.send(&chunk.bytes).await.is_err() {
                 return Ok(());
             }

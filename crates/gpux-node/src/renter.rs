@@ -94,40 +94,83 @@ impl Renter {
                 leases.extend(node.store.lease::<LeaseRecord>(Role::Renter, *lease)?);
             }
             match HotKey::from_bytes(&record.receipt_key.0) {
-                Ok(key) => self.spawn(node, record, leases, key, None),
+                Ok(key) => self.spawn(node, record, leases, (key, None)),
                 Err(_) => tracing::error!(job = %record.name, "the job's receipt key cannot be read"),
             }
         }
         Ok(())
     }
 
-    fn spawn(&self, node: &Arc<Node>, record: JobRecord, leases: Vec<LeaseRecord>, receipt_key: HotKey, image: Option<gpux_runtime::ResolvedImage>) {
+    fn spawn(
+        &self,
+        node: &Arc<Node>,
+        record: JobRecord,
+        leases: Vec<LeaseRecord>,
+        tools: (HotKey, Option<gpux_runtime::ResolvedImage>),
+    ) {
+        let (receipt_key, image) = tools;
         let restarted = image.is_none();
-        let seen: Vec<view::Seen<'_>> = leases.iter().map(|record| view::Seen { record, report: None }).collect();
+        let seen: Vec<view::Seen<'_>> = leases
+            .iter()
+            .map(|record| view::Seen { record, report: None })
+            .collect();
         let first = view::job(&record, &seen, &node.chain.token().token, node.clock.date());
         let (inputs, receiver) = mpsc::channel(JOB_INPUTS);
         let (sender, view) = watch::channel(first);
         let mut registry = self.lock();
         registry.order.push(record.id);
-        registry.leases.extend(record.leases.iter().map(|lease| (*lease, record.id)));
-        registry.jobs.insert(record.id, JobHandle { inputs, view, from_block: record.from_block });
+        registry
+            .leases
+            .extend(record.leases.iter().map(|lease| (*lease, record.id)));
+        registry.jobs.insert(
+            record.id,
+            JobHandle {
+                inputs,
+                view,
+                from_block: record.from_block,
+            },
+        );
         drop(registry);
-        let task = JobTask::new(node.clone(), Beginning { record, leases, receipt_key, image, inputs: receiver, view: sender });
+        let task = JobTask::new(
+            node.clone(),
+            Beginning {
+                record,
+                leases,
+                receipt_key,
+                image,
+                inputs: receiver,
+                view: sender,
+            },
+        );
         node.tasks.spawn(task.run(restarted));
     }
 
     /// All jobs, the newest first.
     pub(crate) fn list(&self) -> JobList {
         let registry = self.lock();
-        let jobs = registry.order.iter().rev().filter_map(|id| registry.jobs.get(id)).map(JobHandle::view).collect();
-        JobList { schema: "gpux.jobs/v1".into(), jobs }
+        let jobs = registry
+            .order
+            .iter()
+            .rev()
+            .filter_map(|id| registry.jobs.get(id))
+            .map(JobHandle::view)
+            .collect();
+        JobList {
+            schema: "gpux.jobs/v1".into(),
+            jobs,
+        }
     }
 
     /// How many leases are not over.
     pub(crate) fn open_leases(&self) -> usize {
         use gpux_api::LeaseState as S;
         let over = |state| matches!(state, S::Settled | S::Reclaimed | S::Failed);
-        self.list().jobs.iter().flat_map(|job| &job.leases).filter(|lease| !over(lease.state)).count()
+        self.list()
+            .jobs
+            .iter()
+            .flat_map(|job| &job.leases)
+            .filter(|lease| !over(lease.state))
+            .count()
     }
 
     /// The job of that name or id, or of a unique beginning of either.
@@ -148,11 +191,18 @@ impl Renter {
         let found: Vec<&JobHandle> = registry.jobs.values().filter(begins).collect();
         match found.as_slice() {
             [one] if !wanted.is_empty() => Ok((*one).clone()),
-            [] => Err(ErrorBody::new(ErrorCode::NotFound, format!("finding job {wanted:?}: this node has no such job")).with_hint("`gpux ps -a` lists all jobs")),
+            [] => Err(ErrorBody::new(
+                ErrorCode::NotFound,
+                format!("finding job {wanted:?}: this node has no such job"),
+            )
+            .with_hint("`gpux ps -a` lists all jobs")),
             many => {
                 let names: Vec<String> = many.iter().take(5).map(|handle| named(handle).0).collect();
-                Err(ErrorBody::new(ErrorCode::NotFound, format!("finding job {wanted:?}: {} jobs begin so", many.len()))
-                    .with_hint(format!("write more of the name: {}", names.join(", "))))
+                Err(ErrorBody::new(
+                    ErrorCode::NotFound,
+                    format!("finding job {wanted:?}: {} jobs begin so", many.len()),
+                )
+                .with_hint(format!("write more of the name: {}", names.join(", "))))
             }
         }
     }
@@ -160,15 +210,16 @@ impl Renter {
     fn inputs_of(&self, lease: LeaseId) -> Result<mpsc::Sender<JobInput>, PeerError> {
         let registry = self.lock();
         let handle = registry.leases.get(&lease).and_then(|job| registry.jobs.get(job));
-        let none = || PeerError::new(gpux_proto::ErrorCode::NoSuchLease, "there is no such lease of yours here");
+        let none = || {
+            PeerError::new(
+                gpux_proto::ErrorCode::NoSuchLease,
+                "there is no such lease of yours here",
+            )
+        };
         handle.map(|handle| handle.inputs.clone()).ok_or_else(none)
     }
 
-    async fn ask(
-        &self,
-        lease: LeaseId,
-        input: impl FnOnce(job::PeerReply) -> JobInput,
-    ) -> Result<Response, PeerError> {
+    async fn ask(&self, lease: LeaseId, input: impl FnOnce(job::PeerReply) -> JobInput) -> Result<Response, PeerError> {
         let inputs = self.inputs_of(lease)?;
         let gone = || PeerError::new(gpux_proto::ErrorCode::NoSuchLease, "the lease is over");
         let (reply, answer) = oneshot::channel();
@@ -178,12 +229,14 @@ impl Renter {
 
     /// Answers a provider that asks for a receipt.
     pub(crate) async fn sign_receipt(&self, from: NodeId, report: MeterReport) -> Result<Response, PeerError> {
-        self.ask(report.lease, |reply| JobInput::ReceiptAsked(from, report, reply)).await
+        self.ask(report.lease, |reply| JobInput::ReceiptAsked(from, report, reply))
+            .await
     }
 
     /// Notes what became of a part.
     pub(crate) async fn part_report(&self, from: NodeId, report: PartReport) -> Result<Response, PeerError> {
-        self.ask(report.key().0, |reply| JobInput::PartReported(from, report, reply)).await
+        self.ask(report.key().0, |reply| JobInput::PartReported(from, report, reply))
+            .await
     }
 
     fn free_name(&self, wanted: &str) -> String {
@@ -192,7 +245,9 @@ impl Renter {
         if !taken(wanted) {
             return wanted.to_owned();
         }
-        let numbered = (2..).map(|number: u32| format!("{wanted}-{number}")).find(|name| !taken(name));
+        let numbered = (2..)
+            .map(|number: u32| format!("{wanted}-{number}"))
+            .find(|name| !taken(name));
         numbered.unwrap_or_else(|| wanted.to_owned())
     }
 }
@@ -208,7 +263,9 @@ pub(crate) async fn start(node: &Arc<Node>, request: RunRequest) -> Result<JobVi
             token.format(planned.view.worst_case),
             token.format(request.agreed_total)
         );
-        return Err(ErrorBody::new(ErrorCode::OverBudget, message).with_hint("plan it again").retryable());
+        return Err(ErrorBody::new(ErrorCode::OverBudget, message)
+            .with_hint("plan it again")
+            .retryable());
     }
     let id = JobId(rand::random());
     let spec = image::publish(node, id, &planned.job, &planned.image).await?;
@@ -221,9 +278,22 @@ pub(crate) async fn start(node: &Arc<Node>, request: RunRequest) -> Result<JobVi
     };
     let firm = quotes::collect(node, &planned.market, &wanted, &spec).await?;
     let head = node.chain.head().await;
-    let head = head.map_err(|error| fault(ErrorCode::Unreachable, "asking the chain for its newest block", &error).retryable())?;
-    let leases: Vec<LeaseRecord> = firm.into_iter().map(|firm| lease_record(node, id, &planned, firm, head.timestamp)).collect();
-    let record = job_record(node, id, planned.job, spec, &receipt_key, planned.output, &leases, head.number);
+    let head = head
+        .map_err(|error| fault(ErrorCode::Unreachable, "asking the chain for its newest block", &error).retryable())?;
+    let leases: Vec<LeaseRecord> = firm
+        .into_iter()
+        .map(|firm| lease_record(node, id, &planned, firm, head.timestamp))
+        .collect();
+    let record = job_record(
+        node,
+        id,
+        planned.job,
+        spec,
+        &receipt_key,
+        planned.output,
+        &leases,
+        head.number,
+    );
     begin(node, record, leases, receipt_key, planned.image)
 }
 
@@ -235,14 +305,22 @@ fn begin(
     image: gpux_runtime::ResolvedImage,
 ) -> Result<JobView, ErrorBody> {
     let output = record.output.clone();
-    std::fs::create_dir_all(&output).map_err(|error| fault(ErrorCode::InvalidInput, &format!("making the output folder {}", output.display()), &error))?;
+    std::fs::create_dir_all(&output).map_err(|error| {
+        fault(
+            ErrorCode::InvalidInput,
+            &format!("making the output folder {}", output.display()),
+            &error,
+        )
+    })?;
     for lease in &leases {
         let kept = node.store.put_lease(Role::Renter, lease.lease, lease, false);
         kept.map_err(|error| internal("keeping a lease", &error))?;
     }
-    node.store.put_job(record.id, &record.name, &record).map_err(|error| internal("keeping a job", &error))?;
+    node.store
+        .put_job(record.id, &record.name, &record)
+        .map_err(|error| internal("keeping a job", &error))?;
     let name = record.name.clone();
-    node.renter.spawn(node, record, leases, receipt_key, Some(image));
+    node.renter.spawn(node, record, leases, (receipt_key, Some(image)));
     Ok(node.renter.find(&name)?.view())
 }
 
@@ -269,7 +347,10 @@ fn lease_record(node: &Node, job: JobId, planned: &Planned, firm: Firm, now: gpu
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "each is a fact of the record, named by its field")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is a fact of the record, named by its field"
+)]
 fn job_record(
     node: &Node,
     id: JobId,
@@ -307,16 +388,31 @@ fn job_record(
 /// Adds money to every lease of a job that is open.
 pub(crate) async fn top_up(node: &Node, job: &JobHandle, request: &TopUpRequest) -> Result<TopUpReply, ErrorBody> {
     let token = &node.chain.token().token;
-    let amount = token.parse(&request.amount).map_err(|error| fault(ErrorCode::InvalidInput, "topping up", &error))?;
+    let amount = token
+        .parse(&request.amount)
+        .map_err(|error| fault(ErrorCode::InvalidInput, "topping up", &error))?;
     let (reply, answer) = oneshot::channel();
     let name = job.view().name;
     let over = || {
-        ErrorBody::new(ErrorCode::Conflict, format!("topping up job {name}: none of its leases is open any more; nothing was spent"))
-            .with_hint("start the job again with a larger budget.max_duration")
+        ErrorBody::new(
+            ErrorCode::Conflict,
+            format!("topping up job {name}: none of its leases is open any more; nothing was spent"),
+        )
+        .with_hint("start the job again with a larger budget.max_duration")
     };
-    job.inputs.send(JobInput::TopUpAsked { amount, extend: request.extend, reply }).await.map_err(|_| over())?;
+    job.inputs
+        .send(JobInput::TopUpAsked {
+            amount,
+            extend: request.extend,
+            reply,
+        })
+        .await
+        .map_err(|_| over())?;
     let leases = answer.await.map_err(|_| over())??;
-    Ok(TopUpReply { schema: "gpux.topup/v1".into(), leases })
+    Ok(TopUpReply {
+        schema: "gpux.topup/v1".into(),
+        leases,
+    })
 }
 
 /// Ends a job. One that is over stays as it is.

@@ -76,26 +76,39 @@ impl Store {
     /// # Errors
     /// When it cannot be opened, or is of a version that this one cannot move on.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let open = |source| StoreError::Open { path: path.to_owned(), source };
+        let open = |source| StoreError::Open {
+            path: path.to_owned(),
+            source,
+        };
         let mut connection = Connection::open(path).map_err(open)?;
         connection.pragma_update(None, "journal_mode", "WAL").map_err(open)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(open)?;
         connection.pragma_update(None, "foreign_keys", true).map_err(open)?;
-        Migrations::from_slice(MIGRATIONS).to_latest(&mut connection).map_err(StoreError::Migrate)?;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)) })
+        Migrations::from_slice(MIGRATIONS)
+            .to_latest(&mut connection)
+            .map_err(StoreError::Migrate)?;
+        Ok(Self {
+            connection: Arc::new(Mutex::new(connection)),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
         // A panic while the lock was held left no half-written row: every statement is its own transaction.
-        self.connection.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.connection
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Keeps a job, replacing what was kept of it.
     pub(crate) fn put_job<T: Serialize>(&self, id: JobId, name: &str, job: &T) -> Result<(), StoreError> {
         let text = to_json("a job", job)?;
-        let statement = "INSERT INTO jobs (id, name, state) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO UPDATE SET state = ?3";
+        let statement =
+            "INSERT INTO jobs (id, name, state) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO UPDATE SET state = ?3";
         let done = self.lock().execute(statement, params![id.as_bytes(), name, text]);
-        done.map(drop).map_err(|source| StoreError::Sql { attempted: "keeping a job", source })
+        done.map(drop).map_err(|source| StoreError::Sql {
+            attempted: "keeping a job",
+            source,
+        })
     }
 
     /// Every job, the oldest first.
@@ -104,12 +117,23 @@ impl Store {
     }
 
     /// Keeps one side of a lease, replacing what was kept of it.
-    pub(crate) fn put_lease<T: Serialize>(&self, role: Role, id: LeaseId, lease: &T, over: bool) -> Result<(), StoreError> {
+    pub(crate) fn put_lease<T: Serialize>(
+        &self,
+        role: Role,
+        id: LeaseId,
+        lease: &T,
+        over: bool,
+    ) -> Result<(), StoreError> {
         let text = to_json("a lease", lease)?;
         let statement = "INSERT INTO leases (role, id, state, over) VALUES (?1, ?2, ?3, ?4) \
                          ON CONFLICT (role, id) DO UPDATE SET state = ?3, over = ?4";
-        let done = self.lock().execute(statement, params![role.name(), id.as_bytes(), text, over]);
-        done.map(drop).map_err(|source| StoreError::Sql { attempted: "keeping a lease", source })
+        let done = self
+            .lock()
+            .execute(statement, params![role.name(), id.as_bytes(), text, over]);
+        done.map(drop).map_err(|source| StoreError::Sql {
+            attempted: "keeping a lease",
+            source,
+        })
     }
 
     /// What was kept of one side of a lease.
@@ -119,7 +143,10 @@ impl Store {
             .lock()
             .query_row(statement, params![role.name(), id.as_bytes()], |row| row.get(0))
             .optional()
-            .map_err(|source| StoreError::Sql { attempted: "reading a lease", source })?;
+            .map_err(|source| StoreError::Sql {
+                attempted: "reading a lease",
+                source,
+            })?;
         text.map(|text| from_json("a lease", &text)).transpose()
     }
 
@@ -134,7 +161,10 @@ impl Store {
         let text = to_json("a fact", fact)?;
         let statement = "INSERT INTO facts (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2";
         let done = self.lock().execute(statement, params![name, text]);
-        done.map(drop).map_err(|source| StoreError::Sql { attempted: "keeping a fact", source })
+        done.map(drop).map_err(|source| StoreError::Sql {
+            attempted: "keeping a fact",
+            source,
+        })
     }
 
     /// The fact under a name.
@@ -143,7 +173,10 @@ impl Store {
             .lock()
             .query_row("SELECT value FROM facts WHERE name = ?1", [name], |row| row.get(0))
             .optional()
-            .map_err(|source| StoreError::Sql { attempted: "reading a fact", source })?;
+            .map_err(|source| StoreError::Sql {
+                attempted: "reading a fact",
+                source,
+            })?;
         text.map(|text| from_json("a fact", &text)).transpose()
     }
 
@@ -153,10 +186,15 @@ impl Store {
         statement: &str,
         parameters: impl rusqlite::Params,
     ) -> Result<Vec<T>, StoreError> {
-        let sql = |source| StoreError::Sql { attempted: what, source };
+        let sql = |source| StoreError::Sql {
+            attempted: what,
+            source,
+        };
         let connection = self.lock();
         let mut statement = connection.prepare(statement).map_err(sql)?;
-        let rows = statement.query_map(parameters, |row| row.get::<_, String>(0)).map_err(sql)?;
+        let rows = statement
+            .query_map(parameters, |row| row.get::<_, String>(0))
+            .map_err(sql)?;
         rows.map(|row| from_json(what, &row.map_err(sql)?)).collect()
     }
 }
@@ -173,8 +211,12 @@ fn from_json<T: DeserializeOwned>(what: &'static str, text: &str) -> Result<T, S
 impl Journal for Store {
     fn record(&self, entry: &JournalEntry) -> io::Result<()> {
         let text = serde_json::to_string(entry).map_err(io::Error::other)?;
-        let statement = "INSERT INTO transactions (hash, entry) VALUES (?1, ?2) ON CONFLICT (hash) DO UPDATE SET entry = ?2";
-        self.lock().execute(statement, params![entry.hash.as_slice(), text]).map(drop).map_err(io::Error::other)
+        let statement =
+            "INSERT INTO transactions (hash, entry) VALUES (?1, ?2) ON CONFLICT (hash) DO UPDATE SET entry = ?2";
+        self.lock()
+            .execute(statement, params![entry.hash.as_slice(), text])
+            .map(drop)
+            .map_err(io::Error::other)
     }
 
     fn load(&self) -> io::Result<Vec<JournalEntry>> {

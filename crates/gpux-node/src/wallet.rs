@@ -50,21 +50,37 @@ pub fn new_wallet(dir: &DaemonDir, password: &[u8]) -> Result<String, WalletErro
 /// When there is none, or it cannot be read.
 pub fn wallet_address(dir: &DaemonDir) -> Result<String, WalletError> {
     let address = gpux_chain::keystore_address(&dir.wallet());
-    let address = address.map_err(|source| WalletError::Keystore { path: dir.wallet(), source })?;
-    address.map(|address| address.to_string()).ok_or_else(|| WalletError::NoAddress(dir.wallet()))
+    let address = address.map_err(|source| WalletError::Keystore {
+        path: dir.wallet(),
+        source,
+    })?;
+    address
+        .map(|address| address.to_string())
+        .ok_or_else(|| WalletError::NoAddress(dir.wallet()))
 }
 
 pub(crate) fn create(dir: &DaemonDir, password: &[u8], cost: KdfCost) -> Result<WalletKey, WalletError> {
-    dir.create().map_err(|source| WalletError::Folder { path: dir.path().to_owned(), source })?;
-    WalletKey::create(&dir.wallet(), password, cost)
-        .map_err(|source| WalletError::Keystore { path: dir.wallet(), source })
+    dir.create().map_err(|source| WalletError::Folder {
+        path: dir.path().to_owned(),
+        source,
+    })?;
+    WalletKey::create(&dir.wallet(), password, cost).map_err(|source| WalletError::Keystore {
+        path: dir.wallet(),
+        source,
+    })
 }
 
 pub(crate) fn open(dir: &DaemonDir, section: &WalletSection) -> Result<WalletKey, WalletError> {
-    let path = section.password_file.clone().unwrap_or_else(|| dir.path().join("wallet.password"));
+    let path = section
+        .password_file
+        .clone()
+        .unwrap_or_else(|| dir.path().join("wallet.password"));
     let mut password = std::fs::read(&path).map_err(|source| WalletError::Password { path, source })?;
     while matches!(password.last(), Some(b'\n' | b'\r')) {
         password.pop();
     }
-    WalletKey::open(&dir.wallet(), &password).map_err(|source| WalletError::Keystore { path: dir.wallet(), source })
+    WalletKey::open(&dir.wallet(), &password).map_err(|source| WalletError::Keystore {
+        path: dir.wallet(),
+        source,
+    })
 }

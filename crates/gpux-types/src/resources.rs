@@ -176,11 +176,11 @@ impl ByteSize {
     /// The shortest text that reads back as exactly this size: `2GiB`, `1500MB`, `7B`.
     #[must_use]
     pub fn exact(&self) -> String {
-        let whole = |(_, factor): &&(&str, u64)| self.0 >= *factor && self.0.is_multiple_of(*factor);
-        SIZE_UNITS.iter().find(whole).map_or_else(
-            || format!("{}B", self.0),
-            |(name, factor)| format!("{}{name}", self.0 / factor),
-        )
+        let exact = SIZE_UNITS
+            .iter()
+            .filter(|(_, factor)| self.0 >= *factor && self.0.is_multiple_of(*factor));
+        let texts = exact.map(|(name, factor)| format!("{}{name}", self.0 / factor));
+        texts.min_by_key(String::len).unwrap_or_else(|| format!("{}B", self.0))
     }
 }
 
@@ -285,6 +285,13 @@ mod tests {
         assert_eq!(serde_json::from_str::<Cpu>("2").unwrap(), Cpu::cores(2));
         assert_eq!(serde_json::from_str::<Cpu>("0.5").unwrap().millicores, 500);
         assert!("1.2345".parse::<Cpu>().is_err());
+    }
+
+    #[test]
+    fn a_size_is_written_as_a_person_would() {
+        for text in ["2GB", "2GiB", "1500MB", "512MiB", "7B"] {
+            assert_eq!(text.parse::<ByteSize>().unwrap().exact(), text);
+        }
     }
 
     #[test]

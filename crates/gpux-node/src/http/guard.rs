@@ -19,7 +19,9 @@ pub(super) struct Guard {
 impl Guard {
     /// A guard that wants `token`.
     pub(super) fn new(token: &str) -> Self {
-        Self { token_hash: Arc::new(blake3::hash(token.as_bytes())) }
+        Self {
+            token_hash: Arc::new(blake3::hash(token.as_bytes())),
+        }
     }
 
     fn refuses(&self, headers: &HeaderMap) -> Option<&'static str> {
@@ -42,7 +44,13 @@ impl Guard {
 }
 
 fn is_loopback(host: &str) -> bool {
-    let name = host.rsplit_once(':').map_or(host, |(name, port)| if port.bytes().all(|b| b.is_ascii_digit()) { name } else { host });
+    let name = host.rsplit_once(':').map_or(host, |(name, port)| {
+        if port.bytes().all(|b| b.is_ascii_digit()) {
+            name
+        } else {
+            host
+        }
+    });
     matches!(name, "127.0.0.1" | "[::1]" | "localhost")
 }
 
@@ -56,7 +64,10 @@ pub(super) async fn check(State(guard): State<Guard>, request: Request, next: Ne
         None => next.run(request).await,
         Some(why) => {
             let body = ErrorBody::new(ErrorCode::NotAuthorised, format!("calling the daemon: {why}"));
-            Refusal(body.with_hint("commands read the token from the daemon's folder; run them as the user who started it")).into_response()
+            Refusal(
+                body.with_hint("commands read the token from the daemon's folder; run them as the user who started it"),
+            )
+            .into_response()
         }
     }
 }
@@ -66,7 +77,10 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(header::HeaderName, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (name.clone(), value.parse().unwrap()))
+            .collect()
     }
 
     #[test]
@@ -77,11 +91,22 @@ mod tests {
         let wrong = [(header::HOST, "127.0.0.1:80"), (header::AUTHORIZATION, "Bearer secreu")];
         assert!(guard.refuses(&headers(&wrong)).is_some());
         assert!(guard.refuses(&headers(&good[..1])).is_some(), "no token");
-        let rebound = [(header::HOST, "evil.example:80"), (header::AUTHORIZATION, "Bearer secret")];
+        let rebound = [
+            (header::HOST, "evil.example:80"),
+            (header::AUTHORIZATION, "Bearer secret"),
+        ];
         assert!(guard.refuses(&headers(&rebound)).is_some());
-        let foreign = [good[0].clone(), good[1].clone(), (header::ORIGIN, "http://127.0.0.1.evil.example")];
+        let foreign = [
+            good[0].clone(),
+            good[1].clone(),
+            (header::ORIGIN, "http://127.0.0.1.evil.example"),
+        ];
         assert!(guard.refuses(&headers(&foreign)).is_some());
-        let own = [good[0].clone(), good[1].clone(), (header::ORIGIN, "http://localhost:5173")];
+        let own = [
+            good[0].clone(),
+            good[1].clone(),
+            (header::ORIGIN, "http://localhost:5173"),
+        ];
         assert_eq!(guard.refuses(&headers(&own)), None);
     }
 }

@@ -35,6 +35,8 @@ pub(super) async fn job(
         follow: wanted.follow,
     };
     let lines = crate::renter::logs(node, job, selection);
-    let body = Body::from_stream(stream::StreamExt::map(lines.boxed(), |text| Ok::<_, Infallible>(line(&text))));
+    let body = Body::from_stream(stream::StreamExt::map(lines.boxed(), |text| {
+        Ok::<_, Infallible>(line(&text))
+    }));
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }

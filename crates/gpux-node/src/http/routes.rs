@@ -16,12 +16,19 @@ type Answer<T> = Result<Json<T>, Refusal>;
 type Body<T> = Result<Json<T>, JsonRejection>;
 
 fn body<T>(body: Body<T>) -> Result<T, Refusal> {
-    body.map(|Json(value)| value)
-        .map_err(|error| Refusal(ErrorBody::new(ErrorCode::InvalidInput, format!("reading the request: {}", error.body_text()))))
+    body.map(|Json(value)| value).map_err(|error| {
+        Refusal(ErrorBody::new(
+            ErrorCode::InvalidInput,
+            format!("reading the request: {}", error.body_text()),
+        ))
+    })
 }
 
 pub(super) async fn nothing_here() -> Refusal {
-    Refusal(ErrorBody::new(ErrorCode::NotFound, "calling the daemon: there is no such route in this version"))
+    Refusal(ErrorBody::new(
+        ErrorCode::NotFound,
+        "calling the daemon: there is no such route in this version",
+    ))
 }
 
 pub(super) async fn daemon(State(node): State<Arc<Node>>) -> Json<DaemonView> {
@@ -61,7 +68,9 @@ pub(super) async fn top_up(
     request: Body<TopUpRequest>,
 ) -> Answer<TopUpReply> {
     let request = body(request)?;
-    Ok(Json(crate::renter::top_up(&node, &node.renter.find(&name)?, &request).await?))
+    Ok(Json(
+        crate::renter::top_up(&node, &node.renter.find(&name)?, &request).await?,
+    ))
 }
 
 pub(super) async fn stop_job(
@@ -70,7 +79,9 @@ pub(super) async fn stop_job(
     request: Body<StopJobRequest>,
 ) -> Answer<JobView> {
     let request = body(request)?;
-    Ok(Json(crate::renter::stop(&node.renter.find(&name)?, request.reason).await?))
+    Ok(Json(
+        crate::renter::stop(&node.renter.find(&name)?, request.reason).await?,
+    ))
 }
 
 pub(super) async fn cost(State(node): State<Arc<Node>>, Path(name): Path<String>) -> Answer<CostView> {

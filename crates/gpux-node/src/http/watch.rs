@@ -24,7 +24,11 @@ pub(super) async fn job(State(node): State<Arc<Node>>, Path(name): Path<String>)
         let line = line(&view);
         Some((Ok::<_, Infallible>(line), next(views, &view).await))
     });
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
+    Ok((
+        [(header::CONTENT_TYPE, "application/x-ndjson")],
+        Body::from_stream(lines),
+    )
+        .into_response())
 }
 
 /// Waits for another view; `None` when the job is over.

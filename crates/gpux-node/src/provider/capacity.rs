@@ -22,11 +22,15 @@ pub(crate) enum HoldError {
     QuotesFull,
 }
 
+/// What one quote holds.
 #[derive(Debug)]
-struct Quoted {
-    lease: LeaseId,
-    resources: Resources,
-    until: Millis,
+pub(crate) struct Quoted {
+    /// The lease that it would become.
+    pub(crate) lease: LeaseId,
+    /// What is held.
+    pub(crate) resources: Resources,
+    /// Until when.
+    pub(crate) until: Millis,
 }
 
 /// The account of one node.
@@ -40,7 +44,11 @@ pub(crate) struct Capacity {
 impl Capacity {
     /// Nothing leased, nothing held.
     pub(crate) const fn new(total: Resources) -> Self {
-        Self { total, leased: BTreeMap::new(), quoted: BTreeMap::new() }
+        Self {
+            total,
+            leased: BTreeMap::new(),
+            quoted: BTreeMap::new(),
+        }
     }
 
     /// All that is offered.
@@ -50,24 +58,31 @@ impl Capacity {
 
     /// What is not leased; quotes are not counted, since they end by themselves.
     pub(crate) fn free(&self) -> Resources {
-        let taken = self.leased.values().fold(Resources::default(), |sum, resources| sum.plus(resources));
+        let taken = self
+            .leased
+            .values()
+            .fold(Resources::default(), |sum, resources| sum.plus(resources));
         self.total.minus(&taken)
     }
 
-    /// Holds resources for a quote until `until`, replacing an earlier quote of the same wallet.
-    pub(crate) fn hold(&mut self, wallet: Address, lease: LeaseId, resources: Resources, now: Millis, until: Millis) -> Result<(), HoldError> {
+    /// Holds resources for a quote, replacing an earlier quote of the same wallet.
+    pub(crate) fn hold(&mut self, wallet: Address, quote: Quoted, now: Millis) -> Result<(), HoldError> {
+        let resources = quote.resources;
         self.quoted.retain(|_, quote| quote.until > now);
         let others = self.quoted.iter().filter(|(holder, _)| **holder != wallet);
         let held = others.fold(Resources::default(), |sum, (_, quote)| sum.plus(&quote.resources));
         let free = self.free().minus(&held);
         if !free.covers(&resources) {
-            return Err(HoldError::NoRoom { wanted: resources, free });
+            return Err(HoldError::NoRoom {
+                wanted: resources,
+                free,
+            });
         }
         let twice = held.plus(&resources).plus(&held).plus(&resources);
         if held != Resources::default() && !self.total.covers(&twice) {
             return Err(HoldError::QuotesFull);
         }
-        self.quoted.insert(wallet, Quoted { lease, resources, until });
+        self.quoted.insert(wallet, quote);
         Ok(())
     }
 
@@ -100,7 +115,19 @@ mod tests {
     use gpux_types::{ByteSize, Cpu};
 
     fn some(cores: u32) -> Resources {
-        Resources { cpu: Cpu::cores(cores), memory: ByteSize(u64::from(cores) << 30), disk: ByteSize(u64::from(cores) << 30) }
+        Resources {
+            cpu: Cpu::cores(cores),
+            memory: ByteSize(u64::from(cores) << 30),
+            disk: ByteSize(u64::from(cores) << 30),
+        }
+    }
+
+    fn quote(byte: u8, cores: u32) -> Quoted {
+        Quoted {
+            lease: lease(byte),
+            resources: some(cores),
+            until: Millis(30),
+        }
     }
 
     fn wallet(byte: u8) -> Address {
@@ -114,7 +141,7 @@ mod tests {
     #[test]
     fn a_quote_becomes_a_lease_only_while_it_holds_and_only_its_own() {
         let mut capacity = Capacity::new(some(8));
-        capacity.hold(wallet(1), lease(1), some(4), Millis(0), Millis(30)).unwrap();
+        capacity.hold(wallet(1), quote(1, 4), Millis(0)).unwrap();
         assert!(!capacity.take(wallet(1), lease(2), Millis(1)), "another lease");
         assert!(!capacity.take(wallet(2), lease(1), Millis(1)), "another wallet");
         assert!(!capacity.take(wallet(1), lease(1), Millis(30)), "too late");
@@ -127,18 +154,27 @@ mod tests {
     #[test]
     fn quotes_together_hold_at_most_half_but_one_alone_may_hold_all() {
         let mut capacity = Capacity::new(some(8));
-        capacity.hold(wallet(1), lease(1), some(8), Millis(0), Millis(30)).unwrap();
-        assert!(matches!(capacity.hold(wallet(2), lease(2), some(1), Millis(1), Millis(30)), Err(HoldError::NoRoom { .. })));
-        capacity.hold(wallet(1), lease(3), some(3), Millis(1), Millis(30)).unwrap();
-        assert_eq!(capacity.hold(wallet(2), lease(2), some(2), Millis(1), Millis(30)), Err(HoldError::QuotesFull));
-        capacity.hold(wallet(2), lease(2), some(1), Millis(1), Millis(30)).unwrap();
+        capacity.hold(wallet(1), quote(1, 8), Millis(0)).unwrap();
+        assert!(matches!(
+            capacity.hold(wallet(2), quote(2, 1), Millis(1)),
+            Err(HoldError::NoRoom { .. })
+        ));
+        capacity.hold(wallet(1), quote(3, 3), Millis(1)).unwrap();
+        assert_eq!(
+            capacity.hold(wallet(2), quote(2, 2), Millis(1)),
+            Err(HoldError::QuotesFull)
+        );
+        capacity.hold(wallet(2), quote(2, 1), Millis(1)).unwrap();
     }
 
     #[test]
     fn leased_resources_are_never_quoted() {
         let mut capacity = Capacity::new(some(8));
         capacity.adopt(lease(9), some(6));
-        assert!(matches!(capacity.hold(wallet(1), lease(1), some(3), Millis(0), Millis(30)), Err(HoldError::NoRoom { .. })));
-        capacity.hold(wallet(1), lease(1), some(2), Millis(0), Millis(30)).unwrap();
+        assert!(matches!(
+            capacity.hold(wallet(1), quote(1, 3), Millis(0)),
+            Err(HoldError::NoRoom { .. })
+        ));
+        capacity.hold(wallet(1), quote(1, 2), Millis(0)).unwrap();
     }
 }

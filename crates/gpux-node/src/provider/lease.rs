@@ -8,13 +8,17 @@
 //!                        └──────────── what an effect brought, as an input ────────────────┘
 //! ```
 
-use super::{Provider, meter, outputs, parts::{Parts, Told}, prepare, quote};
+use super::{
+    Provider, meter, outputs,
+    parts::{Parts, Told},
+    prepare, quote,
+};
 use crate::{node::Node, store::Role};
 use futures_util::{FutureExt, future::BoxFuture};
 use gpux_chain::{Call, Intent, IntentKey, LeaseSeen};
 use gpux_lease::{
-    End, EscrowView, JOURNAL_VERSION, ProviderConfig, ProviderEffect, ProviderEvent, ProviderLease, ProviderState, Receipt,
-    Tariff, Terms, VerifiedReceipt, Work,
+    End, EscrowView, JOURNAL_VERSION, ProviderConfig, ProviderEffect, ProviderEvent, ProviderLease, ProviderState,
+    Receipt, Tariff, Terms, VerifiedReceipt, Work,
 };
 use gpux_proto::{LeaseReport, LeaseRequest, MeterReport, PartReport, PartSpec, Phase, Request, Response};
 use gpux_runtime::{LeaseStatus, PartKey, PartState};
@@ -108,7 +112,17 @@ impl LeaseRecord {
         // Work must have ended, and the settlement be sent, well within the grace.
         config.expiry_margin_secs = 10;
         let (machine, effects) = ProviderLease::request(config, node.clock.now());
-        (Self { version: JOURNAL_VERSION, lease, terms, request, machine, parts: Parts::default() }, effects)
+        (
+            Self {
+                version: JOURNAL_VERSION,
+                lease,
+                terms,
+                request,
+                machine,
+                parts: Parts::default(),
+            },
+            effects,
+        )
     }
 
     /// How the lease is, before its task says more.
@@ -128,13 +142,18 @@ impl LeaseRecord {
 fn phase(state: ProviderState, done: ByteSize, total: ByteSize) -> Phase {
     use gpux_lease::Preparation;
     match state {
-        ProviderState::Waiting { preparation: Preparation::Done, .. } => Phase::AwaitingDeposit,
+        ProviderState::Waiting {
+            preparation: Preparation::Done,
+            ..
+        } => Phase::AwaitingDeposit,
         ProviderState::Waiting { .. } | ProviderState::Preparing { .. } => Phase::Preparing { done, total },
         ProviderState::Ready { .. } => Phase::AwaitingReceipt,
         ProviderState::Running => Phase::Running,
         ProviderState::Frozen { .. } => Phase::Frozen,
         ProviderState::Stopping { .. } => Phase::Stopping,
-        ProviderState::Closing { .. } | ProviderState::Offering { .. } | ProviderState::Settling { .. } => Phase::Settling,
+        ProviderState::Closing { .. } | ProviderState::Offering { .. } | ProviderState::Settling { .. } => {
+            Phase::Settling
+        }
         ProviderState::Refusing { .. } | ProviderState::Ended { .. } => Phase::Ended,
     }
 }
@@ -173,7 +192,7 @@ impl LeaseTask {
         while !self.is_over() {
             match self.next(&mut chain, &mut head).await {
                 Woken::Input(input) => self.take(input),
-                Woken::Chain => self.chain_seen(chain.borrow_and_update().clone()),
+                Woken::Chain => self.chain_seen(*chain.borrow_and_update()),
                 Woken::Head => {
                     let time = head.borrow_and_update().as_ref().map(|head| head.timestamp);
                     if let Some(time) = time {
@@ -196,7 +215,9 @@ impl LeaseTask {
         self.event(ProviderEvent::Restarted);
         // Grants are not kept by the peer adapter: what is finished may be fetched again.
         let renter = self.record.request.request.renter_node;
-        self.node.net.allow(self.record.lease, renter, self.record.parts.outputs());
+        self.node
+            .net
+            .allow(self.record.lease, renter, self.record.parts.outputs());
         self.record.parts.forget_running_steps();
         if let Some(status) = status {
             self.in_runtime = true;
@@ -231,7 +252,9 @@ impl LeaseTask {
     fn take(&mut self, input: LeaseInput) {
         match input {
             LeaseInput::PartGiven(spec) => self.record.parts.give(spec),
-            LeaseInput::StopAsked => self.event(ProviderEvent::StopRequested { by: gpux_lease::Actor::Renter }),
+            LeaseInput::StopAsked => self.event(ProviderEvent::StopRequested {
+                by: gpux_lease::Actor::Renter,
+            }),
             LeaseInput::Prepared(result) => self.prepared(result),
             LeaseInput::Status(Some(status)) => self.status_seen(*status),
             LeaseInput::Status(None) | LeaseInput::Done => {}
@@ -241,7 +264,10 @@ impl LeaseTask {
             }
             LeaseInput::Gone(metered) => {
                 self.in_runtime = false;
-                self.event(ProviderEvent::Metered { metered, work: Work::Gone });
+                self.event(ProviderEvent::Metered {
+                    metered,
+                    work: Work::Gone,
+                });
             }
             LeaseInput::Asked(receipt) => {
                 self.asking = false;
@@ -288,7 +314,11 @@ impl LeaseTask {
 
     fn keep(&self) {
         let over = self.is_over();
-        if let Err(error) = self.node.store.put_lease(Role::Provider, self.record.lease, &self.record, over) {
+        if let Err(error) = self
+            .node
+            .store
+            .put_lease(Role::Provider, self.record.lease, &self.record, over)
+        {
             tracing::error!(lease = %self.record.lease.short(), error = %crate::error_chain(&error), "keeping a lease");
         }
     }
@@ -296,7 +326,11 @@ impl LeaseTask {
     fn tell(&self) {
         let mut report = self.record.report();
         let done = ByteSize(self.fetched.load(Ordering::Relaxed));
-        report.phase = phase(self.record.machine.state(), done, self.record.request.job.preparation_bytes());
+        report.phase = phase(
+            self.record.machine.state(),
+            done,
+            self.record.request.job.preparation_bytes(),
+        );
         self.report.send_if_modified(|known| {
             let changed = *known != report;
             *known = report;
@@ -310,9 +344,15 @@ impl LeaseTask {
                 ProviderEffect::Prepare => self.prepare(),
                 ProviderEffect::AskReceipt { cumulative } => self.ask(cumulative),
                 ProviderEffect::AllowWork => self.advance_parts(),
-                ProviderEffect::Renew => self.on_runtime(|runtime, lease| async move { runtime.renew(lease).await }.boxed()),
-                ProviderEffect::Freeze => self.on_runtime(|runtime, lease| async move { runtime.freeze(lease).await }.boxed()),
-                ProviderEffect::Thaw => self.on_runtime(|runtime, lease| async move { runtime.thaw(lease).await }.boxed()),
+                ProviderEffect::Renew => {
+                    self.on_runtime(|runtime, lease| async move { runtime.renew(lease).await }.boxed())
+                }
+                ProviderEffect::Freeze => {
+                    self.on_runtime(|runtime, lease| async move { runtime.freeze(lease).await }.boxed())
+                }
+                ProviderEffect::Thaw => {
+                    self.on_runtime(|runtime, lease| async move { runtime.thaw(lease).await }.boxed())
+                }
                 ProviderEffect::StopWork { end } => self.stop_work(end),
                 // The provider settles by itself: no closing amount is ever offered under this configuration.
                 ProviderEffect::SignClosing { amount } => tracing::debug!(%amount, "a closing amount is not offered"),
@@ -326,7 +366,8 @@ impl LeaseTask {
     fn prepare(&mut self) {
         let (node, request, lease) = (self.node.clone(), self.record.request.clone(), self.record.lease);
         let fetched = self.fetched.clone();
-        self.effects.spawn(async move { LeaseInput::Prepared(prepare::prepare(&node, &request, lease, &fetched).await) });
+        self.effects
+            .spawn(async move { LeaseInput::Prepared(prepare::prepare(&node, &request, lease, &fetched).await) });
     }
 
     fn prepared(&mut self, result: Result<(), prepare::PrepareError>) {
@@ -345,7 +386,9 @@ impl LeaseTask {
 
     fn chain_seen(&mut self, seen: Option<LeaseSeen>) {
         let Some(seen) = seen else { return };
-        self.event(ProviderEvent::BlockSeen { time: seen.head.timestamp });
+        self.event(ProviderEvent::BlockSeen {
+            time: seen.head.timestamp,
+        });
         let view = crate::escrow_view(&seen, &self.node.confirm);
         if view != self.record.machine.escrow() || matches!(view, EscrowView::Closed { .. }) {
             self.event(ProviderEvent::EscrowSeen(view));
@@ -374,9 +417,15 @@ impl LeaseTask {
         if work == Work::Gone {
             self.in_runtime = false;
         }
-        self.event(ProviderEvent::Metered { metered: status.metered, work });
+        self.event(ProviderEvent::Metered {
+            metered: status.metered,
+            work,
+        });
         for part in &status.parts {
-            let key = PartKey { part: part.part, attempt: part.attempt };
+            let key = PartKey {
+                part: part.part,
+                attempt: part.attempt,
+            };
             self.record.parts.seen(key, &part.state);
         }
         if status.version > 0 && self.in_runtime && self.record.parts.note_version(status.version) {
@@ -414,9 +463,14 @@ impl LeaseTask {
 
     fn on_runtime<F>(&mut self, call: F)
     where
-        F: FnOnce(Arc<dyn gpux_runtime::Runtime>, LeaseId) -> BoxFuture<'static, Result<(), gpux_runtime::RuntimeCallError>>,
+        F: FnOnce(
+            Arc<dyn gpux_runtime::Runtime>,
+            LeaseId,
+        ) -> BoxFuture<'static, Result<(), gpux_runtime::RuntimeCallError>>,
     {
-        let (Some(local), lease) = (&self.node.local, self.record.lease) else { return };
+        let (Some(local), lease) = (&self.node.local, self.record.lease) else {
+            return;
+        };
         if !self.in_runtime {
             return;
         }
@@ -433,7 +487,8 @@ impl LeaseTask {
         tracing::info!(lease = %self.record.lease.short(), %end, "stopping the work");
         let (node, lease) = (self.node.clone(), self.record.lease);
         let metered = self.record.machine.metered();
-        self.effects.spawn(async move { meter::destroy(&node, lease, metered).await });
+        self.effects
+            .spawn(async move { meter::destroy(&node, lease, metered).await });
     }
 
     fn settle(&mut self, amount: Amount, receipt: Option<VerifiedReceipt>) {
@@ -441,13 +496,25 @@ impl LeaseTask {
             Some(receipt) => (receipt.cumulative(), Some(receipt.receipt().signature)),
             None => (Amount::ZERO, None),
         };
-        let call = Call::Settle { terms: self.record.terms.clone(), amount, cumulative, signature };
-        let intent = Intent { key: IntentKey::settle(self.record.lease), call };
+        let call = Call::Settle {
+            terms: self.record.terms.clone(),
+            amount,
+            cumulative,
+            signature,
+        };
+        let intent = Intent {
+            key: IntentKey::settle(self.record.lease),
+            call,
+        };
         let (node, lease) = (self.node.clone(), self.record.lease);
         self.effects.spawn(async move {
             match node.provider_sender.send(intent).await {
-                Ok(sent) => tracing::info!(lease = %lease.short(), %amount, transaction = %sent.hash, "settlement sent"),
-                Err(error) => tracing::warn!(lease = %lease.short(), error = %crate::error_chain(&error), "sending a settlement"),
+                Ok(sent) => {
+                    tracing::info!(lease = %lease.short(), %amount, transaction = %sent.hash, "settlement sent")
+                }
+                Err(error) => {
+                    tracing::warn!(lease = %lease.short(), error = %crate::error_chain(&error), "sending a settlement")
+                }
             }
             LeaseInput::Done
         });
@@ -459,7 +526,8 @@ impl LeaseTask {
         for step in self.record.parts.steps(allowed) {
             let (node, lease) = (self.node.clone(), self.record.lease);
             let request = self.record.request.clone();
-            self.effects.spawn(async move { outputs::perform(&node, lease, &request, step).await });
+            self.effects
+                .spawn(async move { outputs::perform(&node, lease, &request, step).await });
         }
     }
 
@@ -489,4 +557,3 @@ async fn sleep(time: Option<Millis>) {
         None => std::future::pending().await,
     }
 }
-

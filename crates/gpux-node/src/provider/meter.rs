@@ -26,7 +26,9 @@ pub(super) const fn work(work: gpux_runtime::Work) -> Work {
 
 /// How the lease is now.
 pub(super) async fn read(node: &Node, lease: LeaseId) -> LeaseInput {
-    let Some(local) = &node.local else { return LeaseInput::Status(None) };
+    let Some(local) = &node.local else {
+        return LeaseInput::Status(None);
+    };
     match local.runtime.status(lease).await {
         Ok(mut status) => {
             // A reading for its own sake does not take part in the chain of waits.
@@ -42,7 +44,9 @@ pub(super) async fn read(node: &Node, lease: LeaseId) -> LeaseInput {
 
 /// How the lease is once something changed.
 pub(super) async fn wait(node: &Node, lease: LeaseId, seen: u64) -> LeaseInput {
-    let Some(local) = &node.local else { return LeaseInput::Done };
+    let Some(local) = &node.local else {
+        return LeaseInput::Done;
+    };
     match local.runtime.wait_change(lease, seen).await {
         Ok(status) => LeaseInput::Status(Some(Box::new(status))),
         Err(RuntimeCallError::UnknownLease { .. } | RuntimeCallError::Over { .. }) => LeaseInput::Done,
@@ -59,7 +63,9 @@ pub(super) async fn wait(node: &Node, lease: LeaseId, seen: u64) -> LeaseInput {
 
 /// Kills what a lost shim left behind.
 async fn lost(node: &Node, lease: LeaseId) -> LeaseInput {
-    let Some(local) = &node.local else { return LeaseInput::Done };
+    let Some(local) = &node.local else {
+        return LeaseInput::Done;
+    };
     match local.runtime.destroy_lease(lease).await {
         Ok(usage) => LeaseInput::ShimLost(usage.metered),
         Err(error) => {
@@ -71,7 +77,9 @@ async fn lost(node: &Node, lease: LeaseId) -> LeaseInput {
 
 /// Ends all work of the lease. `metered` counts when there never was any.
 pub(super) async fn destroy(node: &Node, lease: LeaseId, metered: Millis) -> LeaseInput {
-    let Some(local) = &node.local else { return LeaseInput::Gone(metered) };
+    let Some(local) = &node.local else {
+        return LeaseInput::Gone(metered);
+    };
     match local.runtime.destroy_lease(lease).await {
         Ok(usage) if usage.end == LeaseEnd::ShimLost => LeaseInput::ShimLost(usage.metered),
         Ok(usage) => LeaseInput::Gone(usage.metered),

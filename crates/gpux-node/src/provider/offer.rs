@@ -30,7 +30,8 @@ pub(super) async fn keep_published(node: Arc<Node>, provider: Provider) {
 
 fn publish(node: &Node, provider: &Provider) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let last: u64 = node.store.fact(SEQUENCE)?.unwrap_or(0);
-    let sequence = last + 1;
+    // It grows over restarts, and also when the database was lost.
+    let sequence = last.saturating_add(1).max(node.clock.date().0.saturating_mul(1_000));
     node.store.put_fact(SEQUENCE, &sequence)?;
     let offer = offer(node, provider, sequence);
     let signature = node.wallet.sign_digest(SignedOffer::digest(&offer));
@@ -52,7 +53,7 @@ fn offer(node: &Node, provider: &Provider, sequence: u64) -> Offer {
         chain_id: escrow.chain_id,
         escrow: escrow.address,
         token: node.chain.token().address,
-        rates: selling.rates.clone(),
+        rates: selling.rates,
         total,
         free,
         largest: free,

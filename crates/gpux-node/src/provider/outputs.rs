@@ -8,7 +8,7 @@ use crate::node::Node;
 use gpux_net::{AddMode, Keeper};
 use gpux_proto::{BlobSpec, JobSpec, LeaseRequest, MAX_OUTPUTS, OutputSpec, PartReport, Request};
 use gpux_runtime::{PartKey, PartState};
-use gpux_types::{ByteSize, Cpu, LeaseId, NodeId};
+use gpux_types::{ByteSize, Cpu, LeaseId};
 use std::time::Duration;
 
 /// How long the renter may still fetch outputs of a lease that is over.
@@ -38,9 +38,13 @@ pub(super) async fn perform(node: &Node, lease: LeaseId, request: &LeaseRequest,
     let (renter, job) = (request.request.renter_node, &request.job);
     match step {
         Step::Start(spec) => start(node, lease, request.request.resources.cpu, job, &spec).await,
-        Step::Collect(key, state) => LeaseInput::PartCollected(report(node, lease, renter, job, key, &state).await),
+        Step::Collect(key, state) => LeaseInput::PartCollected(report(node, lease, request, key, &state).await),
         Step::TellStarted(key) => {
-            let report = PartReport::Started { lease, part: key.part, attempt: key.attempt };
+            let report = PartReport::Started {
+                lease,
+                part: key.part,
+                attempt: key.attempt,
+            };
             // The meter reports say the same a moment later: one try is enough.
             let _ = node.net.call(renter, &Request::PartReport(report)).await;
             LeaseInput::PartTold(key, Told::Start)
@@ -70,7 +74,9 @@ async fn start(node: &Node, lease: LeaseId, cpus: Cpu, job: &JobSpec, part: &gpu
         max_duration: job.part_limit,
     };
     let key = spec.key();
-    let Some(local) = &node.local else { return LeaseInput::Done };
+    let Some(local) = &node.local else {
+        return LeaseInput::Done;
+    };
     let state = local.runtime.start_part(lease, spec).await.unwrap_or_else(|error| {
         let message = crate::error_chain(&error);
         tracing::warn!(lease = %lease.short(), part = %key, %message, "starting a part");
@@ -79,9 +85,11 @@ async fn start(node: &Node, lease: LeaseId, cpus: Cpu, job: &JobSpec, part: &gpu
     LeaseInput::PartStarted(key, state)
 }
 
-async fn report(node: &Node, lease: LeaseId, renter: NodeId, job: &JobSpec, key: PartKey, state: &PartState) -> PartReport {
+async fn report(node: &Node, lease: LeaseId, request: &LeaseRequest, key: PartKey, state: &PartState) -> PartReport {
     match state {
-        PartState::Exited { code, out_of_memory, .. } => match keep(node, lease, renter, job, key).await {
+        PartState::Exited {
+            code, out_of_memory, ..
+        } => match keep(node, lease, request, key).await {
             Ok(outputs) => PartReport::Ended {
                 lease,
                 part: key.part,
@@ -104,30 +112,56 @@ async fn report(node: &Node, lease: LeaseId, renter: NodeId, job: &JobSpec, key:
 }
 
 /// Puts what a part wrote into the blob store and lets the renter fetch it.
-async fn keep(node: &Node, lease: LeaseId, renter: NodeId, job: &JobSpec, key: PartKey) -> Result<Vec<OutputSpec>, KeepError> {
-    let Some(local) = &node.local else { return Ok(Vec::new()) };
+async fn keep(node: &Node, lease: LeaseId, request: &LeaseRequest, key: PartKey) -> Result<Vec<OutputSpec>, KeepError> {
+    let (renter, job) = (request.request.renter_node, &request.job);
+    let Some(local) = &node.local else {
+        return Ok(Vec::new());
+    };
     if job.collect.is_empty() {
         return Ok(Vec::new());
     }
-    let files = local.runtime.outputs(lease, key, &job.collect).await.map_err(KeepError::List)?;
+    let files = local
+        .runtime
+        .outputs(lease, key, &job.collect)
+        .await
+        .map_err(KeepError::List)?;
     if files.len() > MAX_OUTPUTS {
         return Err(KeepError::TooMany(files.len()));
     }
     let mut outputs = Vec::with_capacity(files.len());
     for (index, file) in files.into_iter().enumerate() {
-        let Some(path) = file.path.strip_prefix(OUT).map(str::to_owned) else { continue };
-        let mut source = local.runtime.open_output(lease, key, &file.path).await.map_err(KeepError::Open)?;
-        let copy = node.dir.scratch(&lease.to_string()).join(format!("output-{key}-{index}"));
+        let Some(path) = file.path.strip_prefix(OUT).map(str::to_owned) else {
+            continue;
+        };
+        let mut source = local
+            .runtime
+            .open_output(lease, key, &file.path)
+            .await
+            .map_err(KeepError::Open)?;
+        let copy = node
+            .dir
+            .scratch(&lease.to_string())
+            .join(format!("output-{key}-{index}"));
         let target = copy.clone();
-        let copied = tokio::task::spawn_blocking(move || {
-            std::io::copy(&mut source, &mut std::fs::File::create(&target)?)
-        });
-        copied.await.map_err(std::io::Error::other).and_then(|result| result).map_err(KeepError::Copy)?;
+        let copied =
+            tokio::task::spawn_blocking(move || std::io::copy(&mut source, &mut std::fs::File::create(&target)?));
+        copied
+            .await
+            .map_err(std::io::Error::other)
+            .and_then(|result| result)
+            .map_err(KeepError::Copy)?;
         let blob = node.net.add_file(&copy, AddMode::Copy, Keeper::Lease(lease)).await?;
         std::fs::remove_file(&copy).map_err(KeepError::Copy)?;
-        outputs.push(OutputSpec { path, blob: BlobSpec { hash: blob.hash, size: ByteSize(blob.size) } });
+        outputs.push(OutputSpec {
+            path,
+            blob: BlobSpec {
+                hash: blob.hash,
+                size: ByteSize(blob.size),
+            },
+        });
     }
-    node.net.allow(lease, renter, outputs.iter().map(|output| output.blob.hash));
+    node.net
+        .allow(lease, renter, outputs.iter().map(|output| output.blob.hash));
     Ok(outputs)
 }
 

@@ -74,7 +74,10 @@ pub(super) enum Step {
 }
 
 fn key(spec: &PartSpec) -> PartKey {
-    PartKey { part: spec.part, attempt: spec.attempt }
+    PartKey {
+        part: spec.part,
+        attempt: spec.attempt,
+    }
 }
 
 impl Parts {
@@ -88,7 +91,13 @@ impl Parts {
             return;
         }
         if self.parts.len() < MAX_PARTS {
-            self.parts.push(Part { spec, stage: Stage::Queued, busy: false, told_started: false, outputs: Vec::new() });
+            self.parts.push(Part {
+                spec,
+                stage: Stage::Queued,
+                busy: false,
+                told_started: false,
+                outputs: Vec::new(),
+            });
         }
     }
 
@@ -120,7 +129,11 @@ impl Parts {
             && part.stage == Stage::Starting
         {
             part.busy = false;
-            part.stage = if state.is_over() { Stage::Collecting { state: state.clone() } } else { Stage::Running };
+            part.stage = if state.is_over() {
+                Stage::Collecting { state: state.clone() }
+            } else {
+                Stage::Running
+            };
         }
     }
 
@@ -197,5 +210,103 @@ impl Parts {
 /// The report of a part that never ran or was lost.
 pub(super) fn failed(lease: LeaseId, wanted: PartKey, bad_program: bool, message: String) -> PartReport {
     let message = message.chars().take(300).collect();
-    PartReport::Failed { lease, part: wanted.part, attempt: wanted.attempt, bad_program, message }
+    PartReport::Failed {
+        lease,
+        part: wanted.part,
+        attempt: wanted.attempt,
+        bad_program,
+        message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gpux_runtime::{EndedBy, ProcessIdentity};
+    use gpux_types::PartIndex;
+
+    fn spec(part: u32) -> PartSpec {
+        PartSpec {
+            part: PartIndex(part),
+            attempt: 1,
+            environment: Vec::new(),
+        }
+    }
+
+    fn key_of(part: u32) -> PartKey {
+        PartKey {
+            part: PartIndex(part),
+            attempt: 1,
+        }
+    }
+
+    fn running() -> PartState {
+        PartState::Running {
+            process: ProcessIdentity { pid: 1, start_ticks: 1 },
+        }
+    }
+
+    fn exited() -> PartState {
+        PartState::Exited {
+            code: 0,
+            signal: None,
+            out_of_memory: false,
+            ended_by: EndedBy::Itself,
+        }
+    }
+
+    fn end(part: u32) -> PartReport {
+        PartReport::Ended {
+            lease: LeaseId([1; 32]),
+            part: PartIndex(part),
+            attempt: 1,
+            exit_code: 0,
+            out_of_memory: false,
+            outputs: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn nothing_starts_before_work_is_allowed_and_nothing_starts_twice() {
+        let mut parts = Parts::default();
+        parts.give(spec(0));
+        parts.give(spec(0));
+        assert!(parts.steps(false).is_empty());
+        assert_eq!(parts.steps(true), [Step::Start(spec(0))]);
+        assert!(parts.steps(true).is_empty(), "it is under way");
+        parts.started(key_of(0), &running());
+        assert_eq!(parts.steps(true), [Step::TellStarted(key_of(0))]);
+        assert!(parts.steps(true).is_empty(), "told once");
+    }
+
+    #[test]
+    fn an_end_is_told_until_the_renter_has_it_and_again_when_it_asks() {
+        let mut parts = Parts::default();
+        parts.give(spec(0));
+        parts.steps(true);
+        parts.started(key_of(0), &exited());
+        assert_eq!(parts.steps(true), [Step::Collect(key_of(0), exited())]);
+        parts.collected(end(0));
+        assert_eq!(parts.steps(true), [Step::TellEnd(key_of(0), end(0))]);
+        parts.told(key_of(0), Told::Nothing);
+        assert_eq!(parts.steps(true), [Step::TellEnd(key_of(0), end(0))]);
+        parts.told(key_of(0), Told::End);
+        assert!(parts.steps(true).is_empty());
+        parts.give(spec(0));
+        assert_eq!(parts.steps(true), [Step::TellEnd(key_of(0), end(0))]);
+    }
+
+    #[test]
+    fn a_restart_starts_again_what_was_being_started_and_keeps_what_ran() {
+        let mut parts = Parts::default();
+        parts.give(spec(0));
+        parts.give(spec(1));
+        parts.steps(true);
+        parts.started(key_of(1), &running());
+        let mut parts: Parts = serde_json::from_str(&serde_json::to_string(&parts).unwrap()).unwrap();
+        parts.forget_running_steps();
+        assert!(parts.steps(true).contains(&Step::Start(spec(0))));
+        parts.seen(key_of(1), &exited());
+        assert!(parts.steps(true).contains(&Step::Collect(key_of(1), exited())));
+    }
 }

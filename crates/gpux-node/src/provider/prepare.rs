@@ -7,8 +7,8 @@ use gpux_lease::{Actor, INTERVAL};
 use gpux_net::{BlobRef, ExportMode, FetchError, Keeper, Retry};
 use gpux_proto::{BlobSpec, ImageSpec, InputSpec, LayerSpec, LeaseRequest};
 use gpux_runtime::{
-    Compression, CreateLeaseError, Digest, ImageConfig, InputMount, LayerDescriptor, LeaseSpec, MAX_CONFIG_BYTES, ParsedConfig,
-    ReadConfigError, UnpackError, UnpackLimits,
+    Compression, CreateLeaseError, Digest, ImageConfig, InputMount, LayerDescriptor, LeaseSpec, MAX_CONFIG_BYTES,
+    ParsedConfig, ReadConfigError, UnpackError, UnpackLimits,
 };
 use gpux_types::{ByteSize, LeaseId, Millis, NodeId};
 use std::{
@@ -77,7 +77,9 @@ impl PrepareError {
         match self {
             Self::Fetch { .. } => Actor::Network,
             Self::Config(_) | Self::OtherLayers | Self::MediaType(_) => Actor::Renter,
-            Self::NoRuntime | Self::Blob(_) | Self::Unpack(_) | Self::Folder { .. } | Self::Create(_) => Actor::Provider,
+            Self::NoRuntime | Self::Blob(_) | Self::Unpack(_) | Self::Folder { .. } | Self::Create(_) => {
+                Actor::Provider
+            }
         }
     }
 }
@@ -91,8 +93,16 @@ pub(super) async fn prepare(
 ) -> Result<(), PrepareError> {
     let local = node.local.as_ref().ok_or(PrepareError::NoRuntime)?;
     let scratch = node.dir.scratch(&lease.to_string());
-    std::fs::create_dir_all(&scratch).map_err(|source| PrepareError::Folder { path: scratch.clone(), source })?;
-    let fetch = Fetch { node, renter: request.request.renter_node, lease, fetched };
+    std::fs::create_dir_all(&scratch).map_err(|source| PrepareError::Folder {
+        path: scratch.clone(),
+        source,
+    })?;
+    let fetch = Fetch {
+        node,
+        renter: request.request.renter_node,
+        lease,
+        fetched,
+    };
     let (image, layers) = unpack_image(local, &fetch, &request.job.image, &scratch).await?;
     let inputs = fetch_inputs(&fetch, &request.job.inputs, &scratch).await?;
     let spec = LeaseSpec {
@@ -120,7 +130,10 @@ struct Fetch<'a> {
 impl Fetch<'_> {
     /// Brings a blob here, counting its bytes as they come.
     async fn blob(&self, blob: BlobSpec, keeper: Keeper) -> Result<(), PrepareError> {
-        let wanted = BlobRef { hash: blob.hash, size: blob.size.0 };
+        let wanted = BlobRef {
+            hash: blob.hash,
+            size: blob.size.0,
+        };
         let (progress, mut seen) = watch::channel(0);
         let before = self.fetched.load(Ordering::Relaxed);
         let fetched = self.fetched.clone();
@@ -170,7 +183,11 @@ async fn unpack_image(
     let bytes = fetch.node.net.read_bytes(image.config.hash, MAX_CONFIG_BYTES).await?;
     let parsed = ParsedConfig::read(&bytes)?;
     if parsed.diff_ids.len() != image.layers.len()
-        || parsed.diff_ids.iter().zip(&image.layers).any(|(diff_id, layer)| diff_id.0 != layer.diff_id)
+        || parsed
+            .diff_ids
+            .iter()
+            .zip(&image.layers)
+            .any(|(diff_id, layer)| diff_id.0 != layer.diff_id)
     {
         return Err(PrepareError::OtherLayers);
     }
@@ -196,7 +213,10 @@ async fn unpack_layer(
     fetch.blob(layer.blob, Keeper::Lease(fetch.lease)).await?;
     let file = scratch.join(format!("layer-{}", descriptor.digest.hex()));
     fetch.node.net.export(layer.blob.hash, &file, ExportMode::Copy).await?;
-    let unpacked = local.layers.ensure_unpacked(&file, &descriptor, &UnpackLimits::default()).await;
+    let unpacked = local
+        .layers
+        .ensure_unpacked(&file, &descriptor, &UnpackLimits::default())
+        .await;
     if let Err(error) = std::fs::remove_file(&file) {
         tracing::debug!(%error, "removing a layer's copy");
     }
@@ -205,8 +225,9 @@ async fn unpack_layer(
 
 /// A layer as the runtime knows it.
 pub(crate) fn descriptor(layer: &LayerSpec) -> Result<LayerDescriptor, PrepareError> {
-    let compression = Compression::of_media_type(&layer.media_type)
-        .ok_or_else(|| PrepareError::MediaType(layer.media_type.chars().filter(|c| !c.is_control()).take(80).collect()))?;
+    let compression = Compression::of_media_type(&layer.media_type).ok_or_else(|| {
+        PrepareError::MediaType(layer.media_type.chars().filter(|c| !c.is_control()).take(80).collect())
+    })?;
     Ok(LayerDescriptor {
         digest: Digest(layer.digest),
         diff_id: Digest(layer.diff_id),
@@ -216,13 +237,24 @@ pub(crate) fn descriptor(layer: &LayerSpec) -> Result<LayerDescriptor, PrepareEr
     })
 }
 
-async fn fetch_inputs(fetch: &Fetch<'_>, inputs: &[InputSpec], scratch: &Path) -> Result<Vec<InputMount>, PrepareError> {
+async fn fetch_inputs(
+    fetch: &Fetch<'_>,
+    inputs: &[InputSpec],
+    scratch: &Path,
+) -> Result<Vec<InputMount>, PrepareError> {
     let mut mounts = Vec::with_capacity(inputs.len());
     for (index, input) in inputs.iter().enumerate() {
         fetch.blob(input.blob, Keeper::Lease(fetch.lease)).await?;
         let source = scratch.join(format!("input-{index}"));
-        fetch.node.net.export(input.blob.hash, &source, ExportMode::Copy).await?;
-        mounts.push(InputMount { source, target: PathBuf::from(&input.to) });
+        fetch
+            .node
+            .net
+            .export(input.blob.hash, &source, ExportMode::Copy)
+            .await?;
+        mounts.push(InputMount {
+            source,
+            target: PathBuf::from(&input.to),
+        });
     }
     Ok(mounts)
 }

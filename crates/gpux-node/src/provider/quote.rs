@@ -20,14 +20,22 @@ const LEAST_DISK: ByteSize = ByteSize(64 << 20);
 const LEAST_TIME: Millis = Millis::from_secs(30);
 
 /// Refuses what cannot hold here, before anything is asked of the chain.
-pub(super) fn check(selling: &Selling, escrow: &EscrowRef, token: Address, request: &QuoteRequest) -> Result<(), PeerError> {
+pub(super) fn check(
+    selling: &Selling,
+    escrow: &EscrowRef,
+    token: Address,
+    request: &QuoteRequest,
+) -> Result<(), PeerError> {
     let refuse = |code, message: &str| Err(PeerError::new(code, message));
     if request.escrow != *escrow || request.token != token {
         return refuse(ErrorCode::Unsupported, "this node trades under another escrow or token");
     }
     let wanted = &request.resources;
     if wanted.cpu < LEAST_CPU || wanted.memory < LEAST_MEMORY || wanted.disk < LEAST_DISK {
-        return refuse(ErrorCode::BadRequest, "a lease holds at least a tenth of a core, 64 MiB of memory and 64 MiB of disk");
+        return refuse(
+            ErrorCode::BadRequest,
+            "a lease holds at least a tenth of a core, 64 MiB of memory and 64 MiB of disk",
+        );
     }
     if request.preparation_bytes > MAX_PREPARATION_BYTES {
         return refuse(ErrorCode::Unsupported, "image and inputs are over 64 GiB");
@@ -35,7 +43,10 @@ pub(super) fn check(selling: &Selling, escrow: &EscrowRef, token: Address, reque
     let price = selling.rates.price_of(wanted).gross_of_net(request.builder_share);
     let needed = price.cost_of(LEAST_TIME);
     if request.deposit < needed {
-        return refuse(ErrorCode::BadRequest, &format!("the deposit pays for less than {LEAST_TIME}"));
+        return refuse(
+            ErrorCode::BadRequest,
+            &format!("the deposit pays for less than {LEAST_TIME}"),
+        );
     }
     Ok(())
 }

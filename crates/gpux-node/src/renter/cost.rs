@@ -31,14 +31,28 @@ pub(crate) async fn cost(node: &Node, handle: &JobHandle) -> Result<CostView, Er
     for lease in &job.leases {
         leases.push(lease_cost(node, handle.from_block, lease).await?);
     }
-    let sum = |of: fn(&LeaseCost) -> Amount| leases.iter().fold(Amount::ZERO, |sum, lease| sum.saturating_add(of(lease)));
+    let sum = |of: fn(&LeaseCost) -> Amount| {
+        leases
+            .iter()
+            .fold(Amount::ZERO, |sum, lease| sum.saturating_add(of(lease)))
+    };
     let paid_in = sum(|lease| lease.deposit.saturating_add(lease.topped_up));
-    let (earned, builder, refund) = (sum(|lease| lease.earned), sum(|lease| lease.builder), sum(|lease| lease.refund));
+    let (earned, builder, refund) = (
+        sum(|lease| lease.earned),
+        sum(|lease| lease.builder),
+        sum(|lease| lease.refund),
+    );
     let held = held(node, job).await?;
-    let out = earned.saturating_add(builder).saturating_add(refund).saturating_add(held);
+    let out = earned
+        .saturating_add(builder)
+        .saturating_add(refund)
+        .saturating_add(held);
     let transactions = leases.iter().flat_map(|lease| &lease.transactions);
     let own = node.wallet.address().to_string();
-    let fees = transactions.clone().filter(|transaction| transaction.sender.as_ref() == Some(&own)).filter_map(paid_fee);
+    let fees = transactions
+        .clone()
+        .filter(|transaction| transaction.sender.as_ref() == Some(&own))
+        .filter_map(paid_fee);
     let fees = fees.fold(0u128, u128::saturating_add);
     let escrow = node.chain.escrow();
     Ok(CostView {
@@ -75,7 +89,11 @@ fn paid_fee(transaction: &TransactionView) -> Option<u128> {
 async fn held(node: &Node, job: &JobView) -> Result<Amount, ErrorBody> {
     let mut held = Amount::ZERO;
     for lease in &job.leases {
-        let slot = node.chain.lease(lease.id, gpux_chain::Depth::Latest).await.map_err(unreachable)?;
+        let slot = node
+            .chain
+            .lease(lease.id, gpux_chain::Depth::Latest)
+            .await
+            .map_err(unreachable)?;
         if slot.status == gpux_chain::SlotStatus::Open {
             held = held.saturating_add(slot.deposit.saturating_sub(slot.claimed));
         }
@@ -105,7 +123,9 @@ async fn lease_cost(node: &Node, from_block: u64, lease: &LeaseView) -> Result<L
         transactions: Vec::with_capacity(logs.len()),
     };
     for log in &logs {
-        let Some((kind, amount)) = book(&mut cost, log) else { continue };
+        let Some((kind, amount)) = book(&mut cost, log) else {
+            continue;
+        };
         let mined = node.chain.mined(log.transaction).await.map_err(unreachable)?;
         if let Some(mined) = mined {
             cost.transactions.push(transaction(lease.id, kind, amount, &mined));
@@ -125,7 +145,12 @@ fn book(cost: &mut LeaseCost, log: &LeaseLog) -> Option<(TransactionKind, Amount
             cost.topped_up = cost.topped_up.saturating_add(*amount);
             Some((TransactionKind::TopUp, *amount))
         }
-        EscrowEvent::Settled { paid, builder_paid, refund, .. } => {
+        EscrowEvent::Settled {
+            paid,
+            builder_paid,
+            refund,
+            ..
+        } => {
             cost.earned = cost.earned.saturating_add(*paid);
             cost.builder = cost.builder.saturating_add(*builder_paid);
             cost.refund = cost.refund.saturating_add(*refund);

@@ -3,7 +3,7 @@
 use crate::{fault::fault, node::Node};
 use gpux_api::{ErrorBody, ErrorCode};
 use gpux_job::{ImageSource, Job};
-use gpux_net::{AddMode, Keeper};
+use gpux_net::{AddMode, BlobRef, Keeper};
 use gpux_proto::{BlobSpec, Command, ImageSpec, InputSpec, JobSpec, LayerSpec, MAX_LAYERS};
 use gpux_runtime::ResolvedImage;
 use gpux_types::{ByteSize, JobId};
@@ -12,66 +12,96 @@ use std::path::Path;
 /// Finds the image that a job names.
 pub(super) async fn resolve(node: &Node, source: &ImageSource) -> Result<ResolvedImage, ErrorBody> {
     node.images.resolve(source).await.map_err(|error| {
-        fault(ErrorCode::InvalidInput, &format!("finding the image {source}"), &error)
-            .with_hint("check the name; a local image is written as oci:DIR:TAG, and built by the app's own build script")
+        fault(ErrorCode::InvalidInput, &format!("finding the image {source}"), &error).with_hint(
+            "check the name; a local image is written as oci:DIR:TAG, and built by the app's own build script",
+        )
     })
 }
 
 /// Puts the image's layers and the job's inputs into the blob store; gives what a provider is told.
 pub(super) async fn publish(node: &Node, id: JobId, job: &Job, image: &ResolvedImage) -> Result<JobSpec, ErrorBody> {
     let keep = Keeper::Job(id);
-    let store = |what: &str| {
-        let attempted = format!("reading {what}");
-        move |error| fault(ErrorCode::InvalidInput, &attempted, &error)
-    };
-    let config = node.net.add_bytes(image.config_bytes.clone(), keep).await.map_err(store("the image's configuration"))?;
-    let mut layers = Vec::with_capacity(image.layers.len().min(MAX_LAYERS));
-    for layer in &image.layers {
-        let path = image.layer_path(layer);
-        let known = node.net.find(layer.blake3).await.map_err(store("the blob store"))?;
-        let blob = match known {
-            Some(blob) => {
-                node.net.keep(blob.hash, keep).await.map_err(store("the blob store"))?;
-                blob
-            }
-            None => node.net.add_file(&path, AddMode::Reference, keep).await.map_err(store("a layer of the image"))?,
-        };
-        layers.push(LayerSpec {
-            blob: BlobSpec { hash: blob.hash, size: ByteSize(blob.size) },
-            digest: layer.digest.0,
-            diff_id: layer.diff_id.0,
-            media_type: layer.compression.media_type().to_owned(),
-        });
-    }
-    let mut inputs = Vec::with_capacity(job.inputs.len());
-    for input in &job.inputs {
-        let attempted = format!("input {} ({})", input.name, input.path.display());
-        check_file(&input.path, &attempted)?;
-        let blob = node.net.add_file(&input.path, AddMode::Copy, keep).await.map_err(store(&attempted))?;
-        let blob = BlobSpec { hash: blob.hash, size: ByteSize(blob.size) };
-        inputs.push(InputSpec { to: input.to.to_string(), blob });
-    }
+    let config = node.net.add_bytes(image.config_bytes.clone(), keep).await;
+    let config = config.map_err(|error| unreadable("the image's configuration", &error))?;
     Ok(JobSpec {
         job: id,
         name: job.name.to_string(),
         image: ImageSpec {
             manifest_digest: image.manifest_digest.0,
-            config: BlobSpec { hash: config.hash, size: ByteSize(config.size) },
-            layers,
+            config: blob_spec(config),
+            layers: publish_layers(node, keep, image).await?,
         },
-        inputs,
-        command: Command { argv: job.run.argv(), environment: job.environment(Some(id)).into_iter().collect() },
+        inputs: publish_inputs(node, keep, job).await?,
+        command: Command {
+            argv: job.run.argv(),
+            environment: job.environment(Some(id)).into_iter().collect(),
+        },
         collect: job.array.collect.as_ref().map(ToString::to_string).unwrap_or_default(),
         part_limit: None,
     })
+}
+
+fn unreadable(what: &str, error: &gpux_net::StoreError) -> ErrorBody {
+    fault(ErrorCode::InvalidInput, &format!("reading {what}"), error)
+}
+
+const fn blob_spec(blob: BlobRef) -> BlobSpec {
+    BlobSpec {
+        hash: blob.hash,
+        size: ByteSize(blob.size),
+    }
+}
+
+/// Layers are served from where the image lies; one that is in the store already is only kept for longer.
+async fn publish_layers(node: &Node, keep: Keeper, image: &ResolvedImage) -> Result<Vec<LayerSpec>, ErrorBody> {
+    let mut layers = Vec::with_capacity(image.layers.len().min(MAX_LAYERS));
+    for layer in &image.layers {
+        let failed = |error| unreadable("a layer of the image", &error);
+        let blob = match node.net.find(layer.blake3).await.map_err(failed)? {
+            Some(blob) => {
+                node.net.keep(blob.hash, keep).await.map_err(failed)?;
+                blob
+            }
+            None => node
+                .net
+                .add_file(&image.layer_path(layer), AddMode::Reference, keep)
+                .await
+                .map_err(failed)?,
+        };
+        layers.push(LayerSpec {
+            blob: blob_spec(blob),
+            digest: layer.digest.0,
+            diff_id: layer.diff_id.0,
+            media_type: layer.compression.media_type().to_owned(),
+        });
+    }
+    Ok(layers)
+}
+
+/// Inputs are copied: people go on working on their files while a job runs.
+async fn publish_inputs(node: &Node, keep: Keeper, job: &Job) -> Result<Vec<InputSpec>, ErrorBody> {
+    let mut inputs = Vec::with_capacity(job.inputs.len());
+    for input in &job.inputs {
+        let what = format!("input {} ({})", input.name, input.path.display());
+        check_file(&input.path, &what)?;
+        let blob = node.net.add_file(&input.path, AddMode::Copy, keep).await;
+        let blob = blob.map_err(|error| unreadable(&what, &error))?;
+        inputs.push(InputSpec {
+            to: input.to.to_string(),
+            blob: blob_spec(blob),
+        });
+    }
+    Ok(inputs)
 }
 
 /// Says plainly when an input is not there, or is a folder.
 pub(super) fn check_file(path: &Path, what: &str) -> Result<(), ErrorBody> {
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => Ok(()),
-        Ok(_) => Err(ErrorBody::new(ErrorCode::InvalidInput, format!("reading {what}: it is not a file"))
-            .with_hint("name a file; folders cannot be inputs yet")),
+        Ok(_) => Err(
+            ErrorBody::new(ErrorCode::InvalidInput, format!("reading {what}: it is not a file"))
+                .with_hint("name a file; folders cannot be inputs yet"),
+        ),
         Err(error) => Err(fault(ErrorCode::InvalidInput, &format!("reading {what}"), &error)
             .with_hint("check the path; paths in a job file are relative to the file, those of --input to the shell")),
     }

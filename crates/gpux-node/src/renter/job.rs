@@ -53,7 +53,11 @@ pub(super) enum JobInput {
     /// A provider tells what became of a part.
     PartReported(NodeId, PartReport, PeerReply),
     /// The user adds money to each lease.
-    TopUpAsked { amount: Amount, extend: bool, reply: TopUpReply },
+    TopUpAsked {
+        amount: Amount,
+        extend: bool,
+        reply: TopUpReply,
+    },
     /// The user wants the end.
     StopAsked { reason: String, reply: oneshot::Sender<()> },
     /// The deposit of a lease cannot be made.
@@ -63,11 +67,24 @@ pub(super) enum JobInput {
     /// The escrow of a lease changed.
     ChainSeen(LeaseId, watch::Receiver<Option<LeaseSeen>>),
     /// A node refused a part.
-    PartRefused { lease: LeaseId, part: PartIndex, attempt: u32 },
+    PartRefused {
+        lease: LeaseId,
+        part: PartIndex,
+        attempt: u32,
+    },
     /// A part's outputs are here, or cannot be had.
-    Fetched { lease: LeaseId, part: PartIndex, attempt: u32, files: Result<Vec<Fetched>, String> },
+    Fetched {
+        lease: LeaseId,
+        part: PartIndex,
+        attempt: u32,
+        files: Result<Vec<Fetched>, String>,
+    },
     /// A top-up is mined, or failed.
-    TopUpEnded { lease: LeaseId, number: u32, result: Result<TransactionView, String> },
+    TopUpEnded {
+        lease: LeaseId,
+        number: u32,
+        result: Result<TransactionView, String>,
+    },
     /// The job's last step ended.
     LastStepEnded(Result<(), String>),
     /// Somebody wants to know where the parts are.
@@ -85,7 +102,7 @@ pub(super) struct Fetched {
 }
 
 enum Woken {
-    Input(JobInput),
+    Input(Box<JobInput>),
     Head,
     Poll,
     Timer,
@@ -145,7 +162,18 @@ pub(super) struct Beginning {
 
 impl JobTask {
     pub(super) fn new(node: Arc<Node>, beginning: Beginning) -> Self {
-        let live = |record: LeaseRecord| (record.lease, Live { record, report: None, wake: None, polling: false, silent_polls: 0 });
+        let live = |record: LeaseRecord| {
+            (
+                record.lease,
+                Live {
+                    record,
+                    report: None,
+                    wake: None,
+                    polling: false,
+                    silent_polls: 0,
+                },
+            )
+        };
         Self {
             node,
             record: beginning.record,
@@ -167,7 +195,7 @@ impl JobTask {
         self.begin(restarted);
         while !self.is_over() {
             match self.next(&mut head, &mut poll).await {
-                Woken::Input(input) => self.take(input),
+                Woken::Input(input) => self.take(*input),
                 Woken::Head => {
                     let time = head.borrow_and_update().as_ref().map(|head| head.timestamp);
                     if let Some(time) = time {
@@ -206,13 +234,18 @@ impl JobTask {
 
     async fn next(&mut self, head: &mut watch::Receiver<Option<Head>>, poll: &mut tokio::time::Interval) -> Woken {
         let now = self.node.clock.now();
-        let wake = self.leases.values().filter_map(|live| live.wake).min().map(|at| at.saturating_sub(now));
+        let wake = self
+            .leases
+            .values()
+            .filter_map(|live| live.wake)
+            .min()
+            .map(|at| at.saturating_sub(now));
         // Every arm is cancel-safe: channels, watches, intervals and joined effects keep what was not taken.
         tokio::select! {
             biased;
             () = self.node.cancel.cancelled() => Woken::Cancelled,
-            Some(done) = self.effects.join_next() => Woken::Input(done.unwrap_or(JobInput::Done)),
-            Some(input) = self.inputs.recv() => Woken::Input(input),
+            Some(done) = self.effects.join_next() => Woken::Input(Box::new(done.unwrap_or(JobInput::Done))),
+            Some(input) = self.inputs.recv() => Woken::Input(Box::new(input)),
             Ok(()) = head.changed() => Woken::Head,
             _ = poll.tick() => Woken::Poll,
             () = sleep(wake) => Woken::Timer,
@@ -229,7 +262,12 @@ impl JobTask {
             JobInput::Polled(lease, report) => self.polled(lease, report),
             JobInput::ChainSeen(lease, seen) => self.chain_seen(lease, seen),
             JobInput::PartRefused { lease, part, attempt } => self.part_refused(lease, part, attempt),
-            JobInput::Fetched { lease, part, attempt, files } => self.fetched(lease, part, attempt, files),
+            JobInput::Fetched {
+                lease,
+                part,
+                attempt,
+                files,
+            } => self.fetched(lease, part, attempt, files),
             JobInput::TopUpEnded { lease, number, result } => self.top_up_ended(lease, number, result),
             JobInput::LastStepEnded(result) => self.last_step_ended(result),
             JobInput::PlacementsAsked(reply) => {
@@ -243,7 +281,13 @@ impl JobTask {
     fn placements(&self) -> Vec<Placed> {
         let placed = self.record.tries.iter().filter_map(|(part, at)| {
             let live = self.leases.get(&at.lease)?;
-            Some(Placed { part: *part, attempt: at.attempt, lease: at.lease, node: live.record.node, failed: at.failed })
+            Some(Placed {
+                part: *part,
+                attempt: at.attempt,
+                lease: at.lease,
+                node: live.record.node,
+                failed: at.failed,
+            })
         });
         placed.collect()
     }
@@ -258,8 +302,12 @@ impl JobTask {
     /// Wakes the machines whose time has come.
     fn tick(&mut self) {
         let now = self.node.clock.now();
-        let due: Vec<LeaseId> =
-            self.leases.iter().filter(|(_, live)| live.wake.is_some_and(|at| at <= now)).map(|(lease, _)| *lease).collect();
+        let due: Vec<LeaseId> = self
+            .leases
+            .iter()
+            .filter(|(_, live)| live.wake.is_some_and(|at| at <= now))
+            .map(|(lease, _)| *lease)
+            .collect();
         for lease in due {
             if let Some(live) = self.leases.get_mut(&lease) {
                 live.wake = None;
@@ -276,16 +324,31 @@ impl JobTask {
 
     /// Whether the lease is on the disk as it is now: what was signed must be before it is given away.
     fn keep_lease(&self, lease: LeaseId) -> bool {
-        let Some(live) = self.leases.get(&lease) else { return false };
-        let kept = self.node.store.put_lease(Role::Renter, lease, &live.record, live.record.is_over());
-        kept.inspect_err(|error| tracing::error!(lease = %lease.short(), error = %crate::error_chain(error), "keeping a lease")).is_ok()
+        let Some(live) = self.leases.get(&lease) else {
+            return false;
+        };
+        let kept = self
+            .node
+            .store
+            .put_lease(Role::Renter, lease, &live.record, live.record.is_over());
+        kept.inspect_err(
+            |error| tracing::error!(lease = %lease.short(), error = %crate::error_chain(error), "keeping a lease"),
+        )
+        .is_ok()
     }
 
     fn tell(&self) {
-        let seen: Vec<view::Seen<'_>> =
-            self.leases.values().map(|live| view::Seen { record: &live.record, report: live.report.as_ref() }).collect();
+        let seen: Vec<view::Seen<'_>> = self
+            .leases
+            .values()
+            .map(|live| view::Seen {
+                record: &live.record,
+                report: live.report.as_ref(),
+            })
+            .collect();
         let token = &self.node.chain.token().token;
-        self.view.send_replace(view::job(&self.record, &seen, token, self.node.clock.date()));
+        self.view
+            .send_replace(view::job(&self.record, &seen, token, self.node.clock.date()));
     }
 }
 

@@ -15,8 +15,11 @@ const LIMIT: Millis = Millis::from_secs(900);
 /// The most of its output that is kept.
 const LOG_LIMIT: ByteSize = ByteSize(1 << 20);
 /// What one run may use.
-const RESOURCES: Resources =
-    Resources { cpu: Cpu::cores(2), memory: ByteSize(4 << 30), disk: ByteSize(8 << 30) };
+const RESOURCES: Resources = Resources {
+    cpu: Cpu::cores(2),
+    memory: ByteSize(4 << 30),
+    disk: ByteSize(8 << 30),
+};
 
 /// Whether an id is that of a run on this machine.
 pub(crate) fn is_local_run(lease: &LeaseId) -> bool {
@@ -62,7 +65,9 @@ pub(super) enum LocalRunError {
 pub(super) async fn run(local: &LocalRuntime, run: LocalRun<'_>) -> Result<LocalEnd, LocalRunError> {
     let mut id = [0; 32];
     let random: [u8; 16] = rand::random();
-    id.iter_mut().zip(LOCAL_MARK.iter().chain(&random)).for_each(|(to, from)| *to = *from);
+    id.iter_mut()
+        .zip(LOCAL_MARK.iter().chain(&random))
+        .for_each(|(to, from)| *to = *from);
     let lease = LeaseId(id);
     let result = tokio::time::timeout(LIMIT.into(), run_under(local, lease, run)).await;
     if let Err(error) = local.runtime.forget_lease(lease).await {
@@ -75,7 +80,12 @@ async fn run_under(local: &LocalRuntime, lease: LeaseId, run: LocalRun<'_>) -> R
     let mut layers = Vec::with_capacity(run.image.layers.len());
     for layer in &run.image.layers {
         let blob = run.image.layer_path(layer);
-        layers.push(local.layers.ensure_unpacked(&blob, layer, &UnpackLimits::default()).await?);
+        layers.push(
+            local
+                .layers
+                .ensure_unpacked(&blob, layer, &UnpackLimits::default())
+                .await?,
+        );
     }
     layers.reverse();
     let spec = LeaseSpec {
@@ -94,7 +104,11 @@ async fn run_under(local: &LocalRuntime, lease: LeaseId, run: LocalRun<'_>) -> R
         part: PartIndex(0),
         attempt: 1,
         argv: run.command.argv(),
-        env: run.environment.into_iter().chain([("GPUX_CPUS".to_owned(), RESOURCES.cpu.to_string())]).collect(),
+        env: run
+            .environment
+            .into_iter()
+            .chain([("GPUX_CPUS".to_owned(), RESOURCES.cpu.to_string())])
+            .collect(),
         working_dir: None,
         max_duration: None,
     };
@@ -118,7 +132,11 @@ async fn wait(local: &LocalRuntime, lease: LeaseId, first: PartState) -> Result<
         }
         let status = local.runtime.wait_change(lease, seen).await?;
         seen = status.version;
-        state = status.parts.into_iter().next().map_or(PartState::Lost, |part| part.state);
+        state = status
+            .parts
+            .into_iter()
+            .next()
+            .map_or(PartState::Lost, |part| part.state);
     }
 }
 
@@ -136,12 +154,17 @@ async fn log(local: &LocalRuntime, lease: LeaseId, key: PartKey) -> Result<Strin
 
 async fn collect(local: &LocalRuntime, lease: LeaseId, key: PartKey, output: PathBuf) -> Result<(), LocalRunError> {
     for file in local.runtime.outputs(lease, key, "/out/**").await? {
-        let Some(name) = file.path.strip_prefix("/out/").and_then(super::outputs::safe_name) else { continue };
+        let Some(name) = file.path.strip_prefix("/out/").and_then(super::outputs::safe_name) else {
+            continue;
+        };
         let path = output.join(name);
         let mut source = local.runtime.open_output(lease, key, &file.path).await?;
         let target = path.clone();
         let written = tokio::task::spawn_blocking(move || super::outputs::write(&target, &mut source)).await;
-        written.map_err(std::io::Error::other).and_then(|result| result).map_err(|source| LocalRunError::Write { path, source })?;
+        written
+            .map_err(std::io::Error::other)
+            .and_then(|result| result)
+            .map_err(|source| LocalRunError::Write { path, source })?;
     }
     Ok(())
 }

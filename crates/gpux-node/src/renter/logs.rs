@@ -48,7 +48,9 @@ pub(crate) fn logs(node: Arc<Node>, job: JobHandle, selection: LogSelection) -> 
             () = sender.closed() => {}
         }
     });
-    futures_util::stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|line| (line, receiver)) })
+    futures_util::stream::unfold(receiver, |mut receiver| async move {
+        receiver.recv().await.map(|line| (line, receiver))
+    })
 }
 
 async fn read_all(node: &Arc<Node>, job: &JobHandle, selection: LogSelection, sender: &mpsc::Sender<LogLine>) {
@@ -56,9 +58,9 @@ async fn read_all(node: &Arc<Node>, job: &JobHandle, selection: LogSelection, se
     loop {
         let over = job.view().state.is_over();
         let placed = super::job::placements(job).await;
-        let wanted = placed.into_iter().filter(|at| {
-            selection.part.is_none_or(|part| part == at.part) && (!selection.only_failed || at.failed)
-        });
+        let wanted = placed
+            .into_iter()
+            .filter(|at| selection.part.is_none_or(|part| part == at.part) && (!selection.only_failed || at.failed));
         let new: Vec<Placed> = wanted.filter(|at| !seen.contains(at)).collect();
         let reading = new.iter().map(|at| read_one(node, *at, selection, sender));
         if selection.follow {
@@ -77,8 +79,18 @@ async fn read_all(node: &Arc<Node>, job: &JobHandle, selection: LogSelection, se
 }
 
 async fn read_one(node: &Arc<Node>, at: Placed, selection: LogSelection, sender: &mpsc::Sender<LogLine>) {
-    let request = LogsRequest { lease: at.lease, part: at.part, attempt: at.attempt, offset: 0, follow: selection.follow };
-    let line = |text: String| LogLine { node: at.node, part: at.part, text };
+    let request = LogsRequest {
+        lease: at.lease,
+        part: at.part,
+        attempt: at.attempt,
+        offset: 0,
+        follow: selection.follow,
+    };
+    let line = |text: String| LogLine {
+        node: at.node,
+        part: at.part,
+        text,
+    };
     let mut stream = match node.net.open_logs(at.node, &request).await {
         Ok(stream) => stream,
         Err(error) => {
@@ -112,7 +124,10 @@ struct Lines {
 
 impl Lines {
     fn new(tail: Option<usize>) -> Self {
-        Self { rest: Vec::new(), tail: tail.map(|count| (count.min(10_000), VecDeque::new())) }
+        Self {
+            rest: Vec::new(),
+            tail: tail.map(|count| (count.min(10_000), VecDeque::new())),
+        }
     }
 
     fn take(&mut self, bytes: &[u8]) -> Vec<String> {
@@ -137,7 +152,11 @@ impl Lines {
     }
 
     fn finish(mut self) -> Vec<String> {
-        let mut last = if self.rest.is_empty() { Vec::new() } else { self.take(b"\n") };
+        let mut last = if self.rest.is_empty() {
+            Vec::new()
+        } else {
+            self.take(b"\n")
+        };
         if let Some((_, kept)) = self.tail {
             last.extend(kept);
         }

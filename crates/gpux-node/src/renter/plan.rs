@@ -1,11 +1,10 @@
 //! What would run where, for how much at most. Nothing is spent and nobody is asked.
 
 use super::{image, local};
-use crate::{
-    fault::fault,
-    node::Node,
+use crate::{fault::fault, node::Node};
+use gpux_api::{
+    ErrorBody, ErrorCode, LeasePlan, PlanRequest, PlanView, PreflightFinding, PreflightView, RejectedOffer,
 };
-use gpux_api::{ErrorBody, ErrorCode, LeasePlan, PlanRequest, PlanView, PreflightFinding, PreflightView, RejectedOffer};
 use gpux_job::{Job, JobFile, Overrides};
 use gpux_market::{Candidate, Plan, Reason, Reliability, Request};
 use gpux_runtime::{InputMount, ResolvedImage};
@@ -39,20 +38,46 @@ pub(crate) async fn plan(node: &Node, request: PlanRequest) -> Result<Planned, E
         image::check_file(&input.path, &format!("input {} ({})", input.name, input.path.display()))?;
     }
     let image = image::resolve(node, &job.image).await?;
-    let market = node.market.with_book(node.clock.now(), |book| gpux_market::plan(&wanted, book, &|_| Reliability::UNKNOWN));
+    let market = node.market.with_book(node.clock.now(), |book| {
+        gpux_market::plan(&wanted, book, &|_| Reliability::UNKNOWN)
+    });
     if !market.is_match() {
         return Err(no_match(&wanted, &market, &token));
     }
     let deposit = market.total_deposit();
     let balance = node.chain.token_balance(node.wallet.address()).await;
-    let balance = balance.map_err(|error| fault(ErrorCode::Unreachable, "asking the chain for the wallet's balance", &error).retryable())?;
+    let balance = balance.map_err(|error| {
+        fault(
+            ErrorCode::Unreachable,
+            "asking the chain for the wallet's balance",
+            &error,
+        )
+        .retryable()
+    })?;
     if balance < deposit {
         return Err(cannot_pay(node, &token, deposit, balance));
     }
     let preflight = preflight(node, &job, &image).await?;
-    let output = job.output.clone().unwrap_or_else(|| Path::new(&request.working_directory).join(job.name.to_string()));
-    let share = job.builder.map_or(BasisPoints::ZERO, |builder| builder.share);
-    let view = PlanView {
+    let output = job
+        .output
+        .clone()
+        .unwrap_or_else(|| Path::new(&request.working_directory).join(job.name.to_string()));
+    let mut view = view(&job, &market, token, balance);
+    view.preflight = preflight;
+    view.output = output.display().to_string();
+    Ok(Planned {
+        view,
+        job,
+        image,
+        market,
+        output,
+    })
+}
+
+/// The plan for people, without what only this machine knows.
+fn view(job: &Job, market: &Plan, token: Token, balance: Amount) -> PlanView {
+    let deposit = market.total_deposit();
+    PlanView {
         schema: "gpux.plan/v1".into(),
         name: job.name.to_string(),
         image: job.image.to_string(),
@@ -60,39 +85,65 @@ pub(crate) async fn plan(node: &Node, request: PlanRequest) -> Result<Planned, E
         resources: job.resources,
         leases: market.chosen.iter().map(lease_plan).collect(),
         alternatives: market.alternatives.iter().map(lease_plan).collect(),
-        rejected: market.rejected.iter().map(|rejection| rejected(rejection, &token)).collect(),
+        rejected: market
+            .rejected
+            .iter()
+            .map(|rejection| rejected(rejection, &token))
+            .collect(),
         token,
         max_duration: job.budget.max_duration,
         deposit,
         worst_case: deposit,
         balance,
-        builder_share: share.points(),
-        preflight,
-        output: output.display().to_string(),
-    };
-    Ok(Planned { view, job, image, market, output })
+        builder_share: job.builder.map_or(0, |builder| builder.share.points()),
+        preflight: PreflightView::None,
+        output: String::new(),
+    }
 }
 
 fn resolve_job(request: &PlanRequest) -> Result<Job, ErrorBody> {
     let wrong = |error: &dyn std::error::Error| fault(ErrorCode::InvalidInput, "reading the job file", error);
     let file = JobFile::parse(&request.job_file).map_err(|error| wrong(&error))?;
-    let mut overrides = Overrides { nodes: request.nodes, ..Overrides::default() };
+    let mut overrides = Overrides {
+        nodes: request.nodes,
+        ..Overrides::default()
+    };
     let working = Path::new(&request.working_directory);
     for (name, value) in &request.set {
-        overrides.set_param(&format!("{name}={value}")).map_err(|error| wrong(&error))?;
+        overrides
+            .set_param(&format!("{name}={value}"))
+            .map_err(|error| wrong(&error))?;
     }
     for (name, path) in &request.inputs {
-        overrides.set_input(&format!("{name}={path}"), working).map_err(|error| wrong(&error))?;
+        overrides
+            .set_input(&format!("{name}={path}"), working)
+            .map_err(|error| wrong(&error))?;
     }
     overrides.output = request.output.as_ref().map(PathBuf::from);
-    file.resolve(&overrides, Path::new(&request.directory)).map_err(|error| wrong(&error))
+    file.resolve(&overrides, Path::new(&request.directory))
+        .map_err(|error| wrong(&error))
 }
 
 fn market_request(node: &Node, job: &Job, request: &PlanRequest, token: &Token) -> Result<Request, ErrorBody> {
     let wrong = |error: &dyn std::error::Error| fault(ErrorCode::InvalidInput, "reading the budget", error);
-    let max_price = job.budget.max_price.as_ref().map(|price| price.in_token(token)).transpose();
-    let max_total = job.budget.max_total.as_ref().map(|total| total.in_token(token)).transpose();
-    let typed = request.max_total.as_ref().map(|total| token.parse(total)).transpose().map_err(|error| wrong(&error))?;
+    let max_price = job
+        .budget
+        .max_price
+        .as_ref()
+        .map(|price| price.in_token(token))
+        .transpose();
+    let max_total = job
+        .budget
+        .max_total
+        .as_ref()
+        .map(|total| total.in_token(token))
+        .transpose();
+    let typed = request
+        .max_total
+        .as_ref()
+        .map(|total| token.parse(total))
+        .transpose()
+        .map_err(|error| wrong(&error))?;
     let max_total: Option<Amount> = max_total.map_err(|error| wrong(&error))?;
     let escrow = node.chain.escrow();
     Ok(Request {
@@ -116,10 +167,27 @@ fn market_request(node: &Node, job: &Job, request: &PlanRequest, token: &Token) 
 fn no_match(wanted: &Request, plan: &Plan, token: &Token) -> ErrorBody {
     use gpux_market::Shortfall;
     let over = matches!(plan.shortfall, Some(Shortfall::OverTotal { .. }));
-    let priced = !plan.rejected.is_empty() && plan.chosen.is_empty() && plan.rejected.iter().all(|rejection| rejection.reasons.iter().all(|reason| matches!(reason, Reason::Price { .. })));
-    let code = if over || priced { ErrorCode::OverBudget } else { ErrorCode::NoMatch };
-    let why = plan.shortfall.as_ref().map_or_else(|| "nothing matches".to_owned(), |shortfall| shortfall.text(token));
-    let message = format!("matching {} nodes on the market: {why}; nothing was spent", wanted.nodes);
+    let priced = !plan.rejected.is_empty()
+        && plan.chosen.is_empty()
+        && plan.rejected.iter().all(|rejection| {
+            rejection
+                .reasons
+                .iter()
+                .all(|reason| matches!(reason, Reason::Price { .. }))
+        });
+    let code = if over || priced {
+        ErrorCode::OverBudget
+    } else {
+        ErrorCode::NoMatch
+    };
+    let why = plan
+        .shortfall
+        .as_ref()
+        .map_or_else(|| "nothing matches".to_owned(), |shortfall| shortfall.text(token));
+    let message = format!(
+        "matching {} nodes on the market: {why}; nothing was spent",
+        wanted.nodes
+    );
     let mut body = ErrorBody::new(code, message);
     let nearest: Vec<String> = plan.nearest.iter().take(3).map(|nearest| nearest.text(token)).collect();
     if nearest.is_empty() {
@@ -137,8 +205,10 @@ fn cannot_pay(node: &Node, token: &Token, deposit: Amount, balance: Amount) -> E
         token.format(deposit),
         token.format(balance)
     );
-    ErrorBody::new(ErrorCode::InsufficientFunds, message)
-        .with_hint(format!("send {} to the wallet on chain {}, or lower budget.max_duration", token.symbol, node.config.chain.chain_id))
+    ErrorBody::new(ErrorCode::InsufficientFunds, message).with_hint(format!(
+        "send {} to the wallet on chain {}, or lower budget.max_duration",
+        token.symbol, node.config.chain.chain_id
+    ))
 }
 
 fn lease_plan(candidate: &Candidate) -> LeasePlan {
@@ -155,41 +225,83 @@ fn lease_plan(candidate: &Candidate) -> LeasePlan {
 
 fn rejected(rejection: &gpux_market::Rejection, token: &Token) -> RejectedOffer {
     let reasons = rejection.reasons.iter().map(|reason| reason.text(token)).collect();
-    RejectedOffer { node: rejection.offer.node, reasons }
+    RejectedOffer {
+        node: rejection.offer.node,
+        reasons,
+    }
 }
 
 /// Runs the app's own check on this machine, where it can.
 async fn preflight(node: &Node, job: &Job, image: &ResolvedImage) -> Result<PreflightView, ErrorBody> {
-    let Some(command) = &job.preflight else { return Ok(PreflightView::None) };
+    let Some(command) = &job.preflight else {
+        return Ok(PreflightView::None);
+    };
     let Some(runtime) = &node.local else {
-        let reason = node.why_no_runtime.clone().unwrap_or_else(|| "this machine cannot run containers".to_owned());
+        let reason = node
+            .why_no_runtime
+            .clone()
+            .unwrap_or_else(|| "this machine cannot run containers".to_owned());
         return Ok(PreflightView::Skipped { reason });
     };
-    let inputs = job.inputs.iter().map(|input| InputMount { source: input.path.clone(), target: PathBuf::from(input.to.to_string()) });
-    let run = local::LocalRun { image, command, environment: job.environment(None), inputs: inputs.collect(), output: None };
+    let inputs = job.inputs.iter().map(|input| InputMount {
+        source: input.path.clone(),
+        target: PathBuf::from(input.to.to_string()),
+    });
+    let run = local::LocalRun {
+        image,
+        command,
+        environment: job.environment(None),
+        inputs: inputs.collect(),
+        output: None,
+    };
     let end = local::run(runtime, run).await;
-    let end = end.map_err(|error| fault(ErrorCode::Internal, "running the app's own check", &error).with_hint("`gpux doctor` checks this machine's runtime"))?;
+    let end = end.map_err(|error| {
+        fault(ErrorCode::Internal, "running the app's own check", &error)
+            .with_hint("`gpux doctor` checks this machine's runtime")
+    })?;
     let findings = findings(&end.log);
     if end.exit_code == 0 {
         return Ok(PreflightView::Passed { findings });
     }
-    let said: Vec<&str> = findings.iter().filter(|finding| finding.level == "error").map(|finding| finding.message.as_str()).collect();
-    let said = if said.is_empty() { last_lines(&end.log) } else { said.join("; ") };
-    Err(ErrorBody::new(ErrorCode::PreflightFailed, format!("checking the job with the app's own check: {said}; nothing was spent")))
+    let said: Vec<&str> = findings
+        .iter()
+        .filter(|finding| finding.level == "error")
+        .map(|finding| finding.message.as_str())
+        .collect();
+    let said = if said.is_empty() {
+        last_lines(&end.log)
+    } else {
+        said.join("; ")
+    };
+    Err(ErrorBody::new(
+        ErrorCode::PreflightFailed,
+        format!("checking the job with the app's own check: {said}; nothing was spent"),
+    ))
 }
 
 /// What the check said: JSON lines with `level` and `message`; other lines are the app's talk.
 fn findings(log: &str) -> Vec<PreflightFinding> {
-    let lines = log.lines().filter_map(|line| serde_json::from_str::<PreflightFinding>(line).ok());
+    let lines = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<PreflightFinding>(line).ok());
     lines.take(MAX_FINDINGS).map(clean).collect()
 }
 
 fn clean(finding: PreflightFinding) -> PreflightFinding {
     let clean = |text: String| text.chars().filter(|c| !c.is_control()).take(500).collect();
-    PreflightFinding { level: clean(finding.level), message: clean(finding.message) }
+    PreflightFinding {
+        level: clean(finding.level),
+        message: clean(finding.message),
+    }
 }
 
 fn last_lines(log: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();
-    lines.get(lines.len().saturating_sub(5)..).unwrap_or_default().join(" / ").chars().filter(|c| !c.is_control()).collect()
+    lines
+        .get(lines.len().saturating_sub(5)..)
+        .unwrap_or_default()
+        .join(" / ")
+        .chars()
+        .filter(|c| !c.is_control())
+        .collect()
 }

@@ -32,7 +32,12 @@ pub(super) struct Wanted {
 }
 
 /// Firm prices for as many nodes as the plan chose.
-pub(super) async fn collect(node: &std::sync::Arc<Node>, plan: &Plan, wanted: &Wanted, spec: &JobSpec) -> Result<Vec<Firm>, ErrorBody> {
+pub(super) async fn collect(
+    node: &std::sync::Arc<Node>,
+    plan: &Plan,
+    wanted: &Wanted,
+    spec: &JobSpec,
+) -> Result<Vec<Firm>, ErrorBody> {
     let needed = plan.chosen.len();
     let mut candidates = plan.chosen.iter().chain(&plan.alternatives).cloned();
     let mut asked = JoinSet::new();
@@ -59,7 +64,9 @@ pub(super) async fn collect(node: &std::sync::Arc<Node>, plan: &Plan, wanted: &W
         firm.len(),
         refusals.join("; ")
     );
-    Err(ErrorBody::new(ErrorCode::NoMatch, message).with_hint("try again: quotes that others hold end within 30 seconds").retryable())
+    Err(ErrorBody::new(ErrorCode::NoMatch, message)
+        .with_hint("try again: quotes that others hold end within 30 seconds")
+        .retryable())
 }
 
 fn request(node: &Node, candidate: &Candidate, wanted: &Wanted, spec: &JobSpec) -> QuoteRequest {
@@ -79,22 +86,39 @@ fn request(node: &Node, candidate: &Candidate, wanted: &Wanted, spec: &JobSpec) 
     }
 }
 
-async fn ask(node: std::sync::Arc<Node>, candidate: Candidate, request: QuoteRequest) -> Result<Firm, (NodeId, String)> {
+async fn ask(
+    node: std::sync::Arc<Node>,
+    candidate: Candidate,
+    request: QuoteRequest,
+) -> Result<Firm, (NodeId, String)> {
     let peer = candidate.offer.node;
     let signature = node.wallet.sign_digest(request.digest());
-    let call = Request::Quote(Box::new(SignedQuoteRequest { request: request.clone(), signature }));
+    let call = Request::Quote(Box::new(SignedQuoteRequest {
+        request: request.clone(),
+        signature,
+    }));
     let answer = match tokio::time::timeout(PATIENCE, node.net.call(peer, &call)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => return Err((peer, crate::error_chain(&error))),
         Err(_) => return Err((peer, format!("no answer within {} s", PATIENCE.as_secs()))),
     };
-    let Response::Quote(quote) = answer else { return Err((peer, "it answered something else".to_owned())) };
-    let (terms, lease) = quote.verify(&request).map_err(|error| (peer, crate::error_chain(&error)))?;
+    let Response::Quote(quote) = answer else {
+        return Err((peer, "it answered something else".to_owned()));
+    };
+    let (terms, lease) = quote
+        .verify(&request)
+        .map_err(|error| (peer, crate::error_chain(&error)))?;
     if quote.quote.price > candidate.cost.net {
         return Err((peer, "its firm price is above its offer".to_owned()));
     }
     if quote.quote.provider_signer != candidate.offer.signer || quote.quote.provider != candidate.offer.provider {
         return Err((peer, "it quotes for other keys than it offers with".to_owned()));
     }
-    Ok(Firm { candidate, request, quote: *quote, terms, lease })
+    Ok(Firm {
+        candidate,
+        request,
+        quote: *quote,
+        terms,
+        lease,
+    })
 }

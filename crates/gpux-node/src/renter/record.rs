@@ -98,6 +98,9 @@ impl LeaseRecord {
     /// Whether nothing will happen to the lease any more.
     pub(super) fn is_over(&self) -> bool {
         use gpux_lease::RenterState as S;
-        matches!(self.machine.state(), S::Settled { .. } | S::Reclaimed { .. } | S::Failed { .. })
+        matches!(
+            self.machine.state(),
+            S::Settled { .. } | S::Reclaimed { .. } | S::Failed { .. }
+        )
     }
 }

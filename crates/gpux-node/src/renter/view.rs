@@ -43,8 +43,15 @@ fn state(record: &JobRecord, leases: &[Seen<'_>]) -> JobState {
         return JobState::Settling;
     }
     let works = |seen: &Seen<'_>| seen.record.machine.reported() > Millis::ZERO || seen.record.parts_done > 0;
-    let running = record.queue.summary().running > 0 && leases.iter().any(|seen| matches!(seen.report, Some(report) if report.work != Work::Idle));
-    if running || leases.iter().any(works) { JobState::Running } else { JobState::Starting }
+    let running = record.queue.summary().running > 0
+        && leases
+            .iter()
+            .any(|seen| matches!(seen.report, Some(report) if report.work != Work::Idle));
+    if running || leases.iter().any(works) {
+        JobState::Running
+    } else {
+        JobState::Starting
+    }
 }
 
 fn parts(record: &JobRecord) -> PartsView {
@@ -109,7 +116,11 @@ pub(super) fn known_end(record: &LeaseRecord, report: Option<&LeaseReport>) -> O
 
 /// Why a lease ended, as the API says it.
 pub(super) fn end(end: End) -> EndView {
-    EndView { reason: end.reason.to_string(), actor: actor(end.by), exit_code: None }
+    EndView {
+        reason: end.reason.to_string(),
+        actor: actor(end.by),
+        exit_code: None,
+    }
 }
 
 const fn actor(actor: gpux_lease::Actor) -> Actor {

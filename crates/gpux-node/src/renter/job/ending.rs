@@ -23,7 +23,11 @@ impl JobTask {
     pub(super) fn stop_asked(&mut self, reason: String, reply: oneshot::Sender<()>) {
         if !self.record.over && self.record.end.is_none() {
             self.record.stopped = true;
-            self.end_job(EndView { reason, actor: Actor::Renter, exit_code: None });
+            self.end_job(EndView {
+                reason,
+                actor: Actor::Renter,
+                exit_code: None,
+            });
         }
         // A command that went away wants no answer.
         let _ = reply.send(());
@@ -53,8 +57,14 @@ impl JobTask {
             };
             JobInput::LastStepEnded(match image {
                 Ok(image) => {
-                    let collected = InputMount { source: output.clone(), target: PathBuf::from("/collected") };
-                    let inputs = job.inputs.iter().map(|input| InputMount { source: input.path.clone(), target: PathBuf::from(input.to.to_string()) });
+                    let collected = InputMount {
+                        source: output.clone(),
+                        target: PathBuf::from("/collected"),
+                    };
+                    let inputs = job.inputs.iter().map(|input| InputMount {
+                        source: input.path.clone(),
+                        target: PathBuf::from(input.to.to_string()),
+                    });
                     let run = local::LocalRun {
                         image: &image,
                         command: &command,
@@ -76,7 +86,11 @@ impl JobTask {
     pub(super) fn last_step_ended(&mut self, result: Result<(), String>) {
         self.record.finishing = Finishing::Done;
         if let Err(why) = result {
-            self.end_job(EndView { reason: format!("the last step failed: {why}"), actor: Actor::Renter, exit_code: None });
+            self.end_job(EndView {
+                reason: format!("the last step failed: {why}"),
+                actor: Actor::Renter,
+                exit_code: None,
+            });
         }
         self.keep_job();
     }
@@ -92,7 +106,9 @@ impl JobTask {
         let given_up = |end: gpux_lease::End| end.reason == gpux_lease::EndReason::NodeUnreachable;
         let done = self.leases.values().all(|live| {
             let machine = &live.record.machine;
-            (live.record.is_over() && !live.wants_final_reading()) || quiet(machine.state()) || machine.end().is_some_and(given_up)
+            (live.record.is_over() && !live.wants_final_reading())
+                || quiet(machine.state())
+                || machine.end().is_some_and(given_up)
         });
         if done {
             self.record.over = true;
@@ -140,6 +156,10 @@ impl JobTask {
 }
 
 fn last_line(log: &str) -> String {
-    let line = log.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+    let line = log
+        .lines()
+        .rev()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or("it said nothing");
     line.chars().filter(|c| !c.is_control()).take(300).collect()
 }

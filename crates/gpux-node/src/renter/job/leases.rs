@@ -4,9 +4,7 @@ use super::{JobInput, JobTask, PeerReply};
 use crate::node::Node;
 use gpux_chain::{Call, Intent, IntentKey, LeaseSeen, Retry, SendError};
 use gpux_lease::{PartEvent, RenterEffect, RenterEvent, RenterState, Work};
-use gpux_proto::{
-    ErrorCode, LeaseReport, LeaseRequest, MeterReport, PeerError, Request, Response, StopRequest,
-};
+use gpux_proto::{ErrorCode, LeaseReport, LeaseRequest, MeterReport, PeerError, Request, Response, StopRequest};
 use gpux_types::{LeaseId, NodeId};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
@@ -20,7 +18,9 @@ impl JobTask {
     /// Gives a lease's machine an event, journals it, and performs what follows.
     pub(super) fn lease_event(&mut self, lease: LeaseId, event: RenterEvent) -> Vec<RenterEffect> {
         let now = self.node.clock.now();
-        let Some(live) = self.leases.get_mut(&lease) else { return Vec::new() };
+        let Some(live) = self.leases.get_mut(&lease) else {
+            return Vec::new();
+        };
         let before = live.record.machine.clone();
         let effects = match live.record.machine.handle(now, event) {
             Ok(effects) => effects,
@@ -33,7 +33,9 @@ impl JobTask {
         if old != new {
             tracing::info!(lease = %lease.short(), from = ?old, to = ?new, "lease");
         }
-        let worth_keeping = old != new || before.signed() != live.record.machine.signed() || matches!(event, RenterEvent::TopUpRequested(_) | RenterEvent::TopUpEnded { .. });
+        let worth_keeping = old != new
+            || before.signed() != live.record.machine.signed()
+            || matches!(event, RenterEvent::TopUpRequested(_) | RenterEvent::TopUpEnded { .. });
         if worth_keeping && !self.keep_lease(lease) {
             // What is not kept is not given away: no receipt, no deposit. The event comes again.
             if let Some(live) = self.leases.get_mut(&lease) {
@@ -76,8 +78,15 @@ impl JobTask {
     }
 
     fn requeue(&mut self, lease: LeaseId) {
-        let lost = self.leases.get(&lease).is_some_and(|live| matches!(live.record.machine.state(), RenterState::Lost { .. }));
-        let event = if lost { PartEvent::LeaseLost { lease } } else { PartEvent::LeaseClosed { lease } };
+        let lost = self
+            .leases
+            .get(&lease)
+            .is_some_and(|live| matches!(live.record.machine.state(), RenterState::Lost { .. }));
+        let event = if lost {
+            PartEvent::LeaseLost { lease }
+        } else {
+            PartEvent::LeaseClosed { lease }
+        };
         let effects = self.record.queue.handle(event);
         self.perform_parts(effects.unwrap_or_default());
     }
@@ -85,7 +94,9 @@ impl JobTask {
     /// The provider of a lease may fetch what the job needs, and nothing else.
     pub(super) fn allow_blobs(&self, lease: LeaseId) {
         if let Some(live) = self.leases.get(&lease) {
-            self.node.net.allow(lease, live.record.node, self.record.spec.blobs().map(|blob| blob.hash));
+            self.node
+                .net
+                .allow(lease, live.record.node, self.record.spec.blobs().map(|blob| blob.hash));
         }
     }
 
@@ -98,7 +109,10 @@ impl JobTask {
             expiry: record.expiry,
             permit: true,
         };
-        let intent = Intent { key: IntentKey::open(lease), call };
+        let intent = Intent {
+            key: IntentKey::open(lease),
+            call,
+        };
         let request = LeaseRequest {
             request: record.request.clone(),
             quote: record.quote.clone(),
@@ -108,13 +122,18 @@ impl JobTask {
             renter_ticket: self.node.net.ticket().to_string(),
         };
         let (node, peer) = (self.node.clone(), record.node);
-        self.effects.spawn(async move { open(&node, lease, peer, intent, request).await });
+        self.effects
+            .spawn(async move { open(&node, lease, peer, intent, request).await });
     }
 
     pub(super) fn open_failed(&mut self, lease: LeaseId, why: String) {
         tracing::warn!(lease = %lease.short(), %why, "the deposit could not be made");
         self.lease_event(lease, RenterEvent::OpenFailed);
-        let end = gpux_api::EndView { reason: format!("a deposit could not be made: {why}"), actor: gpux_api::Actor::Renter, exit_code: None };
+        let end = gpux_api::EndView {
+            reason: format!("a deposit could not be made: {why}"),
+            actor: gpux_api::Actor::Renter,
+            exit_code: None,
+        };
         self.end_job(end);
     }
 
@@ -131,12 +150,19 @@ impl JobTask {
 
     fn reclaim(&mut self, lease: LeaseId) {
         let Some(live) = self.leases.get(&lease) else { return };
-        let intent = Intent { key: IntentKey::reclaim(lease), call: Call::Reclaim { terms: live.record.terms.clone() } };
+        let intent = Intent {
+            key: IntentKey::reclaim(lease),
+            call: Call::Reclaim {
+                terms: live.record.terms.clone(),
+            },
+        };
         let node = self.node.clone();
         self.effects.spawn(async move {
             match node.sender.send(intent).await {
                 Ok(sent) => tracing::info!(lease = %lease.short(), transaction = %sent.hash, "reclaim sent"),
-                Err(error) => tracing::warn!(lease = %lease.short(), error = %crate::error_chain(&error), "sending a reclaim"),
+                Err(error) => {
+                    tracing::warn!(lease = %lease.short(), error = %crate::error_chain(&error), "sending a reclaim")
+                }
             }
             JobInput::Done
         });
@@ -150,21 +176,37 @@ impl JobTask {
             if let Some(live) = self.leases.get_mut(&lease) {
                 live.note_reading(report.metered, report.work);
             }
-            let event = RenterEvent::ReceiptAsked { cumulative: report.asked, metered: report.metered, work: report.work };
+            let event = RenterEvent::ReceiptAsked {
+                cumulative: report.asked,
+                metered: report.metered,
+                work: report.work,
+            };
             let effects = self.lease_event(lease, event);
-            let signed = effects.iter().find_map(|effect| match effect {
-                RenterEffect::SignReceipt { cumulative } => Some(*cumulative),
-                _ => None,
+            let signed = effects.iter().find_map(|effect| {
+                if let RenterEffect::SignReceipt { cumulative } = effect {
+                    Some(*cumulative)
+                } else {
+                    None
+                }
             });
             match signed {
                 Some(cumulative) => {
                     let digest = gpux_lease::receipt_digest(&self.node.chain.escrow(), lease, cumulative);
-                    Ok(Response::Receipt { cumulative, signature: self.receipt_key.sign_digest(digest) })
+                    Ok(Response::Receipt {
+                        cumulative,
+                        signature: self.receipt_key.sign_digest(digest),
+                    })
                 }
-                None => Err(PeerError::new(ErrorCode::NotCovered, "nothing is signed for this lease now")),
+                None => Err(PeerError::new(
+                    ErrorCode::NotCovered,
+                    "nothing is signed for this lease now",
+                )),
             }
         } else {
-            Err(PeerError::new(ErrorCode::NoSuchLease, "there is no such lease of yours here"))
+            Err(PeerError::new(
+                ErrorCode::NoSuchLease,
+                "there is no such lease of yours here",
+            ))
         };
         // An asker that went away asks again.
         let _ = reply.send(answer);
@@ -173,7 +215,10 @@ impl JobTask {
     /// Asks every node that still matters how its lease is.
     pub(super) fn poll(&mut self) {
         for (lease, live) in &mut self.leases {
-            let waits = matches!(live.record.machine.state(), RenterState::Quoted { .. } | RenterState::Reclaimable { .. });
+            let waits = matches!(
+                live.record.machine.state(),
+                RenterState::Quoted { .. } | RenterState::Reclaimable { .. }
+            );
             if live.polling || waits || (live.record.is_over() && !live.wants_final_reading()) {
                 continue;
             }
@@ -189,7 +234,9 @@ impl JobTask {
     }
 
     pub(super) fn polled(&mut self, lease: LeaseId, report: Option<Box<LeaseReport>>) {
-        let Some(live) = self.leases.get_mut(&lease) else { return };
+        let Some(live) = self.leases.get_mut(&lease) else {
+            return;
+        };
         live.polling = false;
         let Some(report) = report else {
             live.silent_polls = live.silent_polls.saturating_add(1);
@@ -197,7 +244,10 @@ impl JobTask {
         };
         live.silent_polls = 0;
         live.note_reading(report.metered, report.work);
-        let event = RenterEvent::Reported { metered: report.metered, work: report.work };
+        let event = RenterEvent::Reported {
+            metered: report.metered,
+            work: report.work,
+        };
         let ended = report.end.filter(|_| report.work == Work::Gone);
         live.report = Some(*report);
         self.lease_event(lease, event);
@@ -217,10 +267,15 @@ impl JobTask {
     }
 
     pub(super) fn chain_seen(&mut self, lease: LeaseId, mut seen: watch::Receiver<Option<LeaseSeen>>) {
-        let newest = seen.borrow_and_update().clone();
+        let newest = *seen.borrow_and_update();
         if let Some(newest) = newest {
             let view = crate::escrow_view(&newest, &self.node.confirm);
-            self.lease_event(lease, RenterEvent::BlockSeen { time: newest.head.timestamp });
+            self.lease_event(
+                lease,
+                RenterEvent::BlockSeen {
+                    time: newest.head.timestamp,
+                },
+            );
             self.lease_event(lease, RenterEvent::EscrowSeen(view));
         }
         let over = self.leases.get(&lease).is_none_or(|live| live.record.is_over());
@@ -235,7 +290,9 @@ async fn open(node: &Arc<Node>, lease: LeaseId, peer: NodeId, intent: Intent, mu
     request.transaction = loop {
         match node.sender.send(intent.clone()).await {
             Ok(sent) => break sent.hash,
-            Err(error) if matches!(error.retry(), Retry::Never) => return JobInput::OpenFailed(lease, crate::error_chain(&error)),
+            Err(error) if matches!(error.retry(), Retry::Never) => {
+                return JobInput::OpenFailed(lease, crate::error_chain(&error));
+            }
             Err(SendError::Stopped { .. }) => return JobInput::Done,
             Err(error) => {
                 tracing::warn!(lease = %lease.short(), error = %crate::error_chain(&error), "sending a deposit");
@@ -248,7 +305,9 @@ async fn open(node: &Arc<Node>, lease: LeaseId, peer: NodeId, intent: Intent, mu
     for _ in 0..TELL_TRIES {
         match node.net.call(peer, &call).await {
             Ok(_) => return JobInput::Done,
-            Err(error) => tracing::warn!(lease = %lease.short(), error = %crate::error_chain(&error), "telling a node of its lease"),
+            Err(error) => {
+                tracing::warn!(lease = %lease.short(), error = %crate::error_chain(&error), "telling a node of its lease")
+            }
         }
         tokio::time::sleep(AGAIN).await;
     }

@@ -51,11 +51,24 @@ impl JobTask {
     }
 
     fn assign(&mut self, lease: LeaseId, part: PartIndex, attempt: u32) {
-        self.record.tries.insert(part, Try { lease, attempt, failed: false });
+        self.record.tries.insert(
+            part,
+            Try {
+                lease,
+                attempt,
+                failed: false,
+            },
+        );
         let parts = self.record.job.parts();
         let index = usize::try_from(part.0).unwrap_or(usize::MAX);
-        let (Some(live), Some(piece)) = (self.leases.get(&lease), parts.get(index)) else { return };
-        let spec = PartSpec { part, attempt, environment: piece.environment().into_iter().collect() };
+        let (Some(live), Some(piece)) = (self.leases.get(&lease), parts.get(index)) else {
+            return;
+        };
+        let spec = PartSpec {
+            part,
+            attempt,
+            environment: piece.environment().into_iter().collect(),
+        };
         let (node, peer) = (self.node.clone(), live.record.node);
         self.effects.spawn(async move {
             for _ in 0..TRIES {
@@ -80,7 +93,12 @@ impl JobTask {
         {
             last.failed = true;
         }
-        match self.record.queue.handle(PartEvent::Failed { lease, part, attempt, fault }) {
+        match self.record.queue.handle(PartEvent::Failed {
+            lease,
+            part,
+            attempt,
+            fault,
+        }) {
             Ok(effects) => self.perform_parts(effects),
             Err(error) => tracing::debug!(%error, "news of an unknown part"),
         }
@@ -94,22 +112,37 @@ impl JobTask {
         let _ = reply.send(if mine {
             Ok(Response::Accepted)
         } else {
-            Err(PeerError::new(ErrorCode::NoSuchLease, "there is no such lease of yours here"))
+            Err(PeerError::new(
+                ErrorCode::NoSuchLease,
+                "there is no such lease of yours here",
+            ))
         });
         if !mine {
             return;
         }
         match report {
             PartReport::Started { .. } => {}
-            PartReport::Ended { exit_code: 0, outputs, .. } => self.fetch(lease, part, attempt, from, outputs),
-            PartReport::Ended { exit_code, out_of_memory, .. } => {
+            PartReport::Ended {
+                exit_code: 0, outputs, ..
+            } => self.fetch((lease, part, attempt), from, outputs),
+            PartReport::Ended {
+                exit_code,
+                out_of_memory,
+                ..
+            } => {
                 tracing::warn!(lease = %lease.short(), %part, attempt, exit_code, out_of_memory, "a part failed");
                 self.note_exit(part, exit_code, out_of_memory);
                 self.part_failed(lease, part, attempt, PartFault::Error);
             }
-            PartReport::Failed { bad_program, message, .. } => {
+            PartReport::Failed {
+                bad_program, message, ..
+            } => {
                 tracing::warn!(lease = %lease.short(), %part, attempt, %message, "a part did not run");
-                let fault = if bad_program { PartFault::Error } else { PartFault::Provider };
+                let fault = if bad_program {
+                    PartFault::Error
+                } else {
+                    PartFault::Provider
+                };
                 if bad_program {
                     // What shells answer when a program cannot be executed.
                     self.note_exit(part, 126, false);
@@ -119,25 +152,44 @@ impl JobTask {
         }
     }
 
-    fn fetch(&mut self, lease: LeaseId, part: PartIndex, attempt: u32, from: NodeId, specs: Vec<OutputSpec>) {
-        if matches!(self.record.queue.part(part), Some(PartState::Done { .. })) || !self.fetching.insert((lease, part, attempt)) {
+    fn fetch(&mut self, key: (LeaseId, PartIndex, u32), from: NodeId, specs: Vec<OutputSpec>) {
+        let (lease, part, attempt) = key;
+        if matches!(self.record.queue.part(part), Some(PartState::Done { .. })) || !self.fetching.insert(key) {
             return;
         }
         if specs.is_empty() && self.record.job.array.collect.is_some() {
-            self.fetching.remove(&(lease, part, attempt));
+            self.fetching.remove(&key);
             tracing::warn!(lease = %lease.short(), %part, "a part ended well but wrote nothing that `collect` names");
             self.part_failed(lease, part, attempt, PartFault::Error);
             return;
         }
         let (node, job, output) = (self.node.clone(), self.record.id, self.record.output.clone());
-        let view = move |spec: &OutputSpec| OutputView { path: spec.path.clone(), part, node: from, lease, hash: spec.blob.hash, size: spec.blob.size };
+        let view = move |spec: &OutputSpec| OutputView {
+            path: spec.path.clone(),
+            part,
+            node: from,
+            lease,
+            hash: spec.blob.hash,
+            size: spec.blob.size,
+        };
         self.effects.spawn(async move {
-            let files = fetch_all(&node, job, from, &output, specs, view).await;
-            JobInput::Fetched { lease, part, attempt, files }
+            let files = fetch_all(&node, job, &output, &specs, view).await;
+            JobInput::Fetched {
+                lease,
+                part,
+                attempt,
+                files,
+            }
         });
     }
 
-    pub(super) fn fetched(&mut self, lease: LeaseId, part: PartIndex, attempt: u32, files: Result<Vec<Fetched>, String>) {
+    pub(super) fn fetched(
+        &mut self,
+        lease: LeaseId,
+        part: PartIndex,
+        attempt: u32,
+        files: Result<Vec<Fetched>, String>,
+    ) {
         self.fetching.remove(&(lease, part, attempt));
         let files = match files {
             Ok(files) => files,
@@ -147,7 +199,11 @@ impl JobTask {
                 return;
             }
         };
-        let effects = self.record.queue.handle(PartEvent::Finished { lease, part, attempt }).unwrap_or_default();
+        let effects = self
+            .record
+            .queue
+            .handle(PartEvent::Finished { lease, part, attempt })
+            .unwrap_or_default();
         let kept = effects.contains(&PartEffect::Keep { lease, part, attempt });
         for file in files {
             if let Err(error) = place(&file, kept) {
@@ -171,10 +227,17 @@ impl JobTask {
     fn give_up(&mut self, part: PartIndex, fault: PartFault) {
         let (reason, actor) = match fault {
             PartFault::Error => (format!("part {part} failed too often"), gpux_api::Actor::Renter),
-            PartFault::Provider => (format!("part {part} was lost by its nodes too often"), gpux_api::Actor::Provider),
+            PartFault::Provider => (
+                format!("part {part} was lost by its nodes too often"),
+                gpux_api::Actor::Provider,
+            ),
         };
         let exit_code = self.record.first_exit.filter(|_| fault == PartFault::Error);
-        self.end_job(EndView { reason, actor, exit_code });
+        self.end_job(EndView {
+            reason,
+            actor,
+            exit_code,
+        });
     }
 
     fn note_exit(&mut self, part: PartIndex, exit_code: i32, out_of_memory: bool) {
@@ -209,32 +272,40 @@ impl JobTask {
 
 /// Gives a fetched output its name, or removes it.
 fn place(file: &Fetched, kept: bool) -> std::io::Result<()> {
-    if kept { std::fs::rename(&file.temporary, &file.path) } else { std::fs::remove_file(&file.temporary) }
+    if kept {
+        std::fs::rename(&file.temporary, &file.path)
+    } else {
+        std::fs::remove_file(&file.temporary)
+    }
 }
 
 async fn fetch_all(
     node: &Arc<Node>,
     job: JobId,
-    from: NodeId,
     output: &Path,
-    specs: Vec<OutputSpec>,
+    specs: &[OutputSpec],
     view: impl Fn(&OutputSpec) -> OutputView,
 ) -> Result<Vec<Fetched>, String> {
     let mut files = Vec::with_capacity(specs.len());
-    for spec in &specs {
+    for spec in specs {
+        let view = view(spec);
         let name = outputs::safe_name(&spec.path).ok_or("the node named an output outside the output folder")?;
         let path = output.join(name);
-        let temporary = outputs::reserve(&path).map_err(|error| format!("making the folder of {}: {error}", path.display()))?;
-        fetch_one(node, job, from, spec).await?;
+        let temporary =
+            outputs::reserve(&path).map_err(|error| format!("making the folder of {}: {error}", path.display()))?;
+        fetch_one(node, job, view.node, spec).await?;
         let exported = node.net.export(spec.blob.hash, &temporary, ExportMode::Copy).await;
         exported.map_err(|error| crate::error_chain(&error))?;
-        files.push(Fetched { temporary, path, view: view(spec) });
+        files.push(Fetched { temporary, path, view });
     }
     Ok(files)
 }
 
 async fn fetch_one(node: &Arc<Node>, job: JobId, from: NodeId, spec: &OutputSpec) -> Result<(), String> {
-    let blob = BlobRef { hash: spec.blob.hash, size: spec.blob.size.0 };
+    let blob = BlobRef {
+        hash: spec.blob.hash,
+        size: spec.blob.size.0,
+    };
     let mut last = String::new();
     for _ in 0..TRIES {
         match node.net.fetch(&[from], blob, Keeper::Job(job), None).await {

@@ -31,40 +31,89 @@ impl JobTask {
             let Some(live) = self.leases.get(&lease) else { continue };
             let record = &live.record;
             let number = record.machine.next_top_up();
-            let new_expiry = extend.then(|| later(record.expiry, record.price.time_for(amount).as_secs(), self.node.clock.date()));
-            let event = RenterEvent::TopUpRequested(TopUp { number, amount, new_expiry: new_expiry.filter(|at| *at > record.expiry) });
-            let sent = self.lease_event(lease, event).iter().any(|effect| matches!(effect, RenterEffect::SendTopUp(_)));
+            let new_expiry = extend.then(|| {
+                later(
+                    record.expiry,
+                    record.price.time_for(amount).as_secs(),
+                    self.node.clock.date(),
+                )
+            });
+            let event = RenterEvent::TopUpRequested(TopUp {
+                number,
+                amount,
+                new_expiry: new_expiry.filter(|at| *at > record.expiry),
+            });
+            let sent = self
+                .lease_event(lease, event)
+                .iter()
+                .any(|effect| matches!(effect, RenterEffect::SendTopUp(_)));
             if sent {
                 waiting.insert((lease, number));
             }
         }
         if waiting.is_empty() {
-            let body = ErrorBody::new(ErrorCode::Conflict, format!("topping up job {}: none of its leases is open any more; nothing was spent", self.record.name));
-            let _ = reply.send(Err(body.with_hint("start the job again with a larger budget.max_duration")));
+            let body = ErrorBody::new(
+                ErrorCode::Conflict,
+                format!(
+                    "topping up job {}: none of its leases is open any more; nothing was spent",
+                    self.record.name
+                ),
+            );
+            let _ = reply.send(Err(
+                body.with_hint("start the job again with a larger budget.max_duration")
+            ));
             return;
         }
-        self.top_up = Some(Pending { waiting, done: Vec::new(), failed: None, reply });
+        self.top_up = Some(Pending {
+            waiting,
+            done: Vec::new(),
+            failed: None,
+            reply,
+        });
     }
 
     fn check_top_up(&self, amount: Amount) -> Result<(), ErrorBody> {
         let name = &self.record.name;
         if self.top_up.is_some() {
-            let body = ErrorBody::new(ErrorCode::Conflict, format!("topping up job {name}: another top-up is still on its way"));
+            let body = ErrorBody::new(
+                ErrorCode::Conflict,
+                format!("topping up job {name}: another top-up is still on its way"),
+            );
             return Err(body.with_hint("try again in a few seconds").retryable());
         }
         if amount == Amount::ZERO {
-            return Err(ErrorBody::new(ErrorCode::InvalidInput, format!("topping up job {name}: the amount is zero")));
+            return Err(ErrorBody::new(
+                ErrorCode::InvalidInput,
+                format!("topping up job {name}: the amount is zero"),
+            ));
         }
         let token = &self.node.chain.token().token;
-        let Some(limit) = self.record.job.budget.max_total.as_ref().and_then(|total| total.in_token(token).ok()) else { return Ok(()) };
-        let paid = self.leases.values().fold(Amount::ZERO, |sum, live| sum.saturating_add(live.record.deposit).saturating_add(live.record.topped_up));
+        let Some(limit) = self
+            .record
+            .job
+            .budget
+            .max_total
+            .as_ref()
+            .and_then(|total| total.in_token(token).ok())
+        else {
+            return Ok(());
+        };
+        let paid = self.leases.values().fold(Amount::ZERO, |sum, live| {
+            sum.saturating_add(live.record.deposit)
+                .saturating_add(live.record.topped_up)
+        });
         let open = self.leases.values().filter(|live| !live.record.is_over());
         let total = open.fold(paid, |sum, _| sum.saturating_add(amount));
         if total <= limit {
             return Ok(());
         }
-        let message = format!("topping up job {name}: {} in all would pass budget.max_total of {}; nothing was spent", token.format(total), token.format(limit));
-        Err(ErrorBody::new(ErrorCode::OverBudget, message).with_hint("top up by less; the limit stands in the job file"))
+        let message = format!(
+            "topping up job {name}: {} in all would pass budget.max_total of {}; nothing was spent",
+            token.format(total),
+            token.format(limit)
+        );
+        Err(ErrorBody::new(ErrorCode::OverBudget, message)
+            .with_hint("top up by less; the limit stands in the job file"))
     }
 
     pub(super) fn send_top_up(&mut self, lease: LeaseId, top_up: TopUp) {
@@ -75,15 +124,27 @@ impl JobTask {
             new_expiry: top_up.new_expiry,
             permit: true,
         };
-        let intent = Intent { key: IntentKey::top_up(lease, top_up.number), call };
+        let intent = Intent {
+            key: IntentKey::top_up(lease, top_up.number),
+            call,
+        };
         let node = self.node.clone();
         self.effects.spawn(async move {
             let result = match node.sender.send(intent).await {
-                Ok(sent) => node.sender.confirmed(sent.hash, Depth::Latest).await.map_err(|error| crate::error_chain(&error)),
+                Ok(sent) => node
+                    .sender
+                    .confirmed(sent.hash, Depth::Latest)
+                    .await
+                    .map_err(|error| crate::error_chain(&error)),
                 Err(error) => Err(crate::error_chain(&error)),
             };
-            let result = result.map(|mined| crate::renter::cost::transaction(lease, TransactionKind::TopUp, top_up.amount, &mined));
-            JobInput::TopUpEnded { lease, number: top_up.number, result }
+            let result = result
+                .map(|mined| crate::renter::cost::transaction(lease, TransactionKind::TopUp, top_up.amount, &mined));
+            JobInput::TopUpEnded {
+                lease,
+                number: top_up.number,
+                result,
+            }
         });
     }
 
@@ -110,7 +171,11 @@ impl JobTask {
                 None => Ok(pending.done),
                 Some(why) => Err(ErrorBody::new(
                     ErrorCode::Unreachable,
-                    format!("topping up job {}: {} of its leases were topped up, then: {why}", self.record.name, pending.done.len()),
+                    format!(
+                        "topping up job {}: {} of its leases were topped up, then: {why}",
+                        self.record.name,
+                        pending.done.len()
+                    ),
                 )),
             };
             let _ = pending.reply.send(answer);
