@@ -1,0 +1,91 @@
+//! A job from its first offer to its last refund, with nothing in the way.
+
+use super::{job::Job, market::Market, wait::wait_for};
+use gpux_api::{CostView, JobState, LeaseState, TopUpReply, TransactionKind};
+use std::{collections::HashSet, process::Stdio, time::Duration};
+
+const JOB: Job = Job {
+    name: "nine",
+    nodes: 3,
+    parts: 9,
+    seconds: 5,
+};
+
+#[test]
+fn a_job_on_three_nodes_with_a_top_up_takes_nine_transactions_and_pays_out_to_the_last_unit() {
+    let market = Market::start(3);
+    let file = market.write_job(&JOB);
+    let output = market.output(&JOB);
+    let mut follower = market
+        .command(&["run", &file, "-y", "--output", &output])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let all_run = |job: &gpux_api::JobView| {
+        let running = job
+            .leases
+            .iter()
+            .filter(|lease| lease.state == LeaseState::Running)
+            .count();
+        running == 3
+    };
+    wait_for("the job to be known", Duration::from_secs(60), || {
+        let jobs: gpux_api::JobList = market.ask(&["ps"]);
+        jobs.jobs.first().map(drop)
+    });
+    market.job_when("nine", "all nodes to work", Duration::from_secs(60), all_run);
+    let added: TopUpReply = market.ask(&["topup", "nine", "0.01", "-y"]);
+    assert_eq!(added.leases.len(), 3, "each lease was topped up: {added:?}");
+    let status = follower.wait().unwrap();
+    assert_eq!(status.code(), Some(0), "gpux run ends well");
+
+    let job = market.job("nine");
+    assert_eq!(job.state, JobState::Succeeded);
+    assert_eq!(job.outputs.len(), 9);
+    let nodes: HashSet<String> = job.outputs.iter().map(|output| output.node.to_string()).collect();
+    assert_eq!(nodes.len(), 3, "every node made something");
+    market.assert_outputs(&JOB);
+    assert_bill(&market, &market.cost("nine"));
+}
+
+/// The bill says nine transactions, and the chain moved what it says: nothing more, nothing less.
+fn assert_bill(market: &Market, cost: &CostView) {
+    assert!(cost.balanced, "{cost:?}");
+    assert_eq!(cost.held.units(), 0, "nothing is left in the escrow");
+    assert_eq!(cost.transactions, 9);
+    for lease in &cost.leases {
+        let kinds: Vec<TransactionKind> = lease.transactions.iter().map(|transaction| transaction.kind).collect();
+        let expected = [
+            TransactionKind::Deposit,
+            TransactionKind::TopUp,
+            TransactionKind::Settlement,
+        ];
+        assert_eq!(kinds, expected);
+        assert_eq!(lease.topped_up.units(), 10_000_000_000_000_000, "a hundredth of a DAI");
+        assert!(lease.earned.units() > 0 && lease.refund.units() > 0);
+        assert!(
+            lease.earned <= lease.price.cost_of(lease.metered),
+            "paid for what was metered: {lease:?}"
+        );
+    }
+    let escrow = &market.escrow;
+    let transfers = market.rpc.transfers(&market.token);
+    let into: u128 = transfers
+        .iter()
+        .filter(|transfer| transfer.to == *escrow)
+        .map(|transfer| transfer.amount)
+        .sum();
+    let out: u128 = transfers
+        .iter()
+        .filter(|transfer| transfer.from == *escrow)
+        .map(|transfer| transfer.amount)
+        .sum();
+    assert_eq!(into, cost.paid_in.units());
+    assert_eq!(out, into, "all that went in came out");
+    let touching = transfers
+        .iter()
+        .filter(|transfer| transfer.from == *escrow || transfer.to == *escrow);
+    let hashes: HashSet<&str> = touching.map(|transfer| transfer.transaction.as_str()).collect();
+    assert_eq!(hashes.len(), 9, "nine transactions moved money");
+}

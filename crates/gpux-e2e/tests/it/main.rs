@@ -1,0 +1,23 @@
+//! The whole system, as a person meets it: the real binary, real processes, real containers, a real chain.
+//!
+//! Each test starts a devnet of its own in a folder of its own. Nothing of GPUX is linked in but the documents of its API:
+//! what a test knows it was told by a command, by the chain, or by the kernel. Needs root, anvil and a static busybox.
+
+#[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod job;
+#[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
+mod market;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
+mod provider_failures;
+#[cfg(test)]
+mod renter_failures;
+#[cfg(test)]
+mod rpc;
+#[cfg(test)]
+mod wait;

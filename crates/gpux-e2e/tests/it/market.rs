@@ -1,0 +1,262 @@
+//! A devnet of a test's own, driven by the real binary. Its end ends all that it started, also when the test fails.
+
+use super::{
+    job::{self, Job},
+    process::Process,
+    rpc::Rpc,
+    wait::wait_for,
+};
+use gpux_api::{CostView, JobList, JobView, OffersView};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
+};
+
+/// How long a devnet may take to start, and a command to answer.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A whole market.
+#[derive(Debug)]
+pub(crate) struct Market {
+    /// Holds everything; removed at the end.
+    home: tempfile::TempDir,
+    pub(crate) rpc: Rpc,
+    pub(crate) token: String,
+    pub(crate) escrow: String,
+    daemons: Vec<Daemon>,
+    /// What the test started by itself.
+    children: Vec<Child>,
+}
+
+/// One daemon of the market.
+#[derive(Debug, Clone)]
+pub(crate) struct Daemon {
+    name: String,
+    pub(crate) process: Process,
+    pub(crate) dir: PathBuf,
+}
+
+/// The binary under test: `GPUX`, else the one that was built beside this test.
+pub(crate) fn gpux() -> PathBuf {
+    if let Some(path) = std::env::var_os("GPUX") {
+        return PathBuf::from(path);
+    }
+    let test = std::env::current_exe().unwrap();
+    let built = test.ancestors().nth(2).unwrap().join("gpux");
+    assert!(
+        built.exists(),
+        "{} is missing: run `cargo build -p gpux`, or set GPUX",
+        built.display()
+    );
+    built
+}
+
+impl Market {
+    /// Starts one, and waits until the renter has heard every offer.
+    pub(crate) fn start(providers: usize) -> Self {
+        let home = tempfile::Builder::new().prefix("gpux-e2e-").tempdir().unwrap();
+        job::write_image(&home.path().join("image"));
+        let mut market = Self {
+            home,
+            rpc: Rpc::new("http://127.0.0.1:0"),
+            token: String::new(),
+            escrow: String::new(),
+            daemons: Vec::new(),
+            children: Vec::new(),
+        };
+        let count = providers.to_string();
+        let mut up = market.command(&["devnet", "up", "--providers", &count, "--block-time", "1s", "--json"]);
+        // Where the project's own anvil is found.
+        let up = up
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+            .output()
+            .unwrap();
+        assert!(up.status.success(), "gpux devnet up: {up:?}");
+        let view: Value = serde_json::from_slice(&up.stdout).unwrap();
+        market.rpc = Rpc::new(text(&view["rpc_url"]));
+        market.token = text(&view["token"]).to_owned();
+        market.escrow = text(&view["escrow"]).to_owned();
+        let processes = view["processes"].as_array().unwrap();
+        market.daemons = processes.iter().filter_map(daemon).collect();
+        wait_for("all offers", PATIENCE, || {
+            let offers: OffersView = market.ask(&["offers"]);
+            (offers.offers.len() == providers).then_some(())
+        });
+        market
+    }
+
+    /// The folder of this test's own files.
+    pub(crate) fn path(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// A command of the product, not yet started.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(gpux());
+        command
+            .args(words)
+            .env("GPUX_HOME", self.path())
+            .env_remove("GPUX_DIR")
+            .current_dir(self.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command to its end.
+    pub(crate) fn run(&self, words: &[&str]) -> Output {
+        self.command(words).output().expect("the binary runs")
+    }
+
+    /// What a command that must succeed says to programs.
+    pub(crate) fn ask<T: DeserializeOwned>(&self, words: &[&str]) -> T {
+        let words: Vec<&str> = words.iter().copied().chain(["--json"]).collect();
+        let output = self.run(&words);
+        assert!(output.status.success(), "gpux {}: {output:?}", words.join(" "));
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("gpux {}: {error}", words.join(" ")))
+    }
+
+    /// The daemon of that name.
+    pub(crate) fn daemon(&self, name: &str) -> Daemon {
+        self.daemons
+            .iter()
+            .find(|daemon| daemon.name == name)
+            .expect("a daemon of that name")
+            .clone()
+    }
+
+    /// The providers' daemons.
+    pub(crate) fn providers(&self) -> impl Iterator<Item = &Daemon> {
+        self.daemons.iter().filter(|daemon| daemon.name.starts_with("provider"))
+    }
+
+    /// Starts a daemon again that was killed, and waits until it answers.
+    pub(crate) fn restart(&mut self, name: &str) {
+        let dir = self.daemon(name).dir;
+        let pid = self.start_daemon(&dir);
+        wait_for("the daemon to come back", PATIENCE, || {
+            let running = fs::read(dir.join("daemon.json")).ok()?;
+            let running: Value = serde_json::from_slice(&running).ok()?;
+            (running["pid"] == pid).then_some(())
+        });
+        let process = Process::of(pid).expect("the daemon runs");
+        self.daemons
+            .iter_mut()
+            .filter(|daemon| daemon.name == name)
+            .for_each(|daemon| daemon.process = process);
+    }
+
+    /// Starts a daemon in `dir`; it ends with the market.
+    pub(crate) fn start_daemon(&mut self, dir: &Path) -> u32 {
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(dir.join("daemon.log"))
+            .unwrap();
+        let mut command = self.command(&["daemon", "--dir"]);
+        let child = command
+            .arg(dir)
+            .env("NO_COLOR", "1")
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let pid = child.id();
+        self.children.push(child);
+        pid
+    }
+
+    /// Writes the job's file and starts it without following it.
+    pub(crate) fn start_job(&self, job: &Job) -> JobView {
+        let file = self.write_job(job);
+        self.ask(&["run", &file, "-y", "--detach", "--output", &self.output(job)])
+    }
+
+    pub(crate) fn write_job(&self, job: &Job) -> String {
+        let file = self.path().join(format!("{}.yaml", job.name));
+        fs::write(&file, job.text()).unwrap();
+        file.to_str().unwrap().to_owned()
+    }
+
+    /// Where a job's results go.
+    pub(crate) fn output(&self, job: &Job) -> String {
+        self.path()
+            .join(format!("{}-out", job.name))
+            .to_str()
+            .unwrap()
+            .to_owned()
+    }
+
+    /// The job as it is now.
+    pub(crate) fn job(&self, name: &str) -> JobView {
+        let list: JobList = self.ask(&["ps", "--all"]);
+        list.jobs
+            .into_iter()
+            .find(|job| job.name == name)
+            .expect("a job of that name")
+    }
+
+    /// The job, once `ready` says so.
+    pub(crate) fn job_when(
+        &self,
+        name: &str,
+        what: &str,
+        limit: Duration,
+        ready: impl Fn(&JobView) -> bool,
+    ) -> JobView {
+        wait_for(what, limit, || Some(self.job(name)).filter(&ready))
+    }
+
+    pub(crate) fn cost(&self, name: &str) -> CostView {
+        self.ask(&["cost", name])
+    }
+
+    /// Fails the test unless every part of the job has its output on the disk.
+    pub(crate) fn assert_outputs(&self, job: &Job) {
+        for index in 0..job.parts {
+            let (name, expected) = job::output_of(index);
+            let path = Path::new(&self.output(job)).join(name);
+            let found = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            assert_eq!(found, expected, "{}", path.display());
+        }
+    }
+}
+
+impl Drop for Market {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for daemon in &self.daemons {
+                let log = fs::read_to_string(daemon.dir.join("daemon.log")).unwrap_or_default();
+                let lines: Vec<&str> = log.lines().collect();
+                let tail = lines.get(lines.len().saturating_sub(40)..).unwrap_or_default();
+                eprintln!("---- {} ends with\n{}", daemon.name, tail.join("\n"));
+            }
+        }
+        for child in &mut self.children {
+            // One that ended is what was wanted.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        let down = self.run(&["devnet", "down", "--purge"]);
+        if !down.status.success() {
+            eprintln!("stopping the devnet: {down:?}");
+        }
+    }
+}
+
+fn daemon(process: &Value) -> Option<Daemon> {
+    let name = text(&process["name"]).to_owned();
+    let pid = u32::try_from(process["pid"].as_u64()?).ok()?;
+    (name != "chain").then(|| Daemon {
+        name,
+        process: Process::of(pid).expect("the daemon runs"),
+        dir: PathBuf::from(text(&process["dir"])),
+    })
+}
+
+pub(crate) fn text(value: &Value) -> &str {
+    value.as_str().expect("a text")
+}

@@ -1,0 +1,137 @@
+//! What becomes of a job when a provider dies under it.
+
+use super::{
+    job::Job,
+    market::{Daemon, Market},
+    process::{Process, jobs, kill_everything, shims},
+    wait::{stays, wait_for},
+};
+use gpux_api::{JobState, JobView, LeaseState, LeaseView, TransactionKind};
+use std::{process::Stdio, time::Duration};
+
+const MINUTE: Duration = Duration::from_secs(60);
+/// The grace of leases on a devnet.
+const GRACE_SECS: u64 = 30;
+
+/// The lease whose provider is paid to the wallet of the daemon.
+fn lease_on<'a>(market: &Market, job: &'a JobView, daemon: &Daemon) -> &'a LeaseView {
+    let dir = daemon.dir.to_str().unwrap();
+    let wallet: serde_json::Value = market.ask(&["--dir", dir, "wallet", "address"]);
+    let address = wallet["address"].as_str().unwrap().to_lowercase();
+    let lease = job.leases.iter().find(|lease| lease.provider.to_lowercase() == address);
+    lease.expect("a lease on that provider")
+}
+
+#[test]
+fn the_parts_of_a_killed_provider_go_to_the_others_and_its_deposit_comes_back() {
+    const JOB: Job = Job {
+        name: "orphans",
+        nodes: 3,
+        parts: 9,
+        seconds: 4,
+    };
+    let market = Market::start(3);
+    let file = market.write_job(&JOB);
+    let mut follower = market
+        .command(&["run", &file, "-y", "--output", &market.output(&JOB)])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let victim = market.daemon("provider-3");
+    wait_for("the victim to work", MINUTE, || jobs(&victim.dir).first().map(drop));
+    kill_everything(victim.process, &victim.dir);
+    assert!(shims(&victim.dir).is_empty());
+
+    let done = market.job_when("orphans", "the others to do all parts", MINUTE, |job| {
+        let settled = job
+            .leases
+            .iter()
+            .filter(|lease| lease.state == LeaseState::Settled)
+            .count();
+        job.parts.done == 9 && settled == 2
+    });
+    market.assert_outputs(&JOB);
+    let lost = lease_on(&market, &done, &victim);
+    assert!(!done.state.is_over(), "money is still out: {:?}", done.state);
+    assert_eq!(
+        market.cost("orphans").held,
+        lost.deposit,
+        "the escrow holds the lost node's deposit, and no more"
+    );
+
+    market.rpc.jump(lost.expiry.0 + GRACE_SECS + 1);
+    let status = wait_for("gpux run to end", MINUTE, || follower.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0), "gpux run ends well");
+    let job = market.job("orphans");
+    assert_eq!(job.state, JobState::Succeeded);
+    let cost = market.cost("orphans");
+    assert!(cost.balanced, "{cost:?}");
+    assert_eq!(cost.held.units(), 0);
+    let bill = cost
+        .leases
+        .iter()
+        .find(|bill| bill.lease == lost.id)
+        .expect("a bill for the lost lease");
+    let kinds: Vec<TransactionKind> = bill.transactions.iter().map(|transaction| transaction.kind).collect();
+    assert_eq!(kinds, [TransactionKind::Deposit, TransactionKind::Reclaim]);
+    assert_eq!(bill.refund, bill.deposit, "all of it came back");
+    assert_eq!(bill.earned.units(), 0);
+}
+
+#[test]
+fn a_restarted_provider_thaws_the_same_container_and_bills_no_frozen_time() {
+    const JOB: Job = Job {
+        name: "frozen",
+        nodes: 1,
+        parts: 1,
+        seconds: 25,
+    };
+    /// How long after its last renewal a shim freezes the work: two intervals, with time for the kernel and for us.
+    const FREEZES_WITHIN: Duration = Duration::from_secs(12);
+    /// Less than the renter's patience of 30 s, together with the above.
+    const KEPT_FROZEN: Duration = Duration::from_secs(12);
+
+    let mut market = Market::start(1);
+    market.start_job(&JOB);
+    let provider = market.daemon("provider-1");
+    let work = wait_for("the part to run", MINUTE, || jobs(&provider.dir).first().copied());
+    let shim = shims(&provider.dir);
+    market.job_when("frozen", "the renter to know that it runs", MINUTE, |job| {
+        job.state == JobState::Running
+    });
+
+    provider.process.signal("KILL");
+    wait_for("the shim to freeze the work", FREEZES_WITHIN, || {
+        work.is_frozen().then_some(())
+    });
+    let frozen_at = work.age_secs();
+    stays("the work frozen without its daemon", KEPT_FROZEN, || work.is_frozen());
+    market.restart("provider-1");
+    let lasted = wait_for("the work to be thawed", Duration::from_secs(15), || {
+        (!work.is_frozen()).then(|| work.age_secs() - frozen_at)
+    });
+    assert!(work.runs(), "it is the same process");
+    assert_eq!(shims(&provider.dir), shim, "under the same shim");
+    let ran = wait_for("the part to end", MINUTE, || still_runs(work));
+
+    let job = market.job_when("frozen", "the job to end", MINUTE, |job| job.state.is_over());
+    assert_eq!(job.state, JobState::Succeeded, "{:?}", job.end);
+    market.assert_outputs(&JOB);
+    let cost = market.cost("frozen");
+    assert!(cost.balanced, "{cost:?}");
+    let bill = cost.leases.first().expect("one lease");
+    let metered = bill.metered.0 as f64 / 1000.0;
+    assert!(metered >= f64::from(JOB.seconds), "it worked that long: {metered}");
+    assert!(
+        metered <= ran - lasted + 4.0,
+        "metered {metered} s of {ran} s, of which {lasted} s were frozen"
+    );
+    assert!(bill.earned <= bill.price.cost_of(bill.metered), "{bill:?}");
+}
+
+/// How old the process was when it was last seen, once it is gone.
+fn still_runs(work: Process) -> Option<f64> {
+    let age = work.age_secs();
+    (!work.runs()).then_some(age)
+}

@@ -1,0 +1,147 @@
+//! What becomes of a job when its renter's daemon dies.
+
+use super::{
+    job::Job,
+    market::{Daemon, Market},
+    process::{jobs, shims},
+    wait::wait_for,
+};
+use gpux_api::JobState;
+use gpux_types::Millis;
+use serde_json::Value;
+use std::{fs, path::Path, time::Duration};
+
+const MINUTE: Duration = Duration::from_secs(60);
+/// Two intervals of work: the most that either side may lose.
+const TWO_INTERVALS: Millis = Millis::from_secs(10);
+
+#[test]
+fn a_renter_that_comes_back_within_the_hold_loses_no_output_and_no_money() {
+    const JOB: Job = Job {
+        name: "comeback",
+        nodes: 3,
+        parts: 9,
+        seconds: 6,
+    };
+    let mut market = Market::start(3);
+    market.start_job(&JOB);
+    let before = market.job_when("comeback", "the first outputs", MINUTE, |job| job.parts.done >= 1);
+    let first = before.outputs.first().expect("an output").clone();
+    let path = Path::new(&before.output).join(&first.path);
+    let written = fs::metadata(&path).unwrap().modified().unwrap();
+
+    market.daemon("renter").process.signal("KILL");
+    let held = wait_for("all work to be held", Duration::from_secs(30), || {
+        let work: Vec<_> = market.providers().flat_map(|provider| jobs(&provider.dir)).collect();
+        let processes: Vec<_> = market.providers().flat_map(|provider| shims(&provider.dir)).collect();
+        (processes.len() == 3 && work.iter().all(|process| process.is_frozen())).then_some(work)
+    });
+    market.restart("renter");
+    wait_for("the work to go on", Duration::from_secs(30), || {
+        held.iter().all(|process| !process.is_frozen()).then_some(())
+    });
+
+    let ended = market.run(&["wait", "comeback"]);
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let job = market.job("comeback");
+    assert_eq!(job.state, JobState::Succeeded);
+    assert_eq!(job.parts.done, 9);
+    market.assert_outputs(&JOB);
+    assert!(
+        job.outputs.contains(&first),
+        "what had been delivered is still the part's result"
+    );
+    assert_eq!(
+        fs::metadata(&path).unwrap().modified().unwrap(),
+        written,
+        "it was not fetched or written again"
+    );
+    let cost = market.cost("comeback");
+    assert!(cost.balanced, "{cost:?}");
+    assert_eq!(cost.held.units(), 0);
+    assert_eq!(cost.transactions, 6, "three deposits and three settlements");
+}
+
+#[test]
+fn providers_whose_renter_never_comes_back_freeze_then_stop_and_settle_with_the_newest_receipt() {
+    const JOB: Job = Job {
+        name: "abandoned",
+        nodes: 2,
+        parts: 2,
+        seconds: 600,
+    };
+    /// Two intervals, the hold, the wait for a last receipt, and the blocks of the settlement, with room for a busy machine.
+    const SETTLES_WITHIN: Duration = Duration::from_secs(180);
+
+    let mut market = Market::start(2);
+    market.start_job(&JOB);
+    market.job_when("abandoned", "receipts for both leases", MINUTE, |job| {
+        job.leases.iter().filter(|lease| lease.signed.units() > 0).count() == 2
+    });
+    let work: Vec<_> = wait_for("both parts to run", MINUTE, || {
+        let work: Vec<_> = market.providers().flat_map(|provider| jobs(&provider.dir)).collect();
+        let at_work = market
+            .providers()
+            .filter(|provider| !jobs(&provider.dir).is_empty())
+            .count();
+        (at_work == 2).then_some(work)
+    });
+
+    market.daemon("renter").process.signal("KILL");
+    wait_for("all work to be frozen", Duration::from_secs(30), || {
+        work.iter().all(|process| process.is_frozen()).then_some(())
+    });
+    let payments = wait_for("both providers to settle", SETTLES_WITHIN, || {
+        let transfers = market.rpc.transfers(&market.token);
+        let out: Vec<_> = transfers
+            .into_iter()
+            .filter(|transfer| transfer.from == market.escrow)
+            .collect();
+        // Each settlement pays its provider and refunds the renter.
+        (out.len() == 4).then_some(out)
+    });
+    assert!(
+        work.iter().all(|process| !process.runs()),
+        "the work was stopped before it was settled"
+    );
+    let metered: Vec<Millis> = market.providers().map(metered).collect();
+
+    // Only to read what it had signed: everything is settled.
+    market.restart("renter");
+    let job = market.job_when("abandoned", "the renter to learn of it", MINUTE, |job| {
+        job.state.is_over()
+    });
+    assert_ne!(job.state, JobState::Succeeded);
+    let cost = market.cost("abandoned");
+    assert!(cost.balanced, "{cost:?}");
+    for bill in &cost.leases {
+        assert_eq!(bill.earned, bill.signed, "paid what the newest receipt says: {bill:?}");
+        assert!(
+            payments
+                .iter()
+                .any(|payment| payment.amount == bill.earned.units() && payment.to == bill.provider.to_lowercase()),
+            "the chain paid it: {payments:?}"
+        );
+        let unpaid = metered
+            .iter()
+            .map(|metered| bill.price.cost_of(*metered).saturating_sub(bill.earned))
+            .min()
+            .expect("two meters");
+        assert!(
+            unpaid <= bill.price.cost_of(TWO_INTERVALS),
+            "lost more than two intervals: {bill:?} {metered:?}"
+        );
+    }
+}
+
+/// What the provider's shim had metered when the work ended.
+fn metered(provider: &Daemon) -> Millis {
+    let leases: Vec<_> = fs::read_dir(provider.dir.join("runtime/leases"))
+        .unwrap()
+        .flatten()
+        .collect();
+    assert_eq!(leases.len(), 1, "one lease");
+    let text = fs::read(leases[0].path().join("final.json")).unwrap();
+    let record: Value = serde_json::from_slice(&text).unwrap();
+    Millis(record["record"]["usage"]["metered"].as_u64().expect("milliseconds"))
+}
