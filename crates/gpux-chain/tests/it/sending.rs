@@ -385,6 +385,27 @@ async fn without_a_permit_a_standing_allowance_is_used_and_its_absence_is_told()
 }
 
 #[tokio::test]
+async fn an_allowance_that_a_transaction_on_its_way_uses_up_is_not_counted_twice() {
+    let mut world = World::manual().await;
+    let renter = world.renter_sender();
+    let token = world.chain.token().address;
+    let approve = Call::Approve { token, amount: dai(5) };
+    renter
+        .send(Intent {
+            key: IntentKey::new("approve").unwrap(),
+            call: approve,
+        })
+        .await
+        .unwrap();
+    world.devnet.mine().await.unwrap();
+    let first = renter.send(world.open(1, dai(4)).await).await.unwrap();
+    let second = renter.send(world.open(2, dai(4)).await).await.unwrap();
+    world.devnet.mine().await.unwrap();
+    within(renter.confirmed(first.hash, Depth::Latest)).await.unwrap();
+    within(renter.confirmed(second.hash, Depth::Latest)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_deeper_confirmation_waits_for_deeper_blocks_and_ends_the_journal_entry() {
     let mut world = World::manual().await;
     let journal = MemoryJournal::default();
@@ -392,6 +413,14 @@ async fn a_deeper_confirmation_waits_for_deeper_blocks_and_ends_the_journal_entr
     let sent = renter.send(world.open(1, dai(1)).await).await.unwrap();
     world.devnet.mine().await.unwrap();
     let mined = within(renter.confirmed(sent.hash, Depth::Latest)).await.unwrap();
+    let finalized_head = world.chain.head_at(Depth::Finalized).await.unwrap();
+    assert!(finalized_head.number < mined.block, "{finalized_head:?}");
+    assert_eq!(journal.load().unwrap().len(), 1);
+    let too_early = tokio::time::timeout(
+        Duration::from_millis(300),
+        renter.confirmed(sent.hash, Depth::Finalized),
+    );
+    assert!(too_early.await.is_err(), "it is in the newest block only");
     let finalized = renter.confirmed(sent.hash, Depth::Finalized);
     tokio::pin!(finalized);
     for _ in 0..4 {

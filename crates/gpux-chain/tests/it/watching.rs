@@ -2,12 +2,13 @@
 
 use crate::world::{World, dai, done, within};
 use gpux_chain::{
-    Chain, ChainConfig, Depth, LeaseSeen, SlotStatus, WatchCursor, WatcherConfig, WatcherHandle, watcher,
+    Chain, ChainConfig, Depth, Journal, LeaseSeen, MemoryJournal, SenderConfig, SlotStatus, WatchCursor, WatcherConfig,
+    WatcherHandle, watcher,
 };
 use gpux_types::B256;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 fn watching(world: &mut World, chain: &Chain, cursor: Option<WatchCursor>) -> WatcherHandle {
@@ -60,6 +61,35 @@ async fn a_deposit_that_a_reorganisation_took_back_is_seen_gone() {
     until(&mut receiver, |seen| seen.latest.status == SlotStatus::Open).await;
     world.devnet.control("anvil_reorg", json!([1, []])).await.unwrap();
     until(&mut receiver, |seen| seen.latest.status == SlotStatus::None).await;
+}
+
+#[tokio::test]
+async fn a_deposit_that_is_only_on_the_other_side_of_a_reorganisation_is_seen() {
+    let mut world = World::manual().await;
+    let journal = MemoryJournal::default();
+    let config = SenderConfig::default();
+    let (renter, stop) = world.sender_with(world.renter.clone(), Arc::new(journal.clone()), config);
+    renter.send(world.open(1, dai(2)).await).await.unwrap();
+    stop.cancel();
+    let opening = journal.load().unwrap()[0].raw.clone();
+    world
+        .devnet
+        .control("anvil_dropAllTransactions", json!([]))
+        .await
+        .unwrap();
+    for _ in 0..4 {
+        world.devnet.mine().await.unwrap();
+    }
+    let chain = world.chain.clone();
+    let handle = watching(&mut world, &chain, None);
+    let mut receiver = handle.watch(world.lease(1));
+    until(&mut receiver, |seen| seen.finalized.status == SlotStatus::None).await;
+    world
+        .devnet
+        .control("anvil_reorg", json!([1, [[opening, 0]]]))
+        .await
+        .unwrap();
+    until(&mut receiver, |seen| seen.latest.status == SlotStatus::Open).await;
 }
 
 #[tokio::test]
