@@ -12,46 +12,43 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 GPUX := $(CARGO_TARGET_DIR)/debug/gpux
 export GPUX
 
-.PHONY: demo test bench build deps lint unit contracts e2e generated image clean
+.PHONY: demo test bench deps build image lint contracts unit e2e clean
 
 demo: build image  ## three nodes render an animation, paid from escrow; ends with 0 only if the verifier does
 	demo/run --gpux $(GPUX)
 
-test: deps lint generated contracts unit e2e  ## everything that CI runs
+test: deps lint contracts unit e2e  ## everything that CI runs
 
-build: deps contracts/node_modules/.package-lock.json
+deps:
+	@scripts/install-deps
+	@contracts/tools/install
+
+build: deps
 	cargo build --package gpux
 
 image: deps  ## the Blender image, built once
 	apps/render/build-image
 
-deps:
-	@scripts/install-deps
-
-contracts/node_modules/.package-lock.json: contracts/package-lock.json
-	npm ci --prefix contracts --no-progress
-
-lint: contracts/node_modules/.package-lock.json
+lint: deps
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo xtask layers
 	cargo xtask tidy
 
-# Files that are made from others are committed; a difference is an error.
-generated: contracts/node_modules/.package-lock.json
-	contracts/tools/abi --check
-
-contracts: contracts/node_modules/.package-lock.json
+# Builds, tests, and compares every committed file that is made from others (ABI, gas, vectors) with what is made now.
+contracts: deps
 	contracts/tools/test
 
-unit:
+# Also builds the program that the whole-system tests and the demo run.
+unit: deps
 	scripts/run-tests
 
-e2e: build image
+e2e: deps image unit
+	apps/render/test
 	scripts/run-e2e
 
-bench: deps  ## figures against peers, re-run in one go; writes bench/RESULTS.md
-	bench/run
+bench: build image  ## figures against peers, re-run in one go
+	bench/run --gpux $(GPUX)
 
 clean:
 	cargo clean
