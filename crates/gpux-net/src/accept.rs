@@ -5,7 +5,7 @@
 
 use crate::{
     blobs::BlobServer,
-    bucket::TokenBucket,
+    bucket::PeerRates,
     calls::Answerer,
     connections::{CLOSE_IDLE, CLOSE_PROTOCOL, CLOSE_TOO_MANY, ConnectionLimits, Connections, Counted, Kept},
     peers::Peers,
@@ -46,7 +46,7 @@ pub(crate) struct Server {
     pub(crate) limits: Arc<ConnectionLimits>,
     pub(crate) peers: Arc<Peers>,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) calls_per_second: u32,
+    pub(crate) rates: PeerRates,
     pub(crate) idle: Duration,
 }
 
@@ -134,10 +134,8 @@ impl Server {
     }
 
     async fn serve_calls(self: &Arc<Self>, kept: Arc<Kept>) {
-        let rate = self.calls_per_second;
-        let mut bucket = TokenBucket::new(rate.saturating_mul(10), rate.saturating_mul(60), Instant::now());
         self.serve_streams(&kept, |node, send, recv| {
-            let (server, limited) = (self.clone(), !bucket.take(Instant::now()));
+            let (server, limited) = (self.clone(), !self.rates.take(node, Instant::now()));
             async move { server.answerer.answer(node, send, recv, limited).await }
         })
         .await;

@@ -1,6 +1,11 @@
-//! A token bucket: so many in a burst, so many per second in the long run. Time is an argument.
+//! Token buckets: so many in a burst, so many per second in the long run. Time is an argument.
 
-use std::time::{Duration, Instant};
+use gpux_types::NodeId;
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 /// Counts in thousandths of a token so that slow rates lose nothing to rounding.
 const SCALE: u64 = 1_000;
@@ -52,6 +57,40 @@ impl TokenBucket {
         let missing = self.burst - self.left;
         now.saturating_duration_since(self.filled)
             >= Duration::from_millis(missing.saturating_mul(SCALE) / self.per_second)
+    }
+}
+
+/// The most buckets before those that are full, and so say nothing, are forgotten. Peers with an open connection are
+/// fewer, so what is left stays near this.
+const MAX_PEERS: usize = 1_024;
+
+/// A bucket for every peer that calls. A mutex, not a task: a question is one look at a map.
+#[derive(Debug)]
+pub(crate) struct PeerRates {
+    per_second: u32,
+    buckets: Mutex<HashMap<NodeId, TokenBucket>>,
+}
+
+impl PeerRates {
+    /// `per_second` in the long run, ten times that in a burst.
+    pub(crate) fn new(per_second: u32) -> Self {
+        Self {
+            per_second,
+            buckets: Mutex::default(),
+        }
+    }
+
+    /// Takes one token of `node`, if it has one.
+    pub(crate) fn take(&self, node: NodeId, now: Instant) -> bool {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if buckets.len() >= MAX_PEERS {
+            buckets.retain(|_, bucket| !bucket.is_full(now));
+        }
+        let rate = self.per_second;
+        let bucket = buckets.entry(node);
+        bucket
+            .or_insert_with(|| TokenBucket::new(rate.saturating_mul(10), rate.saturating_mul(60), now))
+            .take(now)
     }
 }
 

@@ -49,7 +49,7 @@ pub struct Limits {
     pub connections_per_peer: usize,
     /// The most calls that are being answered at a time; above it callers hear "too many".
     pub calls: usize,
-    /// Calls per second that one connection may make in the long run; ten times that in a burst.
+    /// Calls per second that one node may make in the long run, over all its connections; ten times that in a burst.
     pub calls_per_second: u32,
     /// How long a caller waits for an answer, dialling included.
     pub call_timeout: Duration,

@@ -3,6 +3,7 @@
 use crate::{
     accept::{self, Server},
     blobs::{AddMode, BlobRef, BlobServer, Blobs, ExportMode, FetchError, Grants, Keeper, StoreError, open_store},
+    bucket::PeerRates,
     calls::{AnswerLimits, Answerer, CallError, CallHandler, Caller},
     config::{Limits, NetConfig},
     connections::{ConnectionLimits, Connections},
@@ -383,7 +384,7 @@ impl Inner {
             limits: ConnectionLimits::new(limits.connections, limits.connections_per_peer),
             peers: self.peers.clone(),
             counters: self.counters.clone(),
-            calls_per_second: limits.calls_per_second,
+            rates: PeerRates::new(limits.calls_per_second),
             idle: limits.idle_connection,
         }
     }
