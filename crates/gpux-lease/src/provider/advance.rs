@@ -405,9 +405,10 @@ impl ProviderLease {
             | ProviderState::Closing { .. } => {
                 Some(self.account.read.map_or(self.now, |read| read.saturating_add(POLL)))
             }
+            // Not only after the wait: the expiry may come before it, and no block may be heard of.
             ProviderState::Offering { since, .. } => match self.config.closing {
                 Closing::SettleAlone => Some(since),
-                Closing::Offer { wait } => Some(since.saturating_add(wait)),
+                Closing::Offer { wait } => Some(since.saturating_add(wait).min(self.now.saturating_add(RETRY))),
             },
             ProviderState::Settling { since, .. } => Some(since.saturating_add(RETRY)),
             ProviderState::Refusing { since, .. } => Some(since.saturating_add(self.config.late_deposit_limit)),

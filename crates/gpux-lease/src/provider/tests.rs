@@ -276,3 +276,33 @@ fn nothing_is_asked_on_a_meter_from_before_a_restart() {
     );
     assert!(asks(&handle(&mut lease, 20, metered(9, Work::Frozen))));
 }
+
+#[test]
+fn an_older_receipt_that_comes_late_changes_nothing() {
+    let mut lease = running(config());
+    handle(&mut lease, 2, receipt(10_000));
+    let before = lease.clone();
+    for older in [0, 5_000, 9_999, 10_000] {
+        assert_eq!(handle(&mut lease, 2, receipt(older)), []);
+    }
+    assert_eq!(lease, before);
+}
+
+#[test]
+fn past_the_expiry_no_last_receipt_is_waited_for() {
+    let mut lease = running(config());
+    handle(&mut lease, 3, metered(8, Work::Running));
+    handle(
+        &mut lease,
+        4,
+        ProviderEvent::BlockSeen {
+            time: UnixSeconds(10_000),
+        },
+    );
+    assert_eq!(lease.state().name(), "stopping");
+    let settled = handle(&mut lease, 5, metered(8, Work::Gone));
+    let [ProviderEffect::Settle { amount: paid, .. }] = settled.as_slice() else {
+        panic!("{settled:?}")
+    };
+    assert_eq!(*paid, amount(5_000));
+}

@@ -112,7 +112,7 @@ const STEP_MS: u64 = 300;
 /// How long a provider waits for the last receipt at least.
 const LAST_RECEIPT_MS: u64 = 9_500;
 /// How long a daemon that comes back needs to stop the work and settle.
-const TIME_TO_SETTLE_MS: u64 = 20_000;
+const TIME_TO_SETTLE_MS: u64 = 8_000;
 /// How long it may take until work is gone that was told to end.
 const STOP_MS: u64 = 1_500;
 
