@@ -95,7 +95,13 @@ impl ErrorBody {
     /// An error of `code` with its message.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         let docs = format!("docs/errors/{}.md", code.page());
-        Self { code, message: message.into(), hint: None, retryable: false, docs }
+        Self {
+            code,
+            message: message.into(),
+            hint: None,
+            retryable: false,
+            docs,
+        }
     }
 
     /// The same with what to do next.

@@ -1,7 +1,9 @@
 //! Jobs, their leases and their parts.
 
 use crate::market::PlanRequest;
-use gpux_types::{Amount, BlobHash, ByteSize, JobId, LeaseId, Millis, NodeId, PartIndex, PricePerHour, Token, UnixSeconds};
+use gpux_types::{
+    Amount, BlobHash, ByteSize, JobId, LeaseId, Millis, NodeId, PartIndex, PricePerHour, Token, UnixSeconds,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +38,7 @@ pub enum JobState {
     Running,
     /// All parts are over; leases are being settled.
     Settling,
-    /// All parts succeeded and all leases are over.
+    /// All parts succeeded, and every lease whose node still answers is over; one whose node vanished is reclaimed later.
     Succeeded,
     /// Over without success.
     Failed,

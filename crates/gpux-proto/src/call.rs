@@ -60,7 +60,10 @@ impl PeerError {
     /// An error with its sentence cut to the limit.
     #[must_use]
     pub fn new(code: ErrorCode, message: impl AsRef<str>) -> Self {
-        Self { code, message: message.as_ref().chars().filter(|c| !c.is_control()).take(300).collect() }
+        Self {
+            code,
+            message: message.as_ref().chars().filter(|c| !c.is_control()).take(300).collect(),
+        }
     }
 }
 
@@ -174,8 +177,12 @@ impl PartReport {
     pub const fn key(&self) -> (LeaseId, PartIndex, u32) {
         match self {
             Self::Started { lease, part, attempt }
-            | Self::Ended { lease, part, attempt, .. }
-            | Self::Failed { lease, part, attempt, .. } => (*lease, *part, *attempt),
+            | Self::Ended {
+                lease, part, attempt, ..
+            }
+            | Self::Failed {
+                lease, part, attempt, ..
+            } => (*lease, *part, *attempt),
         }
     }
 }

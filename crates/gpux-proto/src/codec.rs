@@ -58,5 +58,9 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
         return Err(DecodeError::Version { got: *version });
     }
     let (message, rest) = postcard::take_from_bytes(body).map_err(DecodeError::Malformed)?;
-    if rest.is_empty() { Ok(message) } else { Err(DecodeError::Trailing(rest.len())) }
+    if rest.is_empty() {
+        Ok(message)
+    } else {
+        Err(DecodeError::Trailing(rest.len()))
+    }
 }

@@ -98,7 +98,9 @@ impl JobSpec {
     /// Every blob that the renter must serve to the provider of a lease.
     pub fn blobs(&self) -> impl Iterator<Item = BlobSpec> + '_ {
         let layers = self.image.layers.iter().map(|layer| layer.blob);
-        std::iter::once(self.image.config).chain(layers).chain(self.inputs.iter().map(|input| input.blob))
+        std::iter::once(self.image.config)
+            .chain(layers)
+            .chain(self.inputs.iter().map(|input| input.blob))
     }
 
     /// Whether the lists and texts are within their limits.

@@ -43,7 +43,10 @@ impl SignedOffer {
     /// `offer` with the wallet's signature over [`SignedOffer::digest`].
     #[must_use]
     pub fn new(offer: &Offer, signature: Signature) -> Self {
-        Self { body: encode(offer), signature }
+        Self {
+            body: encode(offer),
+            signature,
+        }
     }
 
     /// The offer, when its wallet signed it.

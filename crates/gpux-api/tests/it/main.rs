@@ -1,0 +1,5 @@
+//! The documents of the local API as programs read them.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod documents;
+mod errors;
