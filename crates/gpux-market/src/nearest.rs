@@ -13,7 +13,7 @@ use crate::{
     plan::{Candidate, Plan, Rejection, total, wanted},
     request::Request,
 };
-use gpux_types::{Amount, Millis, PricePerHour};
+use gpux_types::{Amount, ByteSize, Millis, PricePerHour};
 use std::num::NonZeroU32;
 
 /// Milliseconds in a minute: advice about time is in whole minutes, and never less than one.
@@ -169,6 +169,16 @@ fn matching_cost<'a>(request: &Request, offer: &'a Offer) -> Option<(LeaseCost, 
     unmet.is_empty().then(|| (LeaseCost::of(request, offer), offer))
 }
 
+/// A size that somebody can type, a little below what is there: whole MiB from a GiB on.
+const fn as_people_write(size: ByteSize) -> ByteSize {
+    const MIB: u64 = 1 << 20;
+    if size.0 < 1 << 30 {
+        size
+    } else {
+        ByteSize(size.0 - size.0 % MIB)
+    }
+}
+
 /// Moves every relaxed bound that concerns one node alone so far that all of `picked` meet it.
 fn move_bounds(changed: &mut Request, relaxed: Bounds, picked: &[&Near<'_>]) {
     let offers = || picked.iter().map(|near| near.offer);
@@ -178,11 +188,13 @@ fn move_bounds(changed: &mut Request, relaxed: Bounds, picked: &[&Near<'_>]) {
     }
     if relaxed.has(Bounds::MEMORY) {
         resources.memory = offers()
-            .map(|offer| offer.largest.memory)
+            .map(|offer| as_people_write(offer.largest.memory))
             .fold(resources.memory, Ord::min);
     }
     if relaxed.has(Bounds::DISK) {
-        resources.disk = offers().map(|offer| offer.largest.disk).fold(resources.disk, Ord::min);
+        resources.disk = offers()
+            .map(|offer| as_people_write(offer.largest.disk))
+            .fold(resources.disk, Ord::min);
     }
     if relaxed.has(Bounds::GRACE) {
         changed.grace_secs = offers()

@@ -122,7 +122,7 @@ impl Shortfall {
     pub fn text(&self, token: &Token) -> String {
         match self {
             Self::NoOffers => "no offers are known".to_owned(),
-            Self::TooFewNodes { wanted, matching: 0 } => format!("none of {wanted} nodes match"),
+            Self::TooFewNodes { wanted: _, matching: 0 } => "no node matches".to_owned(),
             Self::TooFewNodes { wanted, matching } => format!("only {matching} of {wanted} nodes match"),
             Self::OverTotal { cheapest, max } => {
                 let (cheapest, max) = (token.format(*cheapest), token.format(*max));

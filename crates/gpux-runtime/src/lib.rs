@@ -16,16 +16,17 @@ mod shim;
 pub use embedded::{ClaimUidsError, EmbeddedRuntime, OpenRuntimeError, RuntimeConfig};
 pub use hidden::run_if_hidden;
 pub use images::{
-    Compression, Digest, ImageConfig, ImageStore, LayerDescriptor, LayoutError, MAX_CONFIG_BYTES, ManifestError, ParseDigestError,
-    ParsedConfig, PullError, ReadConfigError, ResolveError, ResolvedImage, image_architecture,
+    Compression, Digest, ImageConfig, ImageStore, LayerDescriptor, LayoutError, MAX_CONFIG_BYTES, ManifestError,
+    ParseDigestError, ParsedConfig, PullError, ReadConfigError, ResolveError, ResolvedImage, image_architecture,
 };
 pub use layers::{FeedError, LayerFault, LayerStore, OpenStoreError, UnpackError, UnpackLimits};
 pub use measure::{Machine, MeasureError};
 pub use mounts::{
-    Disk, DiskError, DiskRequest, IdMapError, MountRootfsError, Rootfs, RootfsRequest, UID_RANGE_LEN, UidRange, UidRangeError,
-    UidRanges, UpperDirs, UserNamespace, mount_rootfs,
+    Disk, DiskError, DiskRequest, IdMapError, MountRootfsError, Rootfs, RootfsRequest, UID_RANGE_LEN, UidRange,
+    UidRangeError, UidRanges, UpperDirs, UserNamespace, mount_rootfs,
 };
 pub use runtime::{
-    AdoptError, CreateLeaseError, EndedBy, FinalUsage, InputMount, LeaseEnd, LeaseSpec, LeaseStatus, LogChunk, OutputFile, PartKey,
-    PartSpec, PartState, PartStatus, ProcessIdentity, Retry, Runtime, RuntimeCallError, ShimFault, StartPartError, Work,
+    AdoptError, CreateLeaseError, EndedBy, FinalUsage, InputMount, LeaseEnd, LeaseSpec, LeaseStatus, LogChunk,
+    OutputFile, PartKey, PartSpec, PartState, PartStatus, ProcessIdentity, Retry, Runtime, RuntimeCallError, ShimFault,
+    StartPartError, Work,
 };

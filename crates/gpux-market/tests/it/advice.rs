@@ -55,7 +55,7 @@ fn a_price_below_the_market() {
     let mut request = request();
     (request.nodes, request.max_price) = (nodes(2), Some(price(15)));
     let (shortfall, nearest) = advice(&request, &three());
-    assert_eq!(shortfall, "none of 2 nodes match");
+    assert_eq!(shortfall, "no node matches");
     assert_eq!(nearest, ["3 nodes would match with max_price: 20 DAI/hour"]);
 }
 

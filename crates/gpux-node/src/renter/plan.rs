@@ -184,10 +184,12 @@ fn no_match(wanted: &Request, plan: &Plan, token: &Token) -> ErrorBody {
         .shortfall
         .as_ref()
         .map_or_else(|| "nothing matches".to_owned(), |shortfall| shortfall.text(token));
-    let message = format!(
-        "matching {} nodes on the market: {why}; nothing was spent",
-        wanted.nodes
-    );
+    let nodes = if wanted.nodes.get() == 1 {
+        "a node".to_owned()
+    } else {
+        format!("{} nodes", wanted.nodes)
+    };
+    let message = format!("finding {nodes} on the market: {why}; nothing was spent");
     let mut body = ErrorBody::new(code, message);
     let nearest: Vec<String> = plan.nearest.iter().take(3).map(|nearest| nearest.text(token)).collect();
     if nearest.is_empty() {

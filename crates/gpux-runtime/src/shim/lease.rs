@@ -137,7 +137,7 @@ impl Lease {
         if self.state.end.is_some() {
             return Err(Refusal::Over);
         }
-        check(&part).map_err(Refusal::BadSpec)?;
+        spec::check_part(&part).map_err(Refusal::BadSpec)?;
         let starting = format!("starting part {key}");
         if self.look(now).map_err(|error| fault(&starting, &error))? {
             let cause = "the lease is frozen".into();
@@ -572,24 +572,6 @@ fn take_down(stage: Stage, cgroup: &Cgroup, run: &Path) {
     let _ = fs::remove_file(records::socket(run));
     let _ = fs::remove_dir(records::mounts(run));
     let _ = fs::remove_dir(run);
-}
-
-fn check(part: &PartSpec) -> Result<(), String> {
-    let has_zero = |word: &str| word.contains('\0');
-    let words = part
-        .argv
-        .iter()
-        .chain(part.env.iter().flat_map(|(name, value)| [name, value]));
-    if let Some(word) = words.into_iter().find(|word| has_zero(word)) {
-        return Err(format!("{word:?} with its zero byte"));
-    }
-    if let Some((name, _)) = part.env.iter().find(|(name, _)| name.is_empty() || name.contains('=')) {
-        return Err(format!("the variable name {name:?}"));
-    }
-    match &part.working_dir {
-        Some(dir) if spec::bad_folder(dir) => Err(format!("the working folder {}", dir.display())),
-        Some(_) | None => Ok(()),
-    }
 }
 
 fn duration(millis: Millis) -> Duration {

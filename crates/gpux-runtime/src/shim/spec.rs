@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::outputs;
 use super::user::User;
 use crate::mounts::{UID_RANGE_LEN, UidRange};
+use crate::runtime::PartSpec;
 
 /// Open files that a part may have: the usual soft limit, and as hard limit what the shim itself was given.
 const SOFT_FILES: u64 = 1024;
@@ -167,6 +168,25 @@ pub(crate) fn environment(image: &[String], part: &[(String, String)], home: Opt
         .into_iter()
         .map(|(name, value)| format!("{name}={value}"))
         .collect()
+}
+
+/// What of a part's words no process can have, in words.
+pub(crate) fn check_part(part: &PartSpec) -> Result<(), String> {
+    let has_zero = |word: &str| word.contains('\0');
+    let words = part
+        .argv
+        .iter()
+        .chain(part.env.iter().flat_map(|(name, value)| [name, value]));
+    if let Some(word) = words.into_iter().find(|word| has_zero(word)) {
+        return Err(format!("{word:?} with its zero byte"));
+    }
+    if let Some((name, _)) = part.env.iter().find(|(name, _)| name.is_empty() || name.contains('=')) {
+        return Err(format!("the variable name {name:?}"));
+    }
+    match &part.working_dir {
+        Some(dir) if bad_folder(dir) => Err(format!("the working folder {}", dir.display())),
+        Some(_) | None => Ok(()),
+    }
 }
 
 #[cfg(test)]
