@@ -64,7 +64,7 @@ const CASES: &[Case] = &[
         change: ("256MiB", "9000GiB"),
         words: &["-y"],
         code: ErrorCode::NoMatch,
-        says: &["memory", "GiB", "nothing was spent"],
+        says: &["would match with memory", "nothing was spent"],
     },
     Case {
         what: "a budget below the price",
