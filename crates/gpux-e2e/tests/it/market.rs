@@ -2,7 +2,7 @@
 
 use super::{
     job::{self, Job},
-    process::Process,
+    process::{Process, leftovers},
     rpc::Rpc,
     wait::wait_for,
 };
@@ -241,9 +241,19 @@ impl Drop for Market {
             let _ = child.wait();
         }
         let down = self.run(&["devnet", "down", "--purge"]);
-        if !down.status.success() {
-            eprintln!("stopping the devnet: {down:?}");
+        if std::thread::panicking() {
+            eprintln!(
+                "---- stopping the devnet: {}, left behind: {:?}",
+                down.status,
+                leftovers(self.path())
+            );
+            return;
         }
+        assert!(down.status.success(), "stopping the devnet: {down:?}");
+        // The kernel takes a disk down a moment after its last user.
+        wait_for("nothing to be left behind", Duration::from_secs(5), || {
+            leftovers(self.path()).is_empty().then_some(())
+        });
     }
 }
 

@@ -153,3 +153,19 @@ pub(crate) fn kill_everything(daemon: Process, dir: &Path) {
         || victims.iter().all(|victim| !victim.runs()).then_some(()),
     );
 }
+
+/// What still uses `dir`: processes that name it, disks and mounts made of its files.
+pub(crate) fn leftovers(dir: &Path) -> Vec<String> {
+    let path = dir.to_str().unwrap();
+    let processes = all()
+        .into_iter()
+        .map(words)
+        .filter(|words| words.iter().any(|word| word.starts_with(path)));
+    let mut found: Vec<String> = processes.map(|words| words.join(" ")).collect();
+    let devices = fs::read_dir("/sys/block").unwrap().flatten();
+    let disks = devices.filter_map(|device| fs::read_to_string(device.path().join("loop/backing_file")).ok());
+    found.extend(disks.filter(|file| file.starts_with(path)));
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    found.extend(mounts.lines().filter(|mount| mount.contains(path)).map(str::to_owned));
+    found
+}

@@ -3,7 +3,8 @@
 use super::{
     job::Job,
     market::Market,
-    process::{jobs, shims},
+    process::{Process, jobs, shims},
+    rpc::Transfer,
     wait::wait_for,
 };
 use gpux_api::JobState;
@@ -76,36 +77,14 @@ fn providers_whose_renter_never_comes_back_freeze_then_stop_and_settle_with_the_
     const SETTLES_WITHIN: Duration = Duration::from_secs(180);
 
     let mut market = Market::start(2);
-    market.start_job(&JOB);
-    // The first receipt is for one interval before any work: wait for more than that.
-    market.job_when("abandoned", "second receipts for both leases", MINUTE, |job| {
-        let paid = job
-            .leases
-            .iter()
-            .filter(|lease| lease.signed > lease.price.cost_of(INTERVAL));
-        paid.count() == 2
-    });
-    let work: Vec<_> = wait_for("both parts to run", MINUTE, || {
-        let work: Vec<_> = market.providers().flat_map(|provider| jobs(&provider.dir)).collect();
-        let at_work = market
-            .providers()
-            .filter(|provider| !jobs(&provider.dir).is_empty())
-            .count();
-        (at_work == 2).then_some(work)
-    });
-
+    let work = start_and_pay_a_while(&market, &JOB);
     market.daemon("renter").process.signal("KILL");
     wait_for("all work to be frozen", Duration::from_secs(30), || {
         work.iter().all(|process| process.is_frozen()).then_some(())
     });
-    let payments = wait_for("both providers to settle", SETTLES_WITHIN, || {
-        let transfers = market.rpc.transfers(&market.token);
-        let out: Vec<_> = transfers
-            .into_iter()
-            .filter(|transfer| transfer.from == market.escrow)
-            .collect();
+    let paid = wait_for("both providers to settle", SETTLES_WITHIN, || {
         // Each settlement pays its provider and refunds the renter.
-        (out.len() == 4).then_some(out)
+        Some(payments(&market)).filter(|paid| paid.len() == 4)
     });
     assert!(
         work.iter().all(|process| !process.runs()),
@@ -122,10 +101,9 @@ fn providers_whose_renter_never_comes_back_freeze_then_stop_and_settle_with_the_
     for bill in &cost.leases {
         assert_eq!(bill.earned, bill.signed, "paid what the newest receipt says: {bill:?}");
         assert!(
-            payments
-                .iter()
+            paid.iter()
                 .any(|payment| payment.amount == bill.earned.units() && payment.to == bill.provider.to_lowercase()),
-            "the chain paid it: {payments:?}"
+            "the chain paid it: {paid:?}"
         );
         let metered = metered(&market, bill.lease);
         let unpaid = bill.price.cost_of(metered).saturating_sub(bill.earned);
@@ -136,13 +114,38 @@ fn providers_whose_renter_never_comes_back_freeze_then_stop_and_settle_with_the_
     }
 }
 
+/// Starts a job of as many parts as there are providers; gives its processes once each lease has a second receipt: the
+/// first is for one interval before any work.
+fn start_and_pay_a_while(market: &Market, job: &Job) -> Vec<Process> {
+    market.start_job(job);
+    market.job_when(job.name, "second receipts for all leases", MINUTE, |job| {
+        let mut leases = job.leases.iter();
+        leases.all(|lease| lease.signed > lease.price.cost_of(INTERVAL))
+    });
+    let mut work = Vec::new();
+    for provider in market.providers() {
+        let here = jobs(&provider.dir);
+        assert!(!here.is_empty(), "a part runs on {}", provider.dir.display());
+        work.extend(here);
+    }
+    work
+}
+
+/// What the escrow paid out so far.
+fn payments(market: &Market) -> Vec<Transfer> {
+    let transfers = market.rpc.transfers(&market.token);
+    transfers
+        .into_iter()
+        .filter(|transfer| transfer.from == market.escrow)
+        .collect()
+}
+
 /// What the shim of the lease had metered when its work ended.
 fn metered(market: &Market, lease: LeaseId) -> Millis {
-    // Folders of leases are named after the first half of the id.
-    let name = &lease.to_string()[..32];
+    let name = lease.to_string();
     let files = market
         .providers()
-        .map(|provider| provider.dir.join("runtime/leases").join(name).join("final.json"));
+        .map(|provider| provider.dir.join("runtime/leases").join(&name).join("final.json"));
     let text = files
         .filter_map(|file| fs::read(file).ok())
         .next()
