@@ -1,26 +1,19 @@
 //! What can be typed. Nothing here knows what it means: that is `commands/`.
 
+mod examples;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// Rent computers that nobody owns, by the second, paid from escrow.
 #[derive(Debug, Parser)]
-#[command(name = "gpux", version, max_term_width = 110, propagate_version = true, after_help = EXAMPLES)]
+#[command(name = "gpux", version, max_term_width = 110, propagate_version = true, after_help = examples::ALL)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) verb: Verb,
 }
-
-const EXAMPLES: &str = "\
-Examples:
-  gpux devnet up --providers 3           a whole market on this machine
-  gpux offers                            who offers what, for how much
-  gpux plan apps/render/gpux.yaml        what would run where, for how much at most
-  gpux run apps/render/gpux.yaml         plan, ask, deposit, run, collect, settle
-  gpux topup blue-otter-3 0.5            half a DAI more for each of its leases
-  gpux cost blue-otter-3                 every coin and every transaction of it";
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
@@ -40,34 +33,48 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Run the daemon in the foreground (renters' commands start one when none runs)
+    #[command(after_help = examples::DAEMON)]
     Daemon(DaemonArgs),
     /// A whole market on this machine: a chain, providers and a renter, as separate processes
     #[command(subcommand)]
+    #[command(after_help = examples::DEVNET)]
     Devnet(DevnetVerb),
     /// List the offers that this node has heard
+    #[command(after_help = examples::OFFERS)]
     Offers,
     /// Show what would run where, for how much at most; spends nothing
+    #[command(after_help = examples::PLAN)]
     Plan(JobArgs),
     /// Plan, ask once, deposit, run, collect and settle
+    #[command(after_help = examples::RUN)]
     Run(RunArgs),
     /// List jobs
+    #[command(after_help = examples::PS)]
     Ps(PsArgs),
     /// Show what a job's processes wrote
+    #[command(after_help = examples::LOGS)]
     Logs(LogsArgs),
     /// Wait until a job is over; the exit status tells how it ended
+    #[command(after_help = examples::WAIT)]
     Wait(WaitArgs),
     /// Add money to each running lease of a job
+    #[command(after_help = examples::TOPUP)]
     Topup(TopUpArgs),
     /// End a job: stop its work, settle its leases, get the rest back
+    #[command(after_help = examples::STOP)]
     Stop(StopArgs),
     /// Show every coin and every transaction of a job, read from the chain
+    #[command(after_help = examples::COST)]
     Cost(JobName),
     /// The wallet that deposits and is refunded
     #[command(subcommand)]
+    #[command(after_help = examples::WALLET)]
     Wallet(WalletVerb),
     /// Check this machine, the chain, the network and the daemon, and say how to mend what is broken
+    #[command(after_help = examples::DOCTOR)]
     Doctor,
     /// Print the completion script of a shell
+    #[command(after_help = examples::COMPLETION)]
     Completion {
         /// Which shell
         shell: clap_complete::Shell,
@@ -84,14 +91,17 @@ pub(crate) struct DaemonArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum DevnetVerb {
     /// Start it
+    #[command(after_help = examples::DEVNET_UP)]
     Up(DevnetUpArgs),
     /// Stop every process of it; its folder stays unless --purge is given
+    #[command(after_help = examples::DEVNET_DOWN)]
     Down {
         /// Remove its folder as well
         #[arg(long)]
         purge: bool,
     },
     /// Show its processes
+    #[command(after_help = examples::DEVNET_STATUS)]
     Status,
 }
 
@@ -220,18 +230,27 @@ pub(crate) struct StopArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum WalletVerb {
     /// Make a wallet in the daemon's folder
+    #[command(after_help = examples::WALLET_NEW)]
     New {
-        /// A file that holds the password; without it, one is asked for
+        /// A file that holds the password
         #[arg(long, value_name = "FILE")]
         password_file: Option<PathBuf>,
     },
     /// Print the wallet's address
+    #[command(after_help = examples::WALLET_ADDRESS)]
     Address,
     /// Show what it has
+    #[command(after_help = examples::WALLET_BALANCE)]
     Balance,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or_else(|| format!("expected NAME=VALUE, got {text:?}"))?;
-    if name.is_empty() { Err(format!("expected NAME=VALUE, got {text:?}")) } else { Ok((name.to_owned(), value.to_owned())) }
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("expected NAME=VALUE, got {text:?}"))?;
+    if name.is_empty() {
+        Err(format!("expected NAME=VALUE, got {text:?}"))
+    } else {
+        Ok((name.to_owned(), value.to_owned()))
+    }
 }

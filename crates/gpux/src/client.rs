@@ -39,17 +39,37 @@ impl Client {
         }
         let log = DaemonDir::new(dir).log();
         let tail = gpux_node::tail_of_file(&log, 10).unwrap_or_default();
-        Err(Failure::new(ErrorCode::Unreachable, format!("starting the daemon of {}: it did not answer\n{tail}", dir.display()))
-            .with_hint(format!("read {}, or run `gpux daemon --dir {}` in the foreground", log.display(), dir.display())))
+        Err(Failure::new(
+            ErrorCode::Unreachable,
+            format!("starting the daemon of {}: it did not answer\n{tail}", dir.display()),
+        )
+        .with_hint(format!(
+            "read {}, or run `gpux daemon --dir {}` in the foreground",
+            log.display(),
+            dir.display()
+        )))
     }
 
     /// The daemon of `dir` when one answers there.
     pub(crate) async fn running(dir: &Path) -> Result<Option<Self>, Failure> {
-        let Some(address) = DaemonDir::new(dir).read_api_address() else { return Ok(None) };
-        let http = reqwest::Client::builder().connect_timeout(Duration::from_secs(2)).no_proxy().build();
+        let Some(address) = DaemonDir::new(dir).read_api_address() else {
+            return Ok(None);
+        };
+        let http = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(2))
+            .no_proxy()
+            .build();
         let http = http.map_err(|error| failed(ErrorCode::Internal, "preparing to talk to the daemon", &error))?;
-        let client = Self { http, base: format!("http://{}{API_PREFIX}", address.socket), token: address.token };
-        let answer = client.request(Method::GET, "/daemon").timeout(Duration::from_secs(5)).send().await;
+        let client = Self {
+            http,
+            base: format!("http://{}{API_PREFIX}", address.socket),
+            token: address.token,
+        };
+        let answer = client
+            .request(Method::GET, "/daemon")
+            .timeout(Duration::from_secs(5))
+            .send()
+            .await;
         match answer {
             Ok(response) if response.status().is_success() => Ok(Some(client)),
             Ok(response) => Err(refusal(response).await),
@@ -58,7 +78,9 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token)
+        self.http
+            .request(method, format!("{}{path}", self.base))
+            .bearer_auth(&self.token)
     }
 
     /// The document at `path`.
@@ -67,7 +89,11 @@ impl Client {
     }
 
     /// The answer to `body` sent to `path`.
-    pub(crate) async fn post<B: Serialize + Sync, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T, Failure> {
+    pub(crate) async fn post<B: Serialize + Sync, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> Result<T, Failure> {
         document(path, self.request(Method::POST, path).json(body)).await
     }
 
@@ -77,13 +103,15 @@ impl Client {
         path: &str,
     ) -> Result<impl Stream<Item = Result<T, Failure>> + Unpin + use<T>, Failure> {
         let sent = self.request(Method::GET, path).send().await;
-        let response = sent.map_err(|error| failed(ErrorCode::Unreachable, &format!("asking the daemon for {path}"), &error))?;
+        let response =
+            sent.map_err(|error| failed(ErrorCode::Unreachable, &format!("asking the daemon for {path}"), &error))?;
         if !response.status().is_success() {
             return Err(refusal(response).await);
         }
         Ok(Box::pin(lines(response).map(|line| {
             let line = line?;
-            serde_json::from_slice(&line).map_err(|error| failed(ErrorCode::Internal, "reading the daemon's answer", &error))
+            serde_json::from_slice(&line)
+                .map_err(|error| failed(ErrorCode::Internal, "reading the daemon's answer", &error))
         })))
     }
 }
@@ -91,13 +119,23 @@ impl Client {
 async fn document<T: DeserializeOwned>(path: &str, request: RequestBuilder) -> Result<T, Failure> {
     let sent = request.timeout(CALL_TIMEOUT).send().await;
     let response = sent.map_err(|error| {
-        let code = if error.is_timeout() { ErrorCode::TimedOut } else { ErrorCode::Unreachable };
+        let code = if error.is_timeout() {
+            ErrorCode::TimedOut
+        } else {
+            ErrorCode::Unreachable
+        };
         failed(code, &format!("asking the daemon for {path}"), &error)
     })?;
     if !response.status().is_success() {
         return Err(refusal(response).await);
     }
-    response.json().await.map_err(|error| failed(ErrorCode::Internal, &format!("reading the daemon's answer to {path}"), &error))
+    response.json().await.map_err(|error| {
+        failed(
+            ErrorCode::Internal,
+            &format!("reading the daemon's answer to {path}"),
+            &error,
+        )
+    })
 }
 
 async fn refusal(response: Response) -> Failure {
@@ -136,9 +174,20 @@ fn lines(response: Response) -> impl Stream<Item = Result<Vec<u8>, Failure>> {
 fn start_daemon(dir: &Path) -> Result<(), Failure> {
     let files = DaemonDir::new(dir);
     if !files.config().exists() {
-        let message = format!("starting the daemon of {}: there is no {}", dir.display(), files.config().display());
-        return Err(Failure::new(ErrorCode::InvalidInput, message)
-            .with_hint("`gpux devnet up` makes a whole market on this machine; docs/running-a-node.md shows a configuration"));
+        let message = format!(
+            "starting the daemon of {}: there is no {}",
+            dir.display(),
+            files.config().display()
+        );
+        return Err(Failure::new(ErrorCode::InvalidInput, message).with_hint(
+            "`gpux devnet up` makes a whole market on this machine; docs/running-a-node.md shows a configuration",
+        ));
     }
-    gpux_node::spawn_daemon(dir).map(drop).map_err(|error| failed(ErrorCode::Internal, &format!("starting the daemon of {}", dir.display()), &error))
+    gpux_node::spawn_daemon(dir).map(drop).map_err(|error| {
+        failed(
+            ErrorCode::Internal,
+            &format!("starting the daemon of {}", dir.display()),
+            &error,
+        )
+    })
 }

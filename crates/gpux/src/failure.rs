@@ -1,7 +1,8 @@
 //! How a command ends badly: once, at the edge, with a stable exit status.
 
+use crate::out::tell;
 use gpux_api::{ErrorBody, ErrorCode, ErrorDocument};
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 /// A command that could not do what it was asked.
 #[derive(Debug)]
@@ -25,25 +26,20 @@ impl Failure {
         self
     }
 
-    /// What went wrong, for programs.
-    pub(crate) const fn code(&self) -> ErrorCode {
-        self.body.code
-    }
-
     /// Tells the user on standard error and gives the exit status.
     pub(crate) fn report(self, json: bool) -> ExitCode {
         let status = self.status;
         if json {
             let document = ErrorDocument { error: self.body };
             let text = serde_json::to_string(&document).unwrap_or_else(|_| document.error.message.clone());
-            eprintln!("{text}");
+            tell(&text);
         } else {
-            eprintln!("error: {}", self.body.message);
+            tell(&format!("error: {}", self.body.message));
             if let Some(hint) = &self.body.hint {
-                eprintln!("  what to do: {hint}");
+                tell(&format!("  what to do: {hint}"));
             }
             if !matches!(self.body.code, ErrorCode::JobFailed) {
-                eprintln!("  more: {}", self.body.docs);
+                tell(&format!("  more: {}", self.body.docs));
             }
         }
         ExitCode::from(status)
@@ -52,8 +48,34 @@ impl Failure {
 
 impl From<ErrorBody> for Failure {
     fn from(body: ErrorBody) -> Self {
-        Self { status: body.code.exit_status(), body }
+        Self {
+            status: body.code.exit_status(),
+            body,
+        }
     }
+}
+
+/// Ends a command that could not be understood, or that only asked for help or the version.
+pub(crate) fn report_usage(error: &clap::Error, typed: &[OsString]) -> ExitCode {
+    let json = typed
+        .iter()
+        .take_while(|word| *word != "--")
+        .any(|word| word == "--json");
+    if !error.use_stderr() || !json {
+        // Nobody is left to tell when this cannot be printed.
+        error.print().ok();
+        return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1));
+    }
+    let text = error.to_string();
+    let said = text
+        .lines()
+        .take_while(|line| !line.trim().is_empty())
+        .collect::<Vec<_>>()
+        .join(" ");
+    let said = said.strip_prefix("error: ").unwrap_or(&said);
+    Failure::new(ErrorCode::InvalidInput, format!("reading the command line: {said}"))
+        .with_hint("give --help after the verb for what it takes")
+        .report(true)
 }
 
 /// The causes of an error in one line, outermost first, each said once.

@@ -16,7 +16,8 @@ pub(crate) fn home() -> Result<PathBuf, Failure> {
     }
     let user = std::env::home_dir().filter(|dir| !dir.as_os_str().is_empty());
     user.map(|dir| dir.join(".gpux")).ok_or_else(|| {
-        Failure::new(ErrorCode::InvalidInput, "finding the home folder: HOME is not set").with_hint("set GPUX_HOME or give --dir")
+        Failure::new(ErrorCode::InvalidInput, "finding the home folder: HOME is not set")
+            .with_hint("set GPUX_HOME or give --dir")
     })
 }
 
@@ -29,7 +30,11 @@ pub(crate) fn daemon_dir(given: Option<&Path>) -> Result<PathBuf, Failure> {
     match std::fs::read_to_string(home.join(CONTEXT_FILE)) {
         Ok(text) => Ok(PathBuf::from(text.trim_end())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(home),
-        Err(error) => Err(failed(ErrorCode::InvalidInput, "reading the context file in the home folder", &error)),
+        Err(error) => Err(failed(
+            ErrorCode::InvalidInput,
+            "reading the context file in the home folder",
+            &error,
+        )),
     }
 }
 
@@ -38,13 +43,21 @@ pub(crate) fn set_context(dir: Option<&Path>) -> Result<(), Failure> {
     let home = home()?;
     let file = home.join(CONTEXT_FILE);
     let result = match dir {
-        Some(dir) => std::fs::create_dir_all(&home).and_then(|()| std::fs::write(&file, format!("{}\n", dir.display()))),
+        Some(dir) => {
+            std::fs::create_dir_all(&home).and_then(|()| std::fs::write(&file, format!("{}\n", dir.display())))
+        }
         None => match std::fs::remove_file(&file) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         },
     };
-    result.map_err(|error| failed(ErrorCode::Internal, "writing the context file in the home folder", &error))
+    result.map_err(|error| {
+        failed(
+            ErrorCode::Internal,
+            "writing the context file in the home folder",
+            &error,
+        )
+    })
 }
 
 /// Where the devnet's folders are.

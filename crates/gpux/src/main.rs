@@ -5,6 +5,7 @@ mod client;
 mod commands;
 mod failure;
 mod home;
+mod out;
 mod show;
 
 use clap::Parser;
@@ -15,7 +16,10 @@ fn main() -> ExitCode {
     if let Some(code) = gpux_node::run_if_hidden(&typed) {
         return code;
     }
-    let arguments = args::Arguments::parse_from(typed);
+    let arguments = match args::Arguments::try_parse_from(&typed) {
+        Ok(arguments) => arguments,
+        Err(error) => return failure::report_usage(&error, &typed),
+    };
     let json = arguments.global.json;
     match commands::run(arguments) {
         Ok(code) => ExitCode::from(code),

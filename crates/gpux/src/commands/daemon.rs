@@ -2,17 +2,14 @@
 
 use crate::{
     args::{DaemonArgs, Global},
-    failure::{Failure, failed},
+    failure::Failure,
     home,
 };
-use gpux_api::ErrorCode;
 
-pub(super) fn run(global: &Global, args: &DaemonArgs) -> Result<u8, Failure> {
+pub(super) async fn run(global: &Global, args: &DaemonArgs) -> Result<u8, Failure> {
     let dir = home::daemon_dir(global.dir.as_deref())?;
     start_log(global.verbose, !args.detached);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = runtime.map_err(|error| failed(ErrorCode::Internal, "starting the daemon's threads", &error))?;
-    runtime.block_on(gpux_node::run_daemon(&dir)).map_err(|error| {
+    gpux_node::run_daemon(&dir).await.map_err(|error| {
         tracing::error!(error = %crate::failure::chain(&error), "the daemon stopped");
         Failure::new(error.code(), crate::failure::chain(&error))
     })?;
@@ -27,6 +24,10 @@ fn start_log(verbose: u8, colours: bool) {
         _ => "debug",
     };
     let filter = EnvFilter::try_from_env("GPUX_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    let colours = colours && std::env::var_os("NO_COLOR").is_none();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
+    let colours = colours && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colours)
+        .init();
 }

@@ -3,7 +3,7 @@
 use crate::{
     args::{DevnetToken, DevnetUpArgs, DevnetVerb, Global},
     failure::{Failure, failed},
-    home, show,
+    home, out, show,
 };
 use gpux_api::ErrorCode;
 use gpux_node::devnet::{DevnetOptions, DevnetView};
@@ -16,14 +16,16 @@ pub(super) async fn run(global: &Global, verb: DevnetVerb) -> Result<u8, Failure
             let stopped = gpux_node::devnet::down(&dir, purge).await;
             let stopped = stopped.map_err(|error| failed(error.code(), "stopping the devnet", &error))?;
             home::set_context(None)?;
-            super::print(global, &stopped, |view| format!("stopped {} processes", view.processes.len()))?;
+            out::print(global, &stopped, |view| {
+                format!("stopped {} processes", view.processes.len())
+            })?;
         }
         DevnetVerb::Status => {
             let view = gpux_node::devnet::status(&dir);
             let view = view.map_err(|error| {
                 failed(ErrorCode::NotFound, "looking for a devnet", &error).with_hint("start one with `gpux devnet up`")
             })?;
-            super::print(global, &view, show::devnet)?;
+            out::print(global, &view, show::devnet)?;
         }
     }
     Ok(0)
@@ -38,8 +40,8 @@ async fn up(global: &Global, dir: &std::path::Path, args: DevnetUpArgs) -> Resul
             DevnetToken::Usdc => "USDC",
         },
     };
-    let started = gpux_node::devnet::up(dir, &options, &|line| eprintln!("  {line}")).await;
+    let started = gpux_node::devnet::up(dir, &options, &|line| out::tell(&format!("  {line}"))).await;
     let view: DevnetView = started.map_err(|error| failed(error.code(), "starting the devnet", &error))?;
     home::set_context(Some(&view.renter_dir))?;
-    super::print(global, &view, show::devnet)
+    out::print(global, &view, show::devnet)
 }

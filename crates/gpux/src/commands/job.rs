@@ -1,6 +1,6 @@
 //! What several verbs need of a job: how it ended, and the last words of what failed.
 
-use crate::{args::Global, client::Client, failure::Failure, show};
+use crate::{args::Global, client::Client, failure::Failure, out, show};
 use futures_util::StreamExt;
 use gpux_api::{Actor, CostView, ErrorCode, JobState, JobView, LogLine};
 
@@ -13,16 +13,23 @@ pub(super) async fn print_end(global: &Global, client: &Client, job: &JobView) -
         print_last_lines(client, job).await;
     }
     let cost: CostView = client.get(&format!("/jobs/{}/cost", job.id)).await?;
-    eprintln!("{}", show::end(job, &cost));
-    if global.json { super::print(global, job, |_| String::new()) } else { super::write_out(&job.output) }
+    out::tell(&show::end(job, &cost));
+    if global.json {
+        out::print(global, job, |_| String::new())
+    } else {
+        out::write_data(&job.output)
+    }
 }
 
 async fn print_last_lines(client: &Client, job: &JobView) {
-    let Ok(mut lines) = client.stream::<LogLine>(&format!("/jobs/{}/logs?failed=true&tail={LAST_LINES}", job.id)).await else {
+    let Ok(mut lines) = client
+        .stream::<LogLine>(&format!("/jobs/{}/logs?failed=true&tail={LAST_LINES}", job.id))
+        .await
+    else {
         return;
     };
     while let Some(Ok(line)) = lines.next().await {
-        eprintln!("{}", show::log_line(&line));
+        out::tell(&show::log_line(&line));
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     args::{Global, LogsArgs},
     failure::{Failure, INTERRUPTED},
-    show,
+    out, show,
 };
 use futures_util::StreamExt;
 use gpux_api::LogLine;
@@ -33,8 +33,9 @@ pub(super) async fn run(global: &Global, args: LogsArgs) -> Result<u8, Failure> 
 fn print_line(global: &Global, line: &LogLine) -> Result<(), Failure> {
     if global.json {
         let text = serde_json::to_string(line);
-        let text = text.map_err(|error| crate::failure::failed(gpux_api::ErrorCode::Internal, "writing JSON", &error))?;
-        return super::write_out(&text);
+        let text =
+            text.map_err(|error| crate::failure::failed(gpux_api::ErrorCode::Internal, "writing JSON", &error))?;
+        return out::write_data(&text);
     }
-    super::write_out(&show::log_line(line))
+    out::write_data(&show::log_line(line))
 }

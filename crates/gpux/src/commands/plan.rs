@@ -3,7 +3,7 @@
 use crate::{
     args::{Global, JobArgs},
     failure::{Failure, failed},
-    show,
+    out, show,
 };
 use gpux_api::{ErrorCode, PlanRequest, PlanView};
 use std::{
@@ -18,7 +18,7 @@ pub(super) async fn run(global: &Global, args: JobArgs) -> Result<u8, Failure> {
     let why = args.why;
     let request = request(args)?;
     let plan: PlanView = super::connect(global).await?.post("/plan", &request).await?;
-    super::print(global, &plan, |plan| show::plan(plan, why))?;
+    out::print(global, &plan, |plan| show::plan(plan, why))?;
     Ok(0)
 }
 
@@ -32,7 +32,12 @@ pub(super) fn request(args: JobArgs) -> Result<PlanRequest, Failure> {
     for (name, path) in args.input {
         inputs.insert(name, absolute(Path::new(&path))?.display().to_string());
     }
-    let output = args.output.as_deref().map(absolute).transpose()?.map(|path| path.display().to_string());
+    let output = args
+        .output
+        .as_deref()
+        .map(absolute)
+        .transpose()?
+        .map(|path| path.display().to_string());
     Ok(PlanRequest {
         job_file,
         directory,
@@ -46,7 +51,8 @@ pub(super) fn request(args: JobArgs) -> Result<PlanRequest, Failure> {
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, Failure> {
-    std::path::absolute(path).map_err(|error| failed(ErrorCode::InvalidInput, &format!("finding {}", path.display()), &error))
+    std::path::absolute(path)
+        .map_err(|error| failed(ErrorCode::InvalidInput, &format!("finding {}", path.display()), &error))
 }
 
 fn read_job_file(path: &Path) -> Result<String, Failure> {
@@ -56,7 +62,10 @@ fn read_job_file(path: &Path) -> Result<String, Failure> {
     let read = file.take(MAX_JOB_FILE_BYTES + 1).read_to_string(&mut text);
     read.map_err(|error| failed(ErrorCode::InvalidInput, &attempted, &error))?;
     if u64::try_from(text.len()).unwrap_or(u64::MAX) > MAX_JOB_FILE_BYTES {
-        return Err(Failure::new(ErrorCode::InvalidInput, format!("{attempted}: it is over {} KiB", MAX_JOB_FILE_BYTES >> 10)));
+        return Err(Failure::new(
+            ErrorCode::InvalidInput,
+            format!("{attempted}: it is over {} KiB", MAX_JOB_FILE_BYTES >> 10),
+        ));
     }
     Ok(text)
 }

@@ -3,7 +3,7 @@
 use crate::{
     args::{Global, PsArgs},
     failure::Failure,
-    show,
+    out, show,
 };
 use gpux_api::JobList;
 
@@ -12,6 +12,6 @@ pub(super) async fn run(global: &Global, args: &PsArgs) -> Result<u8, Failure> {
     if !args.all {
         list.jobs.retain(|job| !job.state.is_over());
     }
-    super::print(global, &list, show::jobs)?;
+    out::print(global, &list, show::jobs)?;
     Ok(0)
 }

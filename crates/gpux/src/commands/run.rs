@@ -3,6 +3,7 @@
 use crate::{
     args::{Global, RunArgs},
     failure::{Failure, INTERRUPTED},
+    out,
     show::{self, Progress},
 };
 use futures_util::StreamExt;
@@ -13,12 +14,20 @@ pub(super) async fn run(global: &Global, args: RunArgs) -> Result<u8, Failure> {
     let why = args.job.why;
     let request = super::plan::request(args.job)?;
     let plan: PlanView = client.post("/plan", &request).await?;
-    eprintln!("{}", show::plan(&plan, why));
-    super::confirm_spending(args.yes, "Sign and start?")?;
-    let job: JobView = client.post("/jobs", &RunRequest { plan: request, agreed_total: plan.worst_case }).await?;
+    out::tell(&show::plan(&plan, why));
+    out::confirm_spending(args.yes, "Sign and start?")?;
+    let job: JobView = client
+        .post(
+            "/jobs",
+            &RunRequest {
+                plan: request,
+                agreed_total: plan.worst_case,
+            },
+        )
+        .await?;
     if args.detach {
-        super::print(global, &job, |job| job.name.clone())?;
-        eprintln!("{}", how_to_come_back(&job.name));
+        out::print(global, &job, |job| job.name.clone())?;
+        out::tell(&how_to_come_back(&job.name));
         return Ok(0);
     }
     follow(global, &client, &job).await
@@ -34,7 +43,7 @@ async fn follow(global: &Global, client: &crate::client::Client, job: &JobView) 
             biased;
             _ = tokio::signal::ctrl_c() => {
                 progress.finish();
-                eprintln!("detached; the job goes on\n{}", how_to_come_back(&job.name));
+                out::tell(&format!("detached; the job goes on\n{}", how_to_come_back(&job.name)));
                 return Ok(INTERRUPTED);
             }
             view = views.next() => match view {
@@ -53,8 +62,13 @@ pub(super) fn exit_status(job: &JobView) -> u8 {
     if job.state == JobState::Succeeded {
         return 0;
     }
-    let own = job.end.as_ref().and_then(|end| end.exit_code).and_then(|code| u8::try_from(code).ok());
-    own.filter(|code| *code != 0).unwrap_or_else(|| super::job::end_code(job).exit_status())
+    let own = job
+        .end
+        .as_ref()
+        .and_then(|end| end.exit_code)
+        .and_then(|code| u8::try_from(code).ok());
+    own.filter(|code| *code != 0)
+        .unwrap_or_else(|| super::job::end_code(job).exit_status())
 }
 
 fn how_to_come_back(name: &str) -> String {

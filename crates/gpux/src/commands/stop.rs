@@ -3,7 +3,7 @@
 use crate::{
     args::{Global, StopArgs},
     failure::Failure,
-    show,
+    out, show,
 };
 use gpux_api::{JobView, StopJobRequest};
 
@@ -11,6 +11,6 @@ pub(super) async fn run(global: &Global, args: StopArgs) -> Result<u8, Failure> 
     let client = super::connect(global).await?;
     let request = StopJobRequest { reason: args.reason };
     let job: JobView = client.post(&format!("/jobs/{}/stop", args.job.job), &request).await?;
-    super::print(global, &job, show::job_line)?;
+    out::print(global, &job, show::job_line)?;
     Ok(0)
 }

@@ -3,7 +3,7 @@
 use crate::{
     args::{Global, TopUpArgs},
     failure::Failure,
-    show,
+    out, show,
 };
 use gpux_api::{ErrorCode, JobView, LeaseState, TopUpReply, TopUpRequest};
 
@@ -15,17 +15,27 @@ pub(super) async fn run(global: &Global, args: TopUpArgs) -> Result<u8, Failure>
     })?;
     let open = job.leases.iter().filter(|lease| holds_money(lease.state)).count();
     let total = (0..open).fold(gpux_types::Amount::ZERO, |sum, _| sum.saturating_add(each));
-    let question =
-        format!("Add {} to each of {open} leases of {}: {} in all?", job.token.format(each), job.name, job.token.format(total));
+    let question = format!(
+        "Add {} to each of {open} leases of {}: {} in all?",
+        job.token.format(each),
+        job.name,
+        job.token.format(total)
+    );
     if open > 0 {
-        super::confirm_spending(args.yes, &question)?;
+        out::confirm_spending(args.yes, &question)?;
     }
-    let request = TopUpRequest { amount: args.amount, extend: !args.keep_expiry };
+    let request = TopUpRequest {
+        amount: args.amount,
+        extend: !args.keep_expiry,
+    };
     let reply: TopUpReply = client.post(&format!("/jobs/{}/topup", job.id), &request).await?;
-    super::print(global, &reply, |reply| show::top_up(reply, &job.token))?;
+    out::print(global, &reply, |reply| show::top_up(reply, &job.token))?;
     Ok(0)
 }
 
 const fn holds_money(state: LeaseState) -> bool {
-    matches!(state, LeaseState::Preparing | LeaseState::Running | LeaseState::Frozen | LeaseState::Unreachable)
+    matches!(
+        state,
+        LeaseState::Preparing | LeaseState::Running | LeaseState::Frozen | LeaseState::Unreachable
+    )
 }

@@ -3,15 +3,19 @@
 use crate::{
     args::{Global, WaitArgs},
     failure::{Failure, INTERRUPTED},
-    show,
+    out, show,
 };
 use futures_util::StreamExt;
 use gpux_api::{ErrorCode, JobState, JobView};
 
 pub(super) async fn run(global: &Global, args: WaitArgs) -> Result<u8, Failure> {
     let client = super::connect(global).await?;
-    let mut views = client.stream::<JobView>(&format!("/jobs/{}/watch", args.job.job)).await?;
-    let limit = args.timeout.map_or(std::time::Duration::from_secs(u64::from(u32::MAX)), Into::into);
+    let mut views = client
+        .stream::<JobView>(&format!("/jobs/{}/watch", args.job.job))
+        .await?;
+    let limit = args
+        .timeout
+        .map_or(std::time::Duration::from_secs(u64::from(u32::MAX)), Into::into);
     let limit = tokio::time::sleep(limit);
     tokio::pin!(limit);
     let mut last: Option<JobView> = None;
@@ -30,8 +34,15 @@ pub(super) async fn run(global: &Global, args: WaitArgs) -> Result<u8, Failure> 
         }
     }
     let Some(job) = last else {
-        return Err(Failure::new(ErrorCode::Unreachable, "waiting for the job: the daemon said nothing"));
+        return Err(Failure::new(
+            ErrorCode::Unreachable,
+            "waiting for the job: the daemon said nothing",
+        ));
     };
-    super::print(global, &job, show::job_line)?;
-    Ok(if job.state == JobState::Succeeded { 0 } else { super::job::end_code(&job).exit_status() })
+    out::print(global, &job, show::job_line)?;
+    Ok(if job.state == JobState::Succeeded {
+        0
+    } else {
+        super::job::end_code(&job).exit_status()
+    })
 }

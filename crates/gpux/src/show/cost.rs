@@ -1,6 +1,6 @@
 //! The bill.
 
-use super::{clock, money, price, short, table::Table};
+use super::{AMOUNT_DIGITS, clock, column, count, money, price, short, table::Table};
 use gpux_api::{CostView, LeaseCost, TopUpReply, TransactionKind, TransactionView};
 use gpux_types::Token;
 
@@ -14,7 +14,10 @@ const fn kind_word(kind: TransactionKind) -> &'static str {
 }
 
 pub(crate) fn bill(cost: &CostView) -> String {
-    let mut text = format!("Bill of {} · escrow {} on chain {}\n", cost.name, cost.escrow, cost.chain_id);
+    let mut text = format!(
+        "Bill of {} · escrow {} on chain {}\n",
+        cost.name, cost.escrow, cost.chain_id
+    );
     for lease in &cost.leases {
         text.push_str(&lease_bill(cost, lease));
     }
@@ -32,7 +35,16 @@ fn lease_bill(cost: &CostView, lease: &LeaseCost) -> String {
         price(&cost.token, lease.price),
         clock(lease.metered)
     );
-    let mut table = Table::new(&["", "TRANSACTION", ">BLOCK", ">AMOUNT", ">GAS", ">L2 FEE (gwei)", ">L1 FEE (gwei)"]);
+    let amount = format!(">AMOUNT ({})", cost.token.symbol);
+    let mut table = Table::new(&[
+        "",
+        "TRANSACTION",
+        ">BLOCK",
+        &amount,
+        ">GAS",
+        ">L2 FEE (gwei)",
+        ">L1 FEE (gwei)",
+    ]);
     for transaction in &lease.transactions {
         table.row(transaction_row(&cost.token, transaction));
     }
@@ -51,40 +63,90 @@ fn transaction_row(token: &Token, transaction: &TransactionView) -> [String; 7] 
     [
         kind_word(transaction.kind).to_owned(),
         transaction.hash.clone(),
-        transaction.block.map_or_else(|| "pending".to_owned(), |block| block.to_string()),
-        money(token, transaction.amount),
-        transaction.gas_used.map_or_else(|| "-".to_owned(), |gas| gas.to_string()),
+        transaction
+            .block
+            .map_or_else(|| "pending".to_owned(), |block| block.to_string()),
+        column(token, transaction.amount, AMOUNT_DIGITS),
+        transaction
+            .gas_used
+            .map_or_else(|| "-".to_owned(), |gas| gas.to_string()),
         transaction.l2_fee_wei.as_deref().map_or_else(|| "-".to_owned(), gwei),
-        if transaction.l1_estimated { format!("{l1} est.") } else { l1 },
+        if transaction.l1_estimated {
+            format!("{l1} est.")
+        } else {
+            l1
+        },
     ]
 }
 
 /// Whole gwei with three digits behind the point.
 fn gwei(wei: &str) -> String {
-    let Ok(wei) = wei.parse::<u128>() else { return wei.to_owned() };
+    let Ok(wei) = wei.parse::<u128>() else {
+        return wei.to_owned();
+    };
     format!("{}.{:03}", wei / 1_000_000_000, wei / 1_000_000 % 1_000)
 }
 
+/// Whole coins with nine digits behind the point.
+fn ether(wei: &str) -> String {
+    let Ok(wei) = wei.parse::<u128>() else {
+        return "?".to_owned();
+    };
+    format!(
+        "{}.{:09}",
+        wei / 1_000_000_000_000_000_000,
+        wei / 1_000_000_000 % 1_000_000_000
+    )
+}
+
+/// The sums with every digit, so that a reader can add them up.
 fn totals(cost: &CostView) -> String {
-    let line = |name: &str, value: String| format!("  {name:<20}{value}\n");
-    let mut text = line("paid in", money(&cost.token, cost.paid_in));
-    text.push_str(&line("to providers", money(&cost.token, cost.earned)));
-    text.push_str(&line("to the builder", money(&cost.token, cost.builder)));
-    text.push_str(&line("refunded", money(&cost.token, cost.refund)));
+    let mut sums = vec![
+        ("paid in", cost.paid_in),
+        ("to providers", cost.earned),
+        ("to the builder", cost.builder),
+        ("refunded", cost.refund),
+    ];
     if cost.held.units() > 0 {
-        text.push_str(&line("still held", money(&cost.token, cost.held)));
+        sums.push(("still held", cost.held));
     }
-    let balance = if cost.balanced { "all money in equals all money out, to the last unit" } else { "MONEY IN AND OUT DIFFER" };
-    text.push_str(&line("balance", balance.to_owned()));
-    text.push_str(&line("fees you paid", format!("{} gwei of the chain's coin", gwei(&cost.fees_wei))));
+    let mut table = Table::new(&["TOTAL", &format!(">{}", cost.token.symbol)]);
+    for (name, amount) in sums {
+        table.row([
+            name.to_owned(),
+            column(&cost.token, amount, usize::from(cost.token.decimals)),
+        ]);
+    }
+    let mut text = table.text("  ");
+    let balance = if cost.balanced {
+        "all money in equals all money out, to the last unit"
+    } else {
+        "MONEY IN AND MONEY OUT DIFFER"
+    };
+    text.push_str(&format!("  {balance}\n\n"));
+    text.push_str(&format!(
+        "  fees that you paid: {} gwei ({} ETH)\n",
+        gwei(&cost.fees_wei),
+        ether(&cost.fees_wei)
+    ));
     if cost.l1_estimated {
-        text.push_str(&line("", "L1 fees are estimated, not charged: this chain charges none".to_owned()));
+        text.push_str("  L1 fees are estimates: this chain charges none\n");
     }
-    text.push_str(&format!("{} transactions\n", cost.transactions));
+    text.push_str(&format!(
+        "  {}\n",
+        count(usize::try_from(cost.transactions).unwrap_or(usize::MAX), "transaction")
+    ));
     text
 }
 
 pub(crate) fn top_up(reply: &TopUpReply, token: &Token) -> String {
-    let lines = reply.leases.iter().map(|leg| format!("topped up lease {} by {} · {}\n", leg.lease.short(), money(token, leg.amount), leg.hash));
+    let lines = reply.leases.iter().map(|leg| {
+        format!(
+            "topped up lease {} by {} · {}\n",
+            leg.lease.short(),
+            money(token, leg.amount),
+            leg.hash
+        )
+    });
     lines.collect()
 }

@@ -1,7 +1,7 @@
 //! Jobs, their ends and their logs.
 
-use super::{clock, money, table::Table};
-use gpux_api::{CostView, JobList, JobState, JobView, LogLine};
+use super::{clock, count, money, table::Table};
+use gpux_api::{Actor, CostView, JobList, JobState, JobView, LogLine};
 
 pub(crate) const fn state_word(state: JobState) -> &'static str {
     match state {
@@ -19,10 +19,17 @@ pub(crate) fn jobs(list: &JobList) -> String {
     if list.jobs.is_empty() {
         return "no jobs; `gpux ps -a` also shows those that are over".to_owned();
     }
-    let mut table = Table::new(&["JOB", "STATE", ">PARTS", ">NODES", ">FOR", ">SIGNED", "ENDS"]);
+    let mut table = Table::new(&["JOB", "STATE", ">PARTS", ">NODES", ">TIME", ">SIGNED FOR", "ENDS"]);
     for job in &list.jobs {
-        let signed = job.leases.iter().fold(gpux_types::Amount::ZERO, |sum, lease| sum.saturating_add(lease.signed));
-        let end = job.end.as_ref().map_or_else(|| last_expiry(job), |end| end.reason.clone());
+        let signed = job
+            .leases
+            .iter()
+            .fold(gpux_types::Amount::ZERO, |sum, lease| sum.saturating_add(lease.signed));
+        let end = match &job.end {
+            Some(end) => end.reason.clone(),
+            None if job.state.is_over() => "-".to_owned(),
+            None => last_expiry(job),
+        };
         table.row([
             job.name.clone(),
             state_word(job.state).to_owned(),
@@ -38,14 +45,28 @@ pub(crate) fn jobs(list: &JobList) -> String {
 
 /// Every lease carries its own end: the list shows the last of them.
 fn last_expiry(job: &JobView) -> String {
-    let Some(last) = job.leases.iter().map(|lease| lease.expiry.0).max() else { return "-".to_owned() };
+    let Some(last) = job.leases.iter().map(|lease| lease.expiry.0).max() else {
+        return "-".to_owned();
+    };
     let left = last.saturating_sub(job.accepted_at.0.saturating_add(job.elapsed.as_secs()));
     format!("by itself in {}", clock(gpux_types::Millis::from_secs(left)))
 }
 
 pub(crate) fn job_line(job: &JobView) -> String {
-    let end = job.end.as_ref().map_or_else(String::new, |end| format!(": {} (by the {:?})", end.reason, end.actor).to_lowercase());
-    format!("{} {}{end}", job.name, state_word(job.state))
+    let end = job
+        .end
+        .as_ref()
+        .map(|end| format!(": {} (by {})", end.reason, actor_word(end.actor)));
+    format!("{} {}{}", job.name, state_word(job.state), end.unwrap_or_default())
+}
+
+const fn actor_word(actor: Actor) -> &'static str {
+    match actor {
+        Actor::Renter => "the renter",
+        Actor::Provider => "the provider",
+        Actor::Network => "the network",
+        Actor::Chain => "the chain",
+    }
 }
 
 pub(crate) fn log_line(line: &LogLine) -> String {
@@ -54,13 +75,16 @@ pub(crate) fn log_line(line: &LogLine) -> String {
 
 pub(crate) fn end(job: &JobView, cost: &CostView) -> String {
     let mut text = format!("{} after {}\n", job_line(job), clock(job.elapsed));
-    text.push_str(&format!("  {} of {} parts, outputs in {}\n", job.parts.done, job.parts.total, job.output));
     text.push_str(&format!(
-        "  paid {} to {} providers, {} back to you; {} transactions (gpux cost {})\n",
+        "  {} of {} parts, outputs in {}\n",
+        job.parts.done, job.parts.total, job.output
+    ));
+    text.push_str(&format!(
+        "  paid {} to {}, {} back to you; {} (gpux cost {})\n",
         money(&cost.token, cost.earned.saturating_add(cost.builder)),
-        cost.leases.len(),
+        count(cost.leases.len(), "provider"),
         money(&cost.token, cost.refund),
-        cost.transactions,
+        count(usize::try_from(cost.transactions).unwrap_or(usize::MAX), "transaction"),
         job.name
     ));
     text

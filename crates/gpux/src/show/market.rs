@@ -1,6 +1,6 @@
 //! Offers and plans.
 
-use super::{clock, money, price, short, table::Table};
+use super::{AMOUNT_DIGITS, PRICE_DIGITS, clock, column, count, money, money_at_most, short, table::Table};
 use gpux_api::{LeasePlan, OffersView, PlanView, PreflightView};
 use gpux_types::Token;
 
@@ -8,17 +8,29 @@ pub(crate) fn offers(view: &OffersView) -> String {
     if view.offers.is_empty() {
         return "no offers heard yet; `gpux doctor` shows whether this node has neighbours".to_owned();
     }
-    let mut table = Table::new(&["NODE", "PROVIDER", "REGION", ">CPU FREE", ">MEMORY", ">DISK", ">CPU SCORE", ">PRICE OF ALL", ">HEARD"]);
+    let price = format!(">ALL THAT IS FREE ({}/h)", view.token.symbol);
+    let headings = [
+        "NODE",
+        "PROVIDER",
+        "REGION",
+        ">FREE CPU",
+        ">MEMORY",
+        ">DISK",
+        ">CPU SCORE",
+        &price,
+        ">HEARD",
+    ];
+    let mut table = Table::new(&headings);
     for offer in &view.offers {
         table.row([
             offer.node.short(),
             short(&offer.provider),
             offer.region.clone().unwrap_or_else(|| "-".into()),
-            format!("{}/{}", offer.free.cpu, offer.total.cpu),
+            format!("{} of {}", offer.free.cpu, offer.total.cpu),
             offer.free.memory.to_string(),
             offer.free.disk.to_string(),
             offer.cpu_score.to_string(),
-            price(&view.token, offer.price),
+            column(&view.token, offer.price.0, PRICE_DIGITS),
             format!("{} ago", clock(offer.age)),
         ]);
     }
@@ -28,10 +40,10 @@ pub(crate) fn offers(view: &OffersView) -> String {
 pub(crate) fn plan(view: &PlanView, why: bool) -> String {
     let resources = &view.resources;
     let mut text = format!(
-        "Job {} · {} parts over {} nodes · each {} CPU, {}, disk {}\n\n",
+        "Job {} · {} over {} · each {} CPU, {} memory, {} disk\n\n",
         view.name,
-        view.parts,
-        view.leases.len(),
+        count(usize::try_from(view.parts).unwrap_or(usize::MAX), "part"),
+        count(view.leases.len(), "node"),
         resources.cpu,
         resources.memory,
         resources.disk
@@ -41,21 +53,39 @@ pub(crate) fn plan(view: &PlanView, why: bool) -> String {
     text.push('\n');
     let line = |name: &str, value: String| format!(" {name:<22}{value}\n");
     text.push_str(&line("Lasts at most", clock(view.max_duration)));
-    text.push_str(&line("Deposit to escrow", format!("{}  (worst case: nothing more can be taken)", money(&view.token, view.deposit))));
+    text.push_str(&line(
+        "Deposit to escrow",
+        format!(
+            "{}  (the most that can be spent)",
+            money_at_most(&view.token, view.deposit)
+        ),
+    ));
     text.push_str(&line("You have", money(&view.token, view.balance)));
     if view.builder_share > 0 {
-        let share = format!("{}.{:02} % to the app's builder, on top of the providers' prices", view.builder_share / 100, view.builder_share % 100);
+        let share = format!(
+            "{}.{:02} % to the app's builder, on top of the providers' prices",
+            view.builder_share / 100,
+            view.builder_share % 100
+        );
         text.push_str(&line("Builder", share));
     }
-    text.push_str(&line("Billing", "by the second, from the start of your first process; preparation is free".to_owned()));
-    text.push_str(&line("Comes back", "what was not used, with the settlement of each lease".to_owned()));
+    text.push_str(&line(
+        "Billing",
+        "by the second from the start of your first process; preparation is free".to_owned(),
+    ));
+    text.push_str(&line(
+        "Comes back",
+        "what was not used, with the settlement of each lease".to_owned(),
+    ));
     text.push_str(&line("Outputs", view.output.clone()));
     text.push_str(&preflight(&view.preflight));
     text
 }
 
 fn lease_table(view: &PlanView) -> String {
-    let mut table = Table::new(&["", "NODE", "PROVIDER", "REGION", ">CPU SCORE", ">PRICE", ">DEPOSIT", ""]);
+    let price = format!(">PRICE ({}/h)", view.token.symbol);
+    let deposit = format!(">DEPOSIT ({})", view.token.symbol);
+    let mut table = Table::new(&[">#", "NODE", "PROVIDER", "REGION", ">CPU SCORE", &price, &deposit, ""]);
     let chosen = view.leases.iter().map(|lease| (lease, "<- chosen"));
     let others = view.alternatives.iter().take(5).map(|lease| (lease, ""));
     for (index, (lease, mark)) in chosen.chain(others).enumerate() {
@@ -71,8 +101,8 @@ fn lease_row(number: usize, lease: &LeasePlan, mark: &str, token: &Token) -> [St
         short(&lease.provider),
         lease.region.clone().unwrap_or_else(|| "-".into()),
         lease.cpu_score.to_string(),
-        price(token, lease.price),
-        money(token, lease.deposit),
+        column(token, lease.price.0, PRICE_DIGITS),
+        column(token, lease.deposit, AMOUNT_DIGITS),
         mark.to_owned(),
     ]
 }
@@ -82,9 +112,15 @@ fn rejections(view: &PlanView, why: bool) -> String {
         return String::new();
     }
     if !why {
-        return format!(" -  {} offers rejected (gpux plan --why FILE shows the reasons)\n", view.rejected.len());
+        return format!(
+            " -  {} rejected (gpux plan --why FILE shows the reasons)\n",
+            count(view.rejected.len(), "offer")
+        );
     }
-    let lines = view.rejected.iter().map(|offer| format!(" -  {}: {}\n", offer.node.short(), offer.reasons.join("; ")));
+    let lines = view
+        .rejected
+        .iter()
+        .map(|offer| format!(" -  {}: {}\n", offer.node.short(), offer.reasons.join("; ")));
     lines.collect()
 }
 

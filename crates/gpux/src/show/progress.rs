@@ -38,9 +38,17 @@ impl Progress {
             let all = MultiProgress::new();
             let job = all.add(ProgressBar::new(1));
             job.set_style(style("{prefix:<16} [{bar:30}] {pos}/{len} parts  {msg}"));
-            Bars { all, job, leases: BTreeMap::new() }
+            Bars {
+                all,
+                job,
+                leases: BTreeMap::new(),
+            }
         });
-        Self { name: name.to_owned(), bars, seen: Seen::default() }
+        Self {
+            name: name.to_owned(),
+            bars,
+            seen: Seen::default(),
+        }
     }
 
     /// Shows the newest view.
@@ -49,7 +57,7 @@ impl Progress {
             Some(bars) => bars.update(job),
             None => {
                 for line in plain(&self.name, &mut self.seen, job) {
-                    eprintln!("{line}");
+                    crate::out::tell(&line);
                 }
             }
         }
@@ -65,7 +73,9 @@ impl Progress {
 }
 
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸ ")
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("━╸ ")
 }
 
 impl Bars {
@@ -73,7 +83,8 @@ impl Bars {
         self.job.set_length(u64::from(job.parts.total));
         self.job.set_position(u64::from(job.parts.done));
         self.job.set_prefix(job.name.clone());
-        self.job.set_message(format!("{}  {}", state_word(job.state), clock(job.elapsed)));
+        self.job
+            .set_message(format!("{}  {}", state_word(job.state), clock(job.elapsed)));
         for lease in &job.leases {
             let bar = self.leases.entry(lease.id).or_insert_with(|| {
                 let bar = self.all.add(ProgressBar::new(1));
@@ -109,7 +120,11 @@ fn lease_message(job: &JobView, lease: &LeaseView) -> String {
     if lease.parts_done == 0 && lease.signed.units() == 0 {
         return what;
     }
-    format!("{what}  {} parts  {}", lease.parts_done, money(&job.token, lease.signed))
+    format!(
+        "{what}  {} parts  {}",
+        lease.parts_done,
+        money(&job.token, lease.signed)
+    )
 }
 
 fn lease_words(lease: &LeaseView) -> String {
@@ -123,7 +138,10 @@ fn lease_words(lease: &LeaseView) -> String {
         LeaseState::Settled => "settled".to_owned(),
         LeaseState::Reclaimable => "waiting for its expiry to get the deposit back".to_owned(),
         LeaseState::Reclaimed => "deposit reclaimed".to_owned(),
-        LeaseState::Failed => lease.end.as_ref().map_or_else(|| "failed".to_owned(), |end| format!("failed: {}", end.reason)),
+        LeaseState::Failed => lease
+            .end
+            .as_ref()
+            .map_or_else(|| "failed".to_owned(), |end| format!("failed: {}", end.reason)),
     }
 }
 
@@ -136,13 +154,126 @@ fn plain(name: &str, seen: &mut Seen, job: &JobView) -> Vec<String> {
     }
     for lease in &job.leases {
         if seen.leases.insert(lease.id, lease.state) != Some(lease.state) {
-            lines.push(format!("{name} {at:>6}  node {}: {}", lease.node.short(), lease_words(lease)));
+            lines.push(format!(
+                "{name} {at:>6}  node {}: {}",
+                lease.node.short(),
+                lease_words(lease)
+            ));
         }
     }
     if job.parts.done > seen.done {
         seen.done = job.parts.done;
-        let per_node: Vec<String> = job.leases.iter().map(|lease| format!("{} {}", lease.node.short(), lease.parts_done)).collect();
-        lines.push(format!("{name} {at:>6}  {}/{} parts  ({})", job.parts.done, job.parts.total, per_node.join(", ")));
+        let per_node: Vec<String> = job
+            .leases
+            .iter()
+            .map(|lease| format!("{} {}", lease.node.short(), lease.parts_done))
+            .collect();
+        lines.push(format!(
+            "{name} {at:>6}  {}/{} parts  ({})",
+            job.parts.done,
+            job.parts.total,
+            per_node.join(", ")
+        ));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gpux_api::{EndView, PartsView};
+    use gpux_types::{Amount, ByteSize, JobId, LeaseId, Millis, NodeId, PricePerHour, Token, UnixSeconds};
+
+    fn lease(node: u8, state: LeaseState) -> LeaseView {
+        LeaseView {
+            id: LeaseId([node; 32]),
+            node: NodeId([node; 32]),
+            provider: "0x01".into(),
+            state,
+            price: PricePerHour::default(),
+            deposit: Amount::ZERO,
+            topped_up: Amount::ZERO,
+            signed: Amount::ZERO,
+            expiry: UnixSeconds(0),
+            metered: Millis::ZERO,
+            parts_done: 0,
+            parts_running: 0,
+            prepared: ByteSize(1 << 20),
+            to_prepare: ByteSize(10 << 20),
+            end: None,
+        }
+    }
+
+    fn job(state: JobState, elapsed: u64, leases: Vec<LeaseView>) -> JobView {
+        JobView {
+            schema: "gpux.job/v1".into(),
+            id: JobId([1; 16]),
+            name: "shot".into(),
+            state,
+            accepted_at: UnixSeconds(0),
+            elapsed: Millis(elapsed),
+            token: Token {
+                symbol: "DAI".into(),
+                decimals: 18,
+            },
+            parts: PartsView {
+                total: 4,
+                ..PartsView::default()
+            },
+            leases,
+            output: String::new(),
+            outputs: Vec::new(),
+            end: None,
+        }
+    }
+
+    #[test]
+    fn plain_progress_has_one_line_for_each_change() {
+        let mut seen = Seen::default();
+        let mut say = |view: &JobView| plain("shot", &mut seen, view);
+        assert_eq!(say(&job(JobState::Quoting, 100, Vec::new())), ["shot   0.1s  quoting"]);
+        let opening = job(JobState::Starting, 1_200, vec![lease(0xaa, LeaseState::Opening)]);
+        assert_eq!(
+            say(&opening),
+            [
+                "shot   1.2s  starting",
+                "shot   1.2s  node aaaaaaaa: deposit on its way"
+            ]
+        );
+        assert!(say(&opening).is_empty(), "nothing has changed");
+        let preparing = job(JobState::Starting, 3_000, vec![lease(0xaa, LeaseState::Preparing)]);
+        assert_eq!(
+            say(&preparing),
+            ["shot   3.0s  node aaaaaaaa: preparing 1 MiB of 10 MiB"]
+        );
+        let mut running = job(JobState::Running, 61_000, vec![lease(0xaa, LeaseState::Running)]);
+        assert_eq!(
+            say(&running),
+            ["shot   1:01  running", "shot   1:01  node aaaaaaaa: running"]
+        );
+        running.parts.done = 1;
+        running.leases[0].parts_done = 1;
+        assert_eq!(say(&running), ["shot   1:01  1/4 parts  (aaaaaaaa 1)"]);
+    }
+
+    #[test]
+    fn a_lease_that_failed_says_why() {
+        let reason = EndView {
+            reason: "no deposit came".into(),
+            actor: gpux_api::Actor::Renter,
+            exit_code: None,
+        };
+        let failed = LeaseView {
+            end: Some(reason),
+            ..lease(0xaa, LeaseState::Failed)
+        };
+        assert_eq!(lease_words(&failed), "failed: no deposit came");
+    }
+
+    #[test]
+    fn a_bar_shows_bytes_while_preparing_and_parts_after() {
+        let view = job(JobState::Running, 0, Vec::new());
+        assert_eq!(position(&view, &lease(1, LeaseState::Preparing)), (1 << 20, 10 << 20));
+        assert_eq!(position(&view, &lease(1, LeaseState::Running)), (0, 4));
+    }
 }

@@ -11,7 +11,10 @@ impl Table {
     /// A table with these headings; one that starts with `>` is aligned to the right.
     pub(super) fn new(headings: &[&str]) -> Self {
         let right = headings.iter().map(|heading| heading.starts_with('>')).collect();
-        let row = headings.iter().map(|heading| heading.trim_start_matches('>').to_owned()).collect();
+        let row = headings
+            .iter()
+            .map(|heading| heading.trim_start_matches('>').to_owned())
+            .collect();
         Self { rows: vec![row], right }
     }
 
@@ -30,7 +33,11 @@ impl Table {
         let mut text = String::new();
         for row in &self.rows {
             let cells = row.iter().zip(&widths).zip(&self.right).map(|((cell, width), right)| {
-                if *right { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+                if *right {
+                    format!("{cell:>width$}")
+                } else {
+                    format!("{cell:<width$}")
+                }
             });
             let line = cells.collect::<Vec<_>>().join("  ");
             text.push_str(indent);

@@ -1,0 +1,71 @@
+//! Where words go: data to standard output, talk to standard error. Used by every verb; decides nothing.
+//!
+//! A reader that went away is no failure, on either stream.
+
+use crate::{
+    args::Global,
+    failure::{Failure, failed},
+};
+use gpux_api::ErrorCode;
+use serde::Serialize;
+use std::io::{ErrorKind, IsTerminal, Write};
+
+/// Prints data: `document` as JSON when that was asked for, else what `human` writes.
+pub(crate) fn print<T: Serialize>(
+    global: &Global,
+    document: &T,
+    human: impl FnOnce(&T) -> String,
+) -> Result<(), Failure> {
+    let text = if global.json {
+        serde_json::to_string_pretty(document).map_err(|error| failed(ErrorCode::Internal, "writing JSON", &error))?
+    } else {
+        human(document)
+    };
+    write_data(&text)
+}
+
+/// Writes a line of data.
+pub(crate) fn write_data(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(failed(ErrorCode::Internal, "writing to standard output", &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Says a line to whoever watches. When nobody can hear it there is nobody to tell, either.
+pub(crate) fn tell(text: &str) {
+    writeln!(std::io::stderr().lock(), "{}", text.trim_end_matches('\n')).ok();
+}
+
+/// Asks a question on the terminal. `None` when nobody is there to answer.
+fn ask(question: &str) -> Option<bool> {
+    if !std::io::stdin().is_terminal() {
+        return None;
+    }
+    write!(std::io::stderr().lock(), "{question} [y/N] ").ok()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).ok()?;
+    Some(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// Says yes, asks, or refuses to spend when nobody can be asked.
+pub(crate) fn confirm_spending(yes: bool, question: &str) -> Result<(), Failure> {
+    if yes {
+        return Ok(());
+    }
+    match ask(question) {
+        Some(true) => Ok(()),
+        Some(false) => Err(Failure::new(
+            ErrorCode::NotAuthorised,
+            "spending: you said no; nothing was spent",
+        )),
+        None => Err(Failure::new(
+            ErrorCode::InvalidInput,
+            "spending: nobody is there to say yes; nothing was spent",
+        )
+        .with_hint("give -y to agree to the plan, with --max-total to cap it")),
+    }
+}

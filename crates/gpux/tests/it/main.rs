@@ -1,0 +1,9 @@
+//! The real binary as scripts see it: what is on which stream, and with which exit status it ends.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod answers;
+mod daemon;
+mod help;
+mod home;
+mod mistakes;
+mod streams;
