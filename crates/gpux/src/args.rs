@@ -15,18 +15,18 @@ pub(crate) struct Arguments {
     pub(crate) verb: Verb,
 }
 
+/// Under which heading the help lists the options of every command.
+const GLOBAL: &str = "Options of every command";
+
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
     /// Print data as JSON on standard output, and errors as JSON on standard error
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub(crate) json: bool,
     /// The daemon's folder [default: what `gpux devnet up` chose, else ~/.gpux]
-    #[arg(long, global = true, env = "GPUX_DIR", value_name = "DIR")]
+    #[arg(long, global = true, env = "GPUX_DIR", hide_env_values = true, value_name = "DIR", help_heading = GLOBAL)]
     pub(crate) dir: Option<PathBuf>,
-    /// More of what happens, on standard error (-vv for all)
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    pub(crate) verbose: u8,
 }
 
 /// Everything that can be done.
@@ -86,6 +86,9 @@ pub(crate) struct DaemonArgs {
     /// Stop when this process ends (used by commands that start a daemon for themselves)
     #[arg(long, hide = true)]
     pub(crate) detached: bool,
+    /// More of what happens in its log (-vv for all)
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
 }
 
 #[derive(Debug, Subcommand)]

@@ -8,7 +8,7 @@ use crate::{
 
 pub(super) async fn run(global: &Global, args: &DaemonArgs) -> Result<u8, Failure> {
     let dir = home::daemon_dir(global.dir.as_deref())?;
-    start_log(global.verbose, !args.detached);
+    start_log(args.verbose, !args.detached);
     gpux_node::run_daemon(&dir).await.map_err(|error| {
         tracing::error!(error = %crate::failure::chain(&error), "the daemon stopped");
         Failure::new(error.code(), crate::failure::chain(&error))
