@@ -408,6 +408,9 @@ async fn end_leases(dir: &DaemonDir) {
             tracing::warn!(lease = %lease.lease.short(), error = %crate::error_chain(&error), "ending a lease of the devnet");
         }
     }
+    if let Err(error) = runtime.remove() {
+        tracing::warn!(%error, "removing the runtime of a daemon of the devnet");
+    }
 }
 
 async fn stop(process: &ProcessView) {

@@ -152,6 +152,20 @@ impl EmbeddedRuntime {
         self.uid_ranges.store()
     }
 
+    /// Removes what the runtime keeps outside its folder, for a daemon that is given up: its cgroup and the folder of its
+    /// sockets and mount points. Call it when every lease is forgotten. The user ids are free once `dir` is removed.
+    ///
+    /// # Errors
+    /// When work of a lease is still in the cgroup, or the system refuses.
+    pub fn remove(self) -> io::Result<()> {
+        let cgroup = Cgroup::at(&self.config.cgroup).map_err(io::Error::other)?;
+        cgroup.remove().map_err(io::Error::other)?;
+        match fs::remove_dir(&self.config.run_dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     fn files(&self, lease: LeaseId) -> LeaseFiles {
         LeaseFiles::new(self.config.leases().join(lease_dir_name(lease)))
     }
