@@ -84,7 +84,7 @@ Examples:
 pub(super) const STOP: &str = "\
 Examples:
   gpux stop first-light                  stop the work, settle each lease, get the rest back
-  gpux stop first-light --reason 'wrong scene'";
+  gpux stop first-light --reason wrong-scene";
 
 pub(super) const COST: &str = "\
 Examples:

@@ -3,6 +3,7 @@
 
 mod answers;
 mod daemon;
+mod documents;
 mod help;
 mod home;
 mod mistakes;

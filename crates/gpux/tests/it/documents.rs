@@ -1,0 +1,89 @@
+//! What documents and help tell people to type and to write is understood.
+
+use crate::home::Home;
+use gpux_node::DaemonConfig;
+use std::{fs, path::PathBuf};
+
+fn document(path: &str) -> String {
+    fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)).unwrap()
+}
+
+/// The words of each command that a line of `text` shows, without what stands beside it.
+fn commands(text: &str) -> Vec<Vec<String>> {
+    let lines = text
+        .lines()
+        .filter(|line| line.starts_with("  "))
+        .flat_map(|line| line.split([';', '|', '>', '&']));
+    let typed = lines.map(str::trim).filter_map(|line| line.strip_prefix("gpux "));
+    let typed = typed
+        .filter_map(|line| line.split("  ").next())
+        .filter_map(|line| line.split(" #").next());
+    typed
+        .map(|line| line.split_whitespace().map(str::to_owned).collect())
+        .collect()
+}
+
+#[test]
+fn every_command_of_the_documents_is_understood() {
+    let home = Home::new();
+    let mut seen = 0;
+    for path in [
+        "README.md",
+        "docs/running-a-node.md",
+        "docs/spec/job-file.md",
+        "apps/render/README.md",
+    ] {
+        for words in commands(&document(path)) {
+            // Asking for help reads all that stands before it, and does nothing.
+            let typed: Vec<&str> = words.iter().map(String::as_str).chain(["--help"]).collect();
+            let ended = home.run(&typed);
+            assert_eq!(ended.status, 0, "{path}: gpux {}: {}", words.join(" "), ended.talk);
+            seen += 1;
+        }
+    }
+    assert!(seen > 10, "only {seen} commands were found");
+}
+
+#[test]
+fn every_example_of_the_help_is_understood() {
+    let home = Home::new();
+    for verb in [
+        "", "daemon", "devnet", "offers", "plan", "run", "ps", "logs", "wait", "topup", "stop", "cost", "wallet",
+    ] {
+        let verb: Vec<&str> = verb.split_whitespace().collect();
+        let help = home.run(&[verb.as_slice(), &["--help"]].concat()).out;
+        let (_, examples) = help.split_once("Examples:\n").unwrap();
+        let examples = commands(examples);
+        assert!(!examples.is_empty(), "{verb:?}");
+        for words in examples {
+            let typed: Vec<&str> = words.iter().map(String::as_str).chain(["--help"]).collect();
+            assert_eq!(home.run(&typed).status, 0, "gpux {}", words.join(" "));
+        }
+    }
+}
+
+#[test]
+fn a_command_that_is_not_understood_would_be_noticed() {
+    let home = Home::new();
+    assert_eq!(commands("  gpux offers --colour; gpux nonsense  # x").len(), 2);
+    assert_ne!(home.run(&["offers", "--colour", "--help"]).status, 0);
+    assert_ne!(home.run(&["nonsense", "--help"]).status, 0);
+}
+
+#[test]
+fn the_configuration_in_the_documents_is_one_that_the_daemon_takes() {
+    let text = document("docs/running-a-node.md");
+    let (_, rest) = text.split_once("```toml\n").unwrap();
+    let (config, _) = rest.split_once("```").unwrap();
+    let node = "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c";
+    let address = "0x0000000000000000000000000000000000000001";
+    let config = config
+        .replace("0x...", address)
+        .replace("NODE@ADDRESS:PORT", &format!("{node}@192.0.2.7:4433"));
+    let home = Home::new();
+    let path = home.file("config.toml", &config.replace("\n# ", "\n"));
+    let read = DaemonConfig::load(&path).unwrap();
+    assert!(read.provide.is_some() && read.network.bootstrap.len() == 1);
+    let wrong = home.file("config.toml", &config.replace("longest_lease", "longest"));
+    assert!(DaemonConfig::load(&wrong).is_err(), "an unknown key is refused");
+}
