@@ -29,19 +29,27 @@ impl Client {
         if let Some(client) = Self::running(dir).await? {
             return Ok(client);
         }
-        start_daemon(dir)?;
+        let pid = start_daemon(dir)?;
         let deadline = tokio::time::Instant::now() + START_TIMEOUT;
         while tokio::time::Instant::now() < deadline {
             if let Some(client) = Self::running(dir).await? {
                 return Ok(client);
             }
+            if has_ended(pid) && !lost_a_race(dir) {
+                break;
+            }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        let what = if has_ended(pid) {
+            "ended at once"
+        } else {
+            "did not answer"
+        };
         let log = DaemonDir::new(dir).log();
         let tail = gpux_node::tail_of_file(&log, 10).unwrap_or_default();
         Err(Failure::new(
             ErrorCode::Unreachable,
-            format!("starting the daemon of {}: it did not answer\n{tail}", dir.display()),
+            format!("starting the daemon of {}: it {what}\n{tail}", dir.display()),
         )
         .with_hint(format!(
             "read {}, or run `gpux daemon --dir {}` in the foreground",
@@ -171,7 +179,23 @@ fn lines(response: Response) -> impl Stream<Item = Result<Vec<u8>, Failure>> {
     })
 }
 
-fn start_daemon(dir: &Path) -> Result<(), Failure> {
+/// Whether the process that we started is over. Nobody waits for it, so that it stays known as a zombie.
+fn has_ended(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.is_ok_and(|stat| {
+        stat.rsplit(')')
+            .next()
+            .is_some_and(|rest| rest.trim_start().starts_with('Z'))
+    })
+}
+
+/// Whether our daemon ended because another command has just started one: that one will answer soon.
+fn lost_a_race(dir: &Path) -> bool {
+    gpux_node::tail_of_file(&DaemonDir::new(dir).log(), 3).is_ok_and(|tail| tail.contains("another one runs in"))
+}
+
+/// Starts a daemon and gives its process id.
+fn start_daemon(dir: &Path) -> Result<u32, Failure> {
     let files = DaemonDir::new(dir);
     if !files.config().exists() {
         let message = format!(
@@ -183,7 +207,7 @@ fn start_daemon(dir: &Path) -> Result<(), Failure> {
             "`gpux devnet up` makes a whole market on this machine; docs/running-a-node.md shows a configuration",
         ));
     }
-    gpux_node::spawn_daemon(dir).map(drop).map_err(|error| {
+    gpux_node::spawn_daemon(dir).map_err(|error| {
         failed(
             ErrorCode::Internal,
             &format!("starting the daemon of {}", dir.display()),

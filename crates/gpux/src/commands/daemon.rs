@@ -9,14 +9,14 @@ use crate::{
 pub(super) async fn run(global: &Global, args: &DaemonArgs) -> Result<u8, Failure> {
     let dir = home::daemon_dir(global.dir.as_deref())?;
     start_log(args.verbose, !args.detached);
-    gpux_node::run_daemon(&dir).await.map_err(|error| {
-        tracing::error!(error = %crate::failure::chain(&error), "the daemon stopped");
-        Failure::new(error.code(), crate::failure::chain(&error))
-    })?;
+    // Its failure is told once, at the edge, on standard error, which is the log of a detached daemon.
+    let ended = gpux_node::run_daemon(&dir).await;
+    ended.map_err(|error| Failure::new(error.code(), crate::failure::chain(&error)))?;
     Ok(0)
 }
 
 fn start_log(verbose: u8, colours: bool) {
+    use std::io::IsTerminal;
     use tracing_subscriber::EnvFilter;
     let default = match verbose {
         0 => "warn,gpux=info,gpux_node=info,gpux_chain=info,gpux_net=info,gpux_runtime=info",
@@ -24,7 +24,8 @@ fn start_log(verbose: u8, colours: bool) {
         _ => "debug",
     };
     let filter = EnvFilter::try_from_env("GPUX_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    let colours = colours && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let colours =
+        colours && std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -2,11 +2,10 @@
 
 use crate::{
     args::{DevnetToken, DevnetUpArgs, DevnetVerb, Global},
-    failure::{Failure, failed},
+    failure::{Failure, chain},
     home, out, show,
 };
-use gpux_api::ErrorCode;
-use gpux_node::devnet::{DevnetOptions, DevnetView};
+use gpux_node::devnet::{DevnetMarketError, DevnetOptions, DevnetView};
 
 pub(super) async fn run(global: &Global, verb: DevnetVerb) -> Result<u8, Failure> {
     let dir = home::devnet_dir()?;
@@ -14,7 +13,7 @@ pub(super) async fn run(global: &Global, verb: DevnetVerb) -> Result<u8, Failure
         DevnetVerb::Up(args) => up(global, &dir, args).await?,
         DevnetVerb::Down { purge } => {
             let stopped = gpux_node::devnet::down(&dir, purge).await;
-            let stopped = stopped.map_err(|error| failed(error.code(), "stopping the devnet", &error))?;
+            let stopped = stopped.map_err(|error| failure(&error))?;
             home::set_context(None)?;
             out::print(global, &stopped, |view| {
                 format!("stopped {} processes", view.processes.len())
@@ -22,9 +21,7 @@ pub(super) async fn run(global: &Global, verb: DevnetVerb) -> Result<u8, Failure
         }
         DevnetVerb::Status => {
             let view = gpux_node::devnet::status(&dir);
-            let view = view.map_err(|error| {
-                failed(ErrorCode::NotFound, "looking for a devnet", &error).with_hint("start one with `gpux devnet up`")
-            })?;
+            let view = view.map_err(|error| failure(&error).with_hint("start one with `gpux devnet up`"))?;
             out::print(global, &view, show::devnet)?;
         }
     }
@@ -41,7 +38,12 @@ async fn up(global: &Global, dir: &std::path::Path, args: DevnetUpArgs) -> Resul
         },
     };
     let started = gpux_node::devnet::up(dir, &options, &|line| out::tell(&format!("  {line}"))).await;
-    let view: DevnetView = started.map_err(|error| failed(error.code(), "starting the devnet", &error))?;
+    let view: DevnetView = started.map_err(|error| failure(&error))?;
     home::set_context(Some(&view.renter_dir))?;
     out::print(global, &view, show::devnet)
+}
+
+/// Its errors say themselves what was attempted.
+fn failure(error: &DevnetMarketError) -> Failure {
+    Failure::new(error.code(), chain(error))
 }

@@ -65,7 +65,13 @@ fn read_password(file: Option<&Path>) -> Result<Vec<u8>, Failure> {
         );
     };
     let bytes = std::fs::read(path);
-    let mut bytes = bytes.map_err(|error| failed(ErrorCode::InvalidInput, "reading the password file", &error))?;
+    let mut bytes = bytes.map_err(|error| {
+        failed(
+            ErrorCode::InvalidInput,
+            &format!("reading the password file {}", path.display()),
+            &error,
+        )
+    })?;
     while matches!(bytes.last(), Some(b'\n' | b'\r')) {
         bytes.pop();
     }

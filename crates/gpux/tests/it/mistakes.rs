@@ -20,7 +20,7 @@ const MISTAKES: &[(&[&str], i32, &str, &str)] = &[
         "invalid_input",
         "reading the password file",
     ),
-    (&["devnet", "status"], 6, "not_found", "looking for a devnet"),
+    (&["devnet", "status"], 6, "not_found", "looking for a devnet in"),
     (&["frobnicate"], 2, "invalid_input", "frobnicate"),
     (&["offers", "--frobnicate"], 2, "invalid_input", "--frobnicate"),
     (&["plan"], 2, "invalid_input", "<FILE>"),
@@ -112,4 +112,22 @@ fn the_context_names_the_folder_and_dir_and_gpux_dir_go_before_it() {
         .output()
         .unwrap();
     assert!(place(&crate::home::Ended::of(asked)).contains("/environment"));
+}
+
+#[test]
+fn a_daemon_that_ends_at_once_is_not_waited_for_and_its_last_words_are_shown() {
+    let home = Home::new();
+    home.file("config.toml", "chainn = 1\n");
+    let began = std::time::Instant::now();
+    let ended = home.run(&["offers", "--json"]);
+    let error = ended.error();
+    assert_eq!((ended.status, error["code"].as_str()), (8, Some("unreachable")));
+    assert!(
+        error["message"].as_str().unwrap().contains("unknown field `chainn`"),
+        "{error}"
+    );
+    assert!(
+        began.elapsed() < std::time::Duration::from_secs(20),
+        "it was waited for"
+    );
 }

@@ -58,5 +58,11 @@ fn no_color_is_honoured() {
         );
         assert!(!colours(Some("1"), words), "{words:?}");
     }
-    assert!(!colours(Some("1"), &["daemon"]), "the log has no colours either");
+}
+
+#[test]
+fn without_a_terminal_the_log_has_no_colours() {
+    let ended = Home::new().run(&["daemon", "-vv"]);
+    assert_eq!((ended.status, ended.out.as_str()), (2, ""));
+    assert!(!ended.talk.contains('\u{1b}'), "{}", ended.talk);
 }
