@@ -1,8 +1,8 @@
 //! A job from its first offer to its last refund, with nothing in the way.
 
-use super::{job::Job, market::Market, wait::wait_for};
+use super::{job::Job, market::Market};
 use gpux_api::{CostView, JobState, LeaseState, TopUpReply, TransactionKind};
-use std::{collections::HashSet, process::Stdio, time::Duration};
+use std::{collections::HashSet, time::Duration};
 
 const JOB: Job = Job {
     name: "nine",
@@ -14,14 +14,7 @@ const JOB: Job = Job {
 #[test]
 fn a_job_on_three_nodes_with_a_top_up_takes_nine_transactions_and_pays_out_to_the_last_unit() {
     let market = Market::start(3);
-    let file = market.write_job(&JOB);
-    let output = market.output(&JOB);
-    let mut follower = market
-        .command(&["run", &file, "-y", "--output", &output])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut follower = market.follow(&JOB);
     let all_run = |job: &gpux_api::JobView| {
         let running = job
             .leases
@@ -30,10 +23,6 @@ fn a_job_on_three_nodes_with_a_top_up_takes_nine_transactions_and_pays_out_to_th
             .count();
         running == 3
     };
-    wait_for("the job to be known", Duration::from_secs(60), || {
-        let jobs: gpux_api::JobList = market.ask(&["ps"]);
-        jobs.jobs.first().map(drop)
-    });
     market.job_when("nine", "all nodes to work", Duration::from_secs(60), all_run);
     let added: TopUpReply = market.ask(&["topup", "nine", "0.01", "-y"]);
     assert_eq!(added.leases.len(), 3, "each lease was topped up: {added:?}");

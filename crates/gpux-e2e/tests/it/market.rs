@@ -2,7 +2,7 @@
 
 use super::{
     job::{self, Job},
-    process::{Process, leftovers},
+    process::{Process, leftovers, runtime_folders},
     rpc::Rpc,
     wait::wait_for,
 };
@@ -175,6 +175,20 @@ impl Market {
         self.ask(&["run", &file, "-y", "--detach", "--output", &self.output(job)])
     }
 
+    /// Writes the job's file and starts it with a command that follows it, once the job is known.
+    pub(crate) fn follow(&self, job: &Job) -> Child {
+        let (file, output) = (self.write_job(job), self.output(job));
+        let mut command = self.command(&["run", &file, "-y", "--output", &output]);
+        let mut follower = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        wait_for("the job to be known", PATIENCE, || {
+            let ended = follower.try_wait().unwrap();
+            assert!(ended.is_none(), "gpux run ended before there was a job: {ended:?}");
+            let list: JobList = self.ask(&["ps", "--all"]);
+            list.jobs.into_iter().find(|known| known.name == job.name).map(drop)
+        });
+        follower
+    }
+
     pub(crate) fn write_job(&self, job: &Job) -> String {
         let file = self.path().join(format!("{}.yaml", job.name));
         fs::write(&file, job.text()).unwrap();
@@ -240,6 +254,8 @@ impl Drop for Market {
             let _ = child.kill();
             let _ = child.wait();
         }
+        let dirs: Vec<&Path> = self.daemons.iter().map(|daemon| daemon.dir.as_path()).collect();
+        let outside = runtime_folders(&dirs);
         let down = self.run(&["devnet", "down", "--purge"]);
         if std::thread::panicking() {
             eprintln!(
@@ -250,6 +266,8 @@ impl Drop for Market {
             return;
         }
         assert!(down.status.success(), "stopping the devnet: {down:?}");
+        let left: Vec<_> = outside.iter().filter(|folder| folder.exists()).collect();
+        assert!(left.is_empty(), "left behind: {left:?}");
         // The kernel takes a disk down a moment after its last user.
         wait_for("nothing to be left behind", Duration::from_secs(5), || {
             leftovers(self.path()).is_empty().then_some(())

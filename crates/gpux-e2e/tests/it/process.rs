@@ -1,6 +1,8 @@
 //! Processes as the kernel knows them: who runs, since when, below whom, frozen or not.
 
+use serde_json::Value;
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -152,6 +154,31 @@ pub(crate) fn kill_everything(daemon: Process, dir: &Path) {
         std::time::Duration::from_secs(5),
         || victims.iter().all(|victim| !victim.runs()).then_some(()),
     );
+}
+
+/// Where the runtimes of the daemons in `dirs` keep things outside of them: cgroups, sockets and mount points.
+pub(crate) fn runtime_folders(dirs: &[&Path]) -> BTreeSet<PathBuf> {
+    let leases = dirs.iter().flat_map(|dir| fs::read_dir(dir.join("runtime/leases")));
+    let records = leases.flatten().flatten().map(|lease| lease.path().join("lease.json"));
+    let mut found = BTreeSet::new();
+    for record in records.filter_map(|file| serde_json::from_slice::<Value>(&fs::read(file).ok()?).ok()) {
+        let folder = |key: &str| {
+            Path::new(record["record"][key].as_str().unwrap())
+                .parent()
+                .unwrap()
+                .to_owned()
+        };
+        found.insert(folder("run"));
+        let cgroup = folder("cgroup");
+        let name = cgroup.strip_prefix("/").unwrap();
+        let hierarchies = fs::read_dir("/sys/fs/cgroup")
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.path());
+        found.extend(hierarchies.map(|mount| mount.join(name)));
+        found.insert(Path::new("/sys/fs/cgroup").join(name));
+    }
+    found
 }
 
 /// What still uses `dir`: processes that name it, disks and mounts made of its files.
