@@ -1,4 +1,4 @@
-//! The types of the daemon's local HTTP API, which the command line and the page both use.
+//! The types of the daemon's local HTTP API.
 //!
 //! Every document names its schema (`gpux.job/v1`); amounts are decimal texts in the token's smallest unit, never floats;
 //! times are seconds since the epoch or whole milliseconds.

@@ -31,7 +31,7 @@ pub struct OfferView {
     pub free: Resources,
     /// What one hour of everything that is free costs, net.
     pub price: PricePerHour,
-    /// The measured speed of one core, in points; see `gpux node bench`.
+    /// The measured speed of one core, in points: 1,000 is the reference core.
     pub cpu_score: u32,
     /// How long ago the offer was heard.
     pub age: Millis,

@@ -5,6 +5,8 @@ use gpux_api::{DoctorCheck, DoctorView};
 
 /// The least native coin that lets a wallet send a handful of transactions, in wei.
 const LEAST_NATIVE: u128 = 100_000_000_000_000;
+/// One whole native coin, in wei.
+const COIN: u128 = 1_000_000_000_000_000_000;
 
 /// Examines the daemon and what it depends on.
 pub(crate) async fn examine(node: &Node) -> DoctorView {
@@ -59,7 +61,16 @@ async fn chain(node: &Node) -> DoctorCheck {
 async fn fees(node: &Node) -> DoctorCheck {
     let hint = Some("send a little of the chain's own coin to the wallet: transactions need it for fees");
     match node.chain.native_balance(node.wallet.address()).await {
-        Ok(wei) => check("fees", wei >= LEAST_NATIVE, format!("{wei} wei"), hint),
+        Ok(wei) => check(
+            "fees",
+            wei >= LEAST_NATIVE,
+            format!(
+                "{}.{:06} of the chain's coin",
+                wei / COIN,
+                wei % COIN / (COIN / 1_000_000)
+            ),
+            hint,
+        ),
         Err(error) => check("fees", false, crate::error_chain(&error), hint),
     }
 }
@@ -72,7 +83,7 @@ async fn money(node: &Node) -> DoctorCheck {
             check(
                 "wallet",
                 enough,
-                token.format(balance),
+                token.format_short(balance, 6),
                 Some("send the token of deposits to the wallet (`gpux wallet address`)"),
             )
         }

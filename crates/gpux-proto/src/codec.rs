@@ -3,7 +3,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 /// The version of every message in this crate. A reader refuses another version; peers speak the version in the name of
-/// the protocol that they negotiate (`gpux/1`), so that a new version is a new name and old nodes keep talking.
+/// the protocol that they negotiate (`gpux/calls/1`), so that a new version is a new name and old nodes keep talking.
 pub const VERSION: u8 = 1;
 
 /// The largest message of a call, in bytes. The largest honest one is a lease request with a full list of layers and
