@@ -204,6 +204,12 @@ impl RenterLease {
         self.account.signed
     }
 
+    /// When the provider was last heard, on the daemon's monotonic clock.
+    #[must_use]
+    pub const fn heard(&self) -> Millis {
+        self.account.heard
+    }
+
     /// The work that the renter counted itself.
     #[must_use]
     pub fn counted(&self) -> Millis {

@@ -37,7 +37,7 @@ use tokio::{
     task::JoinSet,
 };
 
-/// How often each node is asked how its lease is. Six silent answers make a node lost.
+/// How often each node is asked how its lease is.
 const POLL: Duration = Duration::from_secs(2);
 
 /// A peer's question with the place for its answer.

@@ -1,6 +1,6 @@
 //! How a job ends: its last step, its failures, its leases' ends.
 
-use super::{FINAL_POLLS, JobInput, JobTask, Live};
+use super::{JobInput, JobTask, Live};
 use crate::renter::{image, local, record::Finishing, view};
 use gpux_api::{Actor, EndView};
 use gpux_lease::{RenterEvent, RenterState};
@@ -104,9 +104,11 @@ impl JobTask {
         // A node that vanished is waited for until expiry and grace: nobody should have to watch that.
         let quiet = |state| matches!(state, RenterState::Lost { .. } | RenterState::Reclaimable { .. });
         let given_up = |end: gpux_lease::End| end.reason == gpux_lease::EndReason::NodeUnreachable;
+        let now = self.node.clock.now();
         let silent = |live: &Live| {
-            let ending = matches!(live.record.machine.state(), RenterState::Ending { .. });
-            ending && live.silent_polls >= FINAL_POLLS
+            let machine = &live.record.machine;
+            let ending = matches!(machine.state(), RenterState::Ending { .. });
+            ending && now.saturating_sub(machine.heard()) >= machine.config().unreachable_after
         };
         let done = self.leases.values().all(|live| {
             let machine = &live.record.machine;
