@@ -97,7 +97,7 @@ impl ErrorBody {
         let docs = format!("docs/errors/{}.md", code.page());
         Self {
             code,
-            message: message.into(),
+            message: clean(message.into()),
             hint: None,
             retryable: false,
             docs,
@@ -107,7 +107,7 @@ impl ErrorBody {
     /// The same with what to do next.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(clean(hint.into()));
         self
     }
 
@@ -119,9 +119,26 @@ impl ErrorBody {
     }
 }
 
+/// A sentence that a terminal shows and does not obey: some of its words come from peers, images and the chain.
+fn clean(text: String) -> String {
+    text.chars().filter(|c| *c == '\n' || !c.is_control()).collect()
+}
+
 /// The whole answer of a failed call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorDocument {
     /// What went wrong.
     pub error: ErrorBody,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_never_steers_the_terminal_that_shows_it() {
+        let body = ErrorBody::new(ErrorCode::NoMatch, "node\u{1b}[2J said\r no").with_hint("\u{7}wait\nor not");
+        assert_eq!(body.message, "node[2J said no");
+        assert_eq!(body.hint.as_deref(), Some("wait\nor not"));
+    }
 }

@@ -59,6 +59,9 @@ pub enum DaemonError {
         /// Why.
         source: ParseAmountError,
     },
+    /// The API would be reachable from other machines.
+    #[error("listening for commands on {0}: only addresses of the loopback are allowed")]
+    NotLoopback(std::net::SocketAddr),
     /// The region of the configuration is no tag.
     #[error("understanding the region {0:?} of the configuration: expected small letters, digits and dashes")]
     Region(String),
@@ -90,7 +93,7 @@ impl DaemonError {
     #[must_use]
     pub const fn code(&self) -> ErrorCode {
         match self {
-            Self::Config(_) | Self::Price { .. } | Self::Region(_) => ErrorCode::InvalidInput,
+            Self::Config(_) | Self::Price { .. } | Self::NotLoopback(_) | Self::Region(_) => ErrorCode::InvalidInput,
             Self::Wallet(_) | Self::Signer(_) => ErrorCode::NotAuthorised,
             Self::Chain(_) => ErrorCode::Unreachable,
             Self::Running(_) => ErrorCode::Conflict,
@@ -348,7 +351,11 @@ async fn serve(node: &Arc<Node>) -> Result<(), DaemonError> {
         what: "the API's socket",
         source,
     };
-    let listener = TcpListener::bind(node.config.api.bind).await.map_err(folder)?;
+    let bind = node.config.api.bind;
+    if !bind.ip().is_loopback() {
+        return Err(DaemonError::NotLoopback(bind));
+    }
+    let listener = TcpListener::bind(bind).await.map_err(folder)?;
     let token = random_token();
     let address = listener.local_addr().map_err(folder)?;
     node.dir

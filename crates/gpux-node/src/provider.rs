@@ -219,6 +219,9 @@ impl Provider {
                 "the job is not the one that was quoted, or over the limits",
             );
         }
+        if request.job.preparation_bytes() > request.quote.quote.max_preparation_bytes {
+            return refuse(ErrorCode::BadRequest, "image and inputs are larger than was quoted");
+        }
         let mut desk = self.lock();
         if desk.leases.contains_key(&lease) {
             return Ok(Response::Accepted);
@@ -260,6 +263,12 @@ impl Provider {
 
     /// Gives a part to a lease.
     pub(crate) async fn part(&self, from: NodeId, lease: LeaseId, part: PartSpec) -> Result<Response, PeerError> {
+        if !parts::is_bounded(&part) {
+            return Err(PeerError::new(
+                ErrorCode::BadRequest,
+                "the part's own environment is too large",
+            ));
+        }
         self.tell(from, lease, LeaseInput::PartGiven(part)).await
     }
 

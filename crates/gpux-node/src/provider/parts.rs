@@ -7,8 +7,19 @@ use gpux_runtime::{PartKey, PartState};
 use gpux_types::{BlobHash, LeaseId};
 use serde::{Deserialize, Serialize};
 
-/// The most parts of one lease: the largest array, each tried a few times.
-const MAX_PARTS: usize = 100_000;
+/// The most parts of one lease. With [`MAX_ENVIRONMENT`] it bounds what a renter can make this node hold.
+const MAX_PARTS: usize = 20_000;
+/// The most bytes of a part's own variables: an index and a value take less than 100.
+const MAX_ENVIRONMENT: usize = 4 << 10;
+
+/// Whether a renter's part is small enough to be kept.
+pub(super) fn is_bounded(spec: &PartSpec) -> bool {
+    let bytes = spec
+        .environment
+        .iter()
+        .map(|(name, value)| name.len().saturating_add(value.len()));
+    bytes.fold(0, usize::saturating_add) <= MAX_ENVIRONMENT && spec.environment.len() <= 64
+}
 
 /// Where one part is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -264,6 +275,17 @@ mod tests {
             out_of_memory: false,
             outputs: Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_part_with_a_large_environment_is_not_kept() {
+        let mut part = spec(0);
+        part.environment = vec![("NAME".into(), "x".repeat(4_000))];
+        assert!(is_bounded(&part));
+        part.environment.push(("OTHER".into(), "x".repeat(200)));
+        assert!(!is_bounded(&part));
+        part.environment = vec![(String::new(), String::new()); 65];
+        assert!(!is_bounded(&part));
     }
 
     #[test]

@@ -9,8 +9,8 @@ use gpux_api::{EndView, OutputView};
 use gpux_job::RetryOn;
 use gpux_lease::{PartEffect, PartEvent, PartFault, PartState};
 use gpux_net::{BlobRef, ExportMode, Keeper};
-use gpux_proto::{ErrorCode, OutputSpec, PartReport, PartSpec, PeerError, Request, Response};
-use gpux_types::{JobId, LeaseId, NodeId, PartIndex};
+use gpux_proto::{ErrorCode, MAX_OUTPUTS, OutputSpec, PartReport, PartSpec, PeerError, Request, Response};
+use gpux_types::{ByteSize, JobId, LeaseId, NodeId, PartIndex};
 use std::{path::Path, sync::Arc, time::Duration};
 
 /// How long to wait before a node is given a part again, or an output is fetched again.
@@ -163,6 +163,12 @@ impl JobTask {
             self.part_failed(lease, part, attempt, PartFault::Error);
             return;
         }
+        if !could_be_written(&specs, self.record.job.resources.disk) {
+            self.fetching.remove(&key);
+            tracing::warn!(lease = %lease.short(), %part, "a node hands back more than its lease's disk can hold");
+            self.part_failed(lease, part, attempt, PartFault::Provider);
+            return;
+        }
         let (node, job, output) = (self.node.clone(), self.record.id, self.record.output.clone());
         let view = move |spec: &OutputSpec| OutputView {
             path: spec.path.clone(),
@@ -270,6 +276,14 @@ impl JobTask {
     }
 }
 
+/// Whether a container with a disk of that size can have written these files: a node must not fill the renter's disk.
+fn could_be_written(specs: &[OutputSpec], disk: ByteSize) -> bool {
+    let total = specs
+        .iter()
+        .fold(0, |sum: u64, spec| sum.saturating_add(spec.blob.size.0));
+    specs.len() <= MAX_OUTPUTS && total <= disk.0
+}
+
 /// Gives a fetched output its name, or removes it.
 fn place(file: &Fetched, kept: bool) -> std::io::Result<()> {
     if kept {
@@ -315,4 +329,30 @@ async fn fetch_one(node: &Arc<Node>, job: JobId, from: NodeId, spec: &OutputSpec
         tokio::time::sleep(AGAIN).await;
     }
     Err(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gpux_proto::BlobSpec;
+    use gpux_types::BlobHash;
+
+    #[test]
+    fn outputs_larger_than_the_leases_disk_are_not_fetched() {
+        let file = |size| OutputSpec {
+            path: "a.png".into(),
+            blob: BlobSpec {
+                hash: BlobHash([0; 32]),
+                size: ByteSize(size),
+            },
+        };
+        let disk = ByteSize(100);
+        assert!(could_be_written(&[file(60), file(40)], disk));
+        assert!(!could_be_written(&[file(60), file(41)], disk));
+        assert!(
+            !could_be_written(&[file(u64::MAX), file(u64::MAX)], disk),
+            "sizes do not wrap"
+        );
+        assert!(!could_be_written(&vec![file(0); MAX_OUTPUTS + 1], disk));
+    }
 }
