@@ -1,5 +1,7 @@
 //! What every runtime promises, one promise a function; the name is the promise.
 //!
+//! Longer than other files, because it is one list: every promise of the trait in one place, each a short function.
+//!
 //! The functions know nothing but the trait and the probe's verbs. What only a real kernel can promise (no privileges, no
 //! network, nothing left on the host) is tested beside the embedded runtime.
 
