@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.30;
 
+import {IERC3009} from "@openzeppelin/contracts/interfaces/draft-IERC3009.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
@@ -8,9 +9,11 @@ import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 
 import {IEscrow} from "./interfaces/IEscrow.sol";
+import {IERC3009WithBytes} from "./interfaces/IERC3009WithBytes.sol";
 import {LeaseHash} from "./libraries/LeaseHash.sol";
 import {LeaseMath} from "./libraries/LeaseMath.sol";
 import {Lease, Status, Terms, packLease} from "./types/Lease.sol";
+import {ClaimLeg, CloseLeg, OpenLeg, TopUpLeg} from "./types/Legs.sol";
 import {GAS_BEFORE_PAYMENT, MAX_BUILDER_BPS, MAX_EXPIRY_AHEAD, MAX_GRACE, PAYMENT_GAS} from "./types/Limits.sol";
 
 /// @title Escrow
@@ -19,24 +22,58 @@ import {GAS_BEFORE_PAYMENT, MAX_BUILDER_BPS, MAX_EXPIRY_AHEAD, MAX_GRACE, PAYMEN
 /// id. No running total per token is kept: it would cost every call a storage write and guard nothing that the
 /// per-lease words do not; the invariant tests sum the words instead.
 ///
-/// Every call checks, then writes its word, then moves money, so a token or payee that calls back finds a
-/// finished state. The one thing a callback could spoil is the balance that `_pull` measures; that is guarded.
+/// Every call checks, then writes its words, then moves money, so a token or payee that calls back finds a
+/// finished state. The one thing a callback could spoil is the balance that `measured` compares; that is guarded.
+///
+/// What a call does to one lease stands in one function, used by the call for one lease and by the call for many. Its
+/// `alone` says which: alone, a lease on which it cannot be done reverts the call; among others it is skipped.
 contract Escrow is IEscrow, EIP712 {
     using SafeERC20 for IERC20;
+    using LeaseHash for Terms;
+
+    /// @dev Payments of one call that have the same token and payee and follow each other, made at once.
+    struct Payment {
+        address token;
+        address payee;
+        uint256 amount;
+    }
+
+    /// @dev One running payment for each kind of payee that a lease has.
+    struct Payments {
+        Payment provider;
+        Payment builder;
+        Payment renter;
+    }
 
     mapping(bytes32 leaseId => Lease) private _leases;
     mapping(address token => mapping(address payee => uint256)) private _credits;
 
-    /// @dev Not zero while `_pull` measures a balance.
-    uint256 private transient _pulling;
+    /// @dev Not zero while a deposit is being received.
+    uint256 private transient _receiving;
 
     constructor() EIP712("GPUX", "1") {}
 
-    // ----------------------------------------------------------------- calls
+    /// @dev Refuses a token that delivers another amount than the call asks for. Refuses to run inside itself: a token
+    /// that calls back could count one delivery for two leases.
+    modifier measured(address token, uint256 amount) {
+        if (_receiving != 0) revert PullReentered();
+        _receiving = 1;
+        uint256 before = IERC20(token).balanceOf(address(this));
+        _;
+        uint256 afterwards = IERC20(token).balanceOf(address(this));
+        unchecked {
+            // Wraps for a token that delivers less than nothing: refused like any other wrong amount.
+            if (afterwards - before != amount) revert DepositNotReceived(amount, before, afterwards);
+        }
+        _receiving = 0;
+    }
+
+    // ------------------------------------------------------------ calls: one
 
     /// @inheritdoc IEscrow
     function open(Terms calldata terms, uint96 deposit, uint40 expiry) external override {
-        _open(terms, deposit, expiry);
+        _openAsRenter(terms, deposit, expiry);
+        _pull(terms.token, deposit);
     }
 
     /// @inheritdoc IEscrow
@@ -49,13 +86,30 @@ contract Escrow is IEscrow, EIP712 {
         bytes32 r,
         bytes32 s
     ) external override {
+        _openAsRenter(terms, deposit, expiry);
         _tryPermit(terms.token, deposit, permitDeadline, v, r, s);
-        _open(terms, deposit, expiry);
+        _pull(terms.token, deposit);
+    }
+
+    /// @inheritdoc IEscrow
+    function openWithAuthorization(
+        Terms calldata terms,
+        uint96 deposit,
+        uint40 expiry,
+        uint256 validAfter,
+        uint256 validBefore,
+        bytes calldata signature
+    ) external override {
+        address renter = terms.renter;
+        bytes32 leaseId = _open(terms, deposit, expiry, renter);
+        bytes32 nonce = LeaseHash.opening(leaseId, deposit, expiry);
+        _pullAuthorized(terms.token, renter, deposit, validAfter, validBefore, nonce, signature);
     }
 
     /// @inheritdoc IEscrow
     function topUp(Terms calldata terms, uint96 amount, uint40 newExpiry) external override {
-        _topUp(terms, amount, newExpiry);
+        _topUp(terms, amount, newExpiry, true);
+        if (amount != 0) _pull(terms.token, amount);
     }
 
     /// @inheritdoc IEscrow
@@ -68,8 +122,22 @@ contract Escrow is IEscrow, EIP712 {
         bytes32 r,
         bytes32 s
     ) external override {
+        _topUp(terms, amount, newExpiry, true);
         _tryPermit(terms.token, amount, permitDeadline, v, r, s);
-        _topUp(terms, amount, newExpiry);
+        if (amount != 0) _pull(terms.token, amount);
+    }
+
+    /// @inheritdoc IEscrow
+    function draw(Terms calldata terms, uint96 amount, uint96 receiptCumulative, bytes calldata receiptSignature)
+        external
+        override
+    {
+        (bytes32 leaseId, Lease lease,) = _claimable(terms, amount, receiptCumulative, true);
+        _checkReceipt(leaseId, receiptCumulative, receiptSignature, terms.receiptKey);
+        (, uint96 paid, uint96 builderPaid) = _draw(terms, leaseId, lease, amount, true);
+
+        if (paid != 0) _pay(terms.token, terms.provider, paid);
+        if (builderPaid != 0) _pay(terms.token, terms.builder, builderPaid);
     }
 
     /// @inheritdoc IEscrow
@@ -77,38 +145,29 @@ contract Escrow is IEscrow, EIP712 {
         external
         override
     {
-        address provider = terms.provider;
-        if (msg.sender != provider && msg.sender != terms.providerSigner) {
-            revert CallerNotProvider(msg.sender, provider, terms.providerSigner);
-        }
-        bytes32 leaseId = _leaseIdOfCall();
-        Lease lease = _openLease(leaseId);
-        if (amount > receiptCumulative) revert AmountAboveReceipt(amount, receiptCumulative);
-        if (receiptCumulative != 0) _checkReceipt(leaseId, receiptCumulative, receiptSignature, terms.receiptKey);
-
-        (uint96 claimed, uint96 paid, uint96 builderPaid, uint96 refund) =
-            LeaseMath.split(lease.depositOf(), lease.claimedOf(), amount, terms.builderBps);
-        _close(leaseId, lease, claimed);
+        (bytes32 leaseId, Lease lease,) = _claimable(terms, amount, receiptCumulative, true);
+        _checkReceipt(leaseId, receiptCumulative, receiptSignature, terms.receiptKey);
+        (uint96 paid, uint96 builderPaid, uint96 refund) = _split(terms, leaseId, lease, amount);
         emit LeaseSettled(leaseId, paid, builderPaid, refund);
 
-        address token = terms.token;
-        if (paid != 0) _pay(token, provider, paid);
-        if (builderPaid != 0) _pay(token, terms.builder, builderPaid);
-        if (refund != 0) _pay(token, terms.renter, refund);
+        _payAll(terms, paid, builderPaid, refund);
+    }
+
+    /// @inheritdoc IEscrow
+    function close(Terms calldata terms, uint96 amount, bytes calldata closingSignature) external override {
+        (bytes32 leaseId, Lease lease,) = _openLeaseOfRenter(terms, true);
+        address wanted = terms.providerSigner;
+        (address recovered,,) = ECDSA.tryRecoverCalldata(closingDigest(leaseId, amount), closingSignature);
+        if (recovered != wanted) revert WrongClosingSigner(recovered, wanted);
+        (uint96 paid, uint96 builderPaid, uint96 refund) = _split(terms, leaseId, lease, amount);
+        emit LeaseClosed(leaseId, paid, builderPaid, refund);
+
+        _payAll(terms, paid, builderPaid, refund);
     }
 
     /// @inheritdoc IEscrow
     function reclaim(Terms calldata terms) external override {
-        if (msg.sender != terms.renter) revert CallerNotRenter(msg.sender, terms.renter);
-        bytes32 leaseId = _leaseIdOfCall();
-        Lease lease = _openLease(leaseId);
-        uint256 end = uint256(lease.expiryOf()) + terms.grace;
-        if (block.timestamp <= end) revert ReclaimTooEarly(block.timestamp, end);
-
-        uint96 refund = lease.depositOf() - lease.claimedOf();
-        _close(leaseId, lease, lease.claimedOf());
-        emit LeaseReclaimed(leaseId, refund);
-
+        (, uint96 refund) = _reclaim(terms, true);
         if (refund != 0) _pay(terms.token, msg.sender, refund);
     }
 
@@ -120,6 +179,124 @@ contract Escrow is IEscrow, EIP712 {
         emit Withdrawn(token, payee, amount);
 
         IERC20(token).safeTransfer(payee, amount);
+    }
+
+    // ----------------------------------------------------------- calls: many
+
+    /// @inheritdoc IEscrow
+    function openMany(OpenLeg[] calldata legs) external override {
+        (address token, uint256 sum) = _openMany(legs);
+        _pull(token, sum);
+    }
+
+    /// @inheritdoc IEscrow
+    function openManyWithPermit(OpenLeg[] calldata legs, uint256 permitDeadline, uint8 v, bytes32 r, bytes32 s)
+        external
+        override
+    {
+        (address token, uint256 sum) = _openMany(legs);
+        _tryPermit(token, sum, permitDeadline, v, r, s);
+        _pull(token, sum);
+    }
+
+    /// @inheritdoc IEscrow
+    function openManyWithAuthorization(
+        OpenLeg[] calldata legs,
+        uint256 validAfter,
+        uint256 validBefore,
+        bytes calldata signature
+    ) external override {
+        if (legs.length == 0) revert NoLegs();
+        address token = legs[0].terms.token;
+        address renter = legs[0].terms.renter;
+        bytes32[] memory words = new bytes32[](legs.length * 3);
+        uint256 sum;
+        for (uint256 i = 0; i < legs.length; ++i) {
+            OpenLeg calldata leg = legs[i];
+            if (leg.terms.token != token) revert TokensDiffer(leg.terms.token, token);
+            if (leg.terms.renter != renter) revert RentersDiffer(leg.terms.renter, renter);
+            words[i * 3] = _open(leg.terms, leg.deposit, leg.expiry, renter);
+            words[i * 3 + 1] = bytes32(uint256(leg.deposit));
+            words[i * 3 + 2] = bytes32(uint256(leg.expiry));
+            sum += leg.deposit;
+        }
+        _pullAuthorized(token, renter, sum, validAfter, validBefore, LeaseHash.openings(words), signature);
+    }
+
+    /// @inheritdoc IEscrow
+    function topUpMany(TopUpLeg[] calldata legs) external override {
+        (address token,, uint256 live) = _topUpMany(legs);
+        if (live != 0) _pull(token, live);
+    }
+
+    /// @inheritdoc IEscrow
+    function topUpManyWithPermit(TopUpLeg[] calldata legs, uint256 permitDeadline, uint8 v, bytes32 r, bytes32 s)
+        external
+        override
+    {
+        (address token, uint256 sum, uint256 live) = _topUpMany(legs);
+        _tryPermit(token, sum, permitDeadline, v, r, s);
+        if (live != 0) _pull(token, live);
+    }
+
+    /// @inheritdoc IEscrow
+    function drawMany(ClaimLeg[] calldata legs) external override {
+        if (legs.length == 0) revert NoLegs();
+        Payments memory due;
+        for (uint256 i = 0; i < legs.length; ++i) {
+            ClaimLeg calldata leg = legs[i];
+            (bytes32 leaseId, Lease lease, bool good) = _claimableByLeg(leg);
+            if (!good) continue;
+            (bool drawn, uint96 paid, uint96 builderPaid) = _draw(leg.terms, leaseId, lease, leg.amount, false);
+            if (drawn) _addPayments(due, leg.terms, paid, builderPaid, 0);
+        }
+        _payDue(due);
+    }
+
+    /// @inheritdoc IEscrow
+    function settleMany(ClaimLeg[] calldata legs) external override {
+        if (legs.length == 0) revert NoLegs();
+        Payments memory due;
+        for (uint256 i = 0; i < legs.length; ++i) {
+            ClaimLeg calldata leg = legs[i];
+            (bytes32 leaseId, Lease lease, bool good) = _claimableByLeg(leg);
+            if (!good) continue;
+            (uint96 paid, uint96 builderPaid, uint96 refund) = _split(leg.terms, leaseId, lease, leg.amount);
+            emit LeaseSettled(leaseId, paid, builderPaid, refund);
+            _addPayments(due, leg.terms, paid, builderPaid, refund);
+        }
+        _payDue(due);
+    }
+
+    /// @inheritdoc IEscrow
+    function closeMany(CloseLeg[] calldata legs) external override {
+        if (legs.length == 0) revert NoLegs();
+        Payments memory due;
+        for (uint256 i = 0; i < legs.length; ++i) {
+            CloseLeg calldata leg = legs[i];
+            (bytes32 leaseId, Lease lease, bool good) = _openLeaseOfRenter(leg.terms, false);
+            if (!good) continue;
+            (address recovered,,) = ECDSA.tryRecover(closingDigest(leaseId, leg.amount), leg.v, leg.r, leg.s);
+            if (recovered != leg.terms.providerSigner) {
+                emit LegSkipped(leaseId, WrongClosingSigner.selector);
+                continue;
+            }
+            (uint96 paid, uint96 builderPaid, uint96 refund) = _split(leg.terms, leaseId, lease, leg.amount);
+            emit LeaseClosed(leaseId, paid, builderPaid, refund);
+            _addPayments(due, leg.terms, paid, builderPaid, refund);
+        }
+        _payDue(due);
+    }
+
+    /// @inheritdoc IEscrow
+    function reclaimMany(Terms[] calldata legs) external override {
+        if (legs.length == 0) revert NoLegs();
+        Payment memory due;
+        for (uint256 i = 0; i < legs.length; ++i) {
+            (bool good, uint96 refund) = _reclaim(legs[i], false);
+            if (good) _addPayment(due, legs[i].token, msg.sender, refund);
+        }
+        _payOne(due);
     }
 
     // ----------------------------------------------------------------- views
@@ -150,30 +327,57 @@ contract Escrow is IEscrow, EIP712 {
         return _hashTypedDataV4(LeaseHash.receipt(leaseId, cumulative));
     }
 
-    // ---------------------------------------------------------------- within
+    /// @inheritdoc IEscrow
+    function closingDigest(bytes32 leaseId, uint96 amount) public view override returns (bytes32) {
+        return _hashTypedDataV4(LeaseHash.closing(leaseId, amount));
+    }
 
-    function _open(Terms calldata terms, uint96 deposit, uint40 expiry) private {
+    // ------------------------------------------------------- within: deposits
+
+    function _openAsRenter(Terms calldata terms, uint96 deposit, uint40 expiry) private {
         if (msg.sender != terms.renter) revert CallerNotRenter(msg.sender, terms.renter);
+        _open(terms, deposit, expiry, msg.sender);
+    }
+
+    /// @dev Writes a lease whose deposit the caller of this function pulls next.
+    function _open(Terms calldata terms, uint96 deposit, uint40 expiry, address renter)
+        private
+        returns (bytes32 leaseId)
+    {
         address provider = terms.provider;
         if (provider == address(0)) revert PartyIsZero();
         _checkTerms(terms);
         if (deposit == 0) revert AmountIsZero();
         if (expiry <= block.timestamp) revert ExpiryInPast(expiry, block.timestamp);
         _checkNotTooFar(expiry);
-        bytes32 leaseId = _leaseIdOfCall();
+        leaseId = terms.leaseIdHere();
         Lease lease = _leases[leaseId];
         if (!lease.isIn(Status.None)) revert LeaseExists(leaseId, lease.statusOf());
 
         _leases[leaseId] = packLease(deposit, 0, expiry, Status.Open);
-        address token = terms.token;
-        emit LeaseOpened(leaseId, msg.sender, provider, token, deposit, expiry);
-
-        _pull(token, deposit);
+        emit LeaseOpened(leaseId, renter, provider, terms.token, deposit, expiry);
     }
 
-    function _topUp(Terms calldata terms, uint96 amount, uint40 newExpiry) private {
-        bytes32 leaseId = _leaseIdOfCall();
-        Lease lease = _openLease(leaseId);
+    function _openMany(OpenLeg[] calldata legs) private returns (address token, uint256 sum) {
+        if (legs.length == 0) revert NoLegs();
+        token = legs[0].terms.token;
+        for (uint256 i = 0; i < legs.length; ++i) {
+            OpenLeg calldata leg = legs[i];
+            if (leg.terms.token != token) revert TokensDiffer(leg.terms.token, token);
+            _openAsRenter(leg.terms, leg.deposit, leg.expiry);
+            sum += leg.deposit;
+        }
+    }
+
+    /// @dev False if the lease is not open and was skipped. Whatever else is wrong is the caller's own doing.
+    function _topUp(Terms calldata terms, uint96 amount, uint40 newExpiry, bool alone) private returns (bool) {
+        bytes32 leaseId = terms.leaseIdHere();
+        Lease lease = _leases[leaseId];
+        if (!lease.isIn(Status.Open)) {
+            if (alone) revert LeaseNotOpen(leaseId, lease.statusOf());
+            emit LegSkipped(leaseId, LeaseNotOpen.selector);
+            return false;
+        }
         uint256 deposit;
         unchecked {
             deposit = uint256(lease.depositOf()) + amount; // two numbers of 96 bits
@@ -193,26 +397,18 @@ contract Escrow is IEscrow, EIP712 {
         _leases[leaseId] = packLease(uint96(deposit), lease.claimedOf(), expiry, Status.Open);
         // forge-lint: disable-next-line(unsafe-typecast) -- compared with the maximum above
         emit LeaseToppedUp(leaseId, msg.sender, amount, uint96(deposit), expiry);
-
-        if (amount != 0) _pull(terms.token, amount);
+        return true;
     }
 
-    /// @dev The one place where a lease is closed.
-    function _close(bytes32 leaseId, Lease lease, uint96 claimed) private {
-        _leases[leaseId] = packLease(lease.depositOf(), claimed, lease.expiryOf(), Status.Closed);
-    }
-
-    function _openLease(bytes32 leaseId) private view returns (Lease lease) {
-        lease = _leases[leaseId];
-        if (!lease.isIn(Status.Open)) revert LeaseNotOpen(leaseId, lease.statusOf());
-    }
-
-    /// @dev The id of the lease that the running call is about. Every call that names a lease takes its terms
-    /// first, so that they are the nine words behind the selector: hashed in place they give what
-    /// `LeaseHash.leaseId` does, for 500 gas less. Words with bits where their type has none give another id, but
-    /// `_open` reads all of them and the decoder refuses such words, so no lease has an id of that kind.
-    function _leaseIdOfCall() private view returns (bytes32) {
-        return keccak256(abi.encodePacked(msg.data[4:292], block.chainid, uint256(uint160(address(this)))));
+    function _topUpMany(TopUpLeg[] calldata legs) private returns (address token, uint256 sum, uint256 live) {
+        if (legs.length == 0) revert NoLegs();
+        token = legs[0].terms.token;
+        for (uint256 i = 0; i < legs.length; ++i) {
+            TopUpLeg calldata leg = legs[i];
+            if (leg.terms.token != token) revert TokensDiffer(leg.terms.token, token);
+            sum += leg.amount;
+            if (_topUp(leg.terms, leg.amount, leg.newExpiry, false)) live += leg.amount;
+        }
     }
 
     /// @dev With what `_open` reads itself, this reads every one of the terms.
@@ -235,34 +431,201 @@ contract Escrow is IEscrow, EIP712 {
         if (expiry > latest) revert ExpiryTooFar(expiry, latest);
     }
 
+    // ---------------------------------------------------------- within: exits
+
+    /// @dev The lease that the caller, its provider, claims `amount` of, if it may but for the receipt's signature.
+    function _claimable(Terms calldata terms, uint96 amount, uint96 receiptCumulative, bool alone)
+        private
+        returns (bytes32 leaseId, Lease lease, bool good)
+    {
+        leaseId = terms.leaseIdHere();
+        bytes4 why;
+        if (msg.sender != terms.provider && msg.sender != terms.providerSigner) {
+            if (alone) revert CallerNotProvider(msg.sender, terms.provider, terms.providerSigner);
+            why = CallerNotProvider.selector;
+        } else {
+            lease = _leases[leaseId];
+            if (!lease.isIn(Status.Open)) {
+                if (alone) revert LeaseNotOpen(leaseId, lease.statusOf());
+                why = LeaseNotOpen.selector;
+            } else if (amount > receiptCumulative) {
+                if (alone) revert AmountAboveReceipt(amount, receiptCumulative);
+                why = AmountAboveReceipt.selector;
+            } else {
+                return (leaseId, lease, true);
+            }
+        }
+        emit LegSkipped(leaseId, why);
+    }
+
+    /// @dev The same, with the receipt's signature.
+    function _claimableByLeg(ClaimLeg calldata leg) private returns (bytes32 leaseId, Lease lease, bool good) {
+        uint96 cumulative = leg.receiptCumulative;
+        (leaseId, lease, good) = _claimable(leg.terms, leg.amount, cumulative, false);
+        if (good && cumulative != 0) {
+            (address recovered,,) = ECDSA.tryRecover(receiptDigest(leaseId, cumulative), leg.v, leg.r, leg.s);
+            if (recovered != leg.terms.receiptKey) {
+                emit LegSkipped(leaseId, WrongReceiptSigner.selector);
+                good = false;
+            }
+        }
+    }
+
+    function _openLeaseOfRenter(Terms calldata terms, bool alone)
+        private
+        returns (bytes32 leaseId, Lease lease, bool good)
+    {
+        leaseId = terms.leaseIdHere();
+        bytes4 why;
+        if (msg.sender != terms.renter) {
+            if (alone) revert CallerNotRenter(msg.sender, terms.renter);
+            why = CallerNotRenter.selector;
+        } else {
+            lease = _leases[leaseId];
+            if (lease.isIn(Status.Open)) return (leaseId, lease, true);
+            if (alone) revert LeaseNotOpen(leaseId, lease.statusOf());
+            why = LeaseNotOpen.selector;
+        }
+        emit LegSkipped(leaseId, why);
+    }
+
+    /// @dev Does not look at a receipt over nothing: it claims nothing.
     function _checkReceipt(bytes32 leaseId, uint96 cumulative, bytes calldata signature, address receiptKey)
         private
         view
     {
+        if (cumulative == 0) return;
         // The library refuses lengths other than 65, a high s and a zero signer: it then recovers zero, which no
-        // receipt key is.
+        // receipt key is. It never looks whether the key has code: one that does (EIP-7702) still signs as a key.
         (address recovered,,) = ECDSA.tryRecoverCalldata(receiptDigest(leaseId, cumulative), signature);
         if (recovered != receiptKey) revert WrongReceiptSigner(recovered, receiptKey);
     }
+
+    /// @dev Divides what an open lease holds once `amount` is claimed of it, and closes it.
+    function _split(Terms calldata terms, bytes32 leaseId, Lease lease, uint96 amount)
+        private
+        returns (uint96 paid, uint96 builderPaid, uint96 refund)
+    {
+        uint96 claimed;
+        (claimed, paid, builderPaid, refund) =
+            LeaseMath.split(lease.depositOf(), lease.claimedOf(), amount, terms.builderBps);
+        _close(leaseId, lease, claimed);
+    }
+
+    /// @dev The one place where a lease is closed.
+    function _close(bytes32 leaseId, Lease lease, uint96 claimed) private {
+        _leases[leaseId] = packLease(lease.depositOf(), claimed, lease.expiryOf(), Status.Closed);
+    }
+
+    function _draw(Terms calldata terms, bytes32 leaseId, Lease lease, uint96 amount, bool alone)
+        private
+        returns (bool good, uint96 paid, uint96 builderPaid)
+    {
+        uint96 claimed;
+        (claimed, paid, builderPaid,) = LeaseMath.split(lease.depositOf(), lease.claimedOf(), amount, terms.builderBps);
+        if (claimed == lease.claimedOf()) {
+            if (alone) revert NothingToDraw(amount, claimed, lease.depositOf());
+            emit LegSkipped(leaseId, NothingToDraw.selector);
+            return (false, 0, 0);
+        }
+        _leases[leaseId] = packLease(lease.depositOf(), claimed, lease.expiryOf(), Status.Open);
+        emit LeaseDrawn(leaseId, paid, builderPaid, claimed);
+        good = true;
+    }
+
+    function _reclaim(Terms calldata terms, bool alone) private returns (bool good, uint96 refund) {
+        bytes32 leaseId;
+        Lease lease;
+        (leaseId, lease, good) = _openLeaseOfRenter(terms, alone);
+        if (!good) return (false, 0);
+        uint256 end = uint256(lease.expiryOf()) + terms.grace;
+        if (block.timestamp <= end) {
+            if (alone) revert ReclaimTooEarly(block.timestamp, end);
+            emit LegSkipped(leaseId, ReclaimTooEarly.selector);
+            return (false, 0);
+        }
+        refund = lease.depositOf() - lease.claimedOf();
+        _close(leaseId, lease, lease.claimedOf());
+        emit LeaseReclaimed(leaseId, refund);
+    }
+
+    // ---------------------------------------------------------- within: money
 
     /// @dev A permit can be taken out of the mempool and used by anybody, so its failure says nothing.
     function _tryPermit(address token, uint256 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s) private {
         try IERC20Permit(token).permit(msg.sender, address(this), amount, deadline, v, r, s) {} catch {}
     }
 
-    /// @dev Takes `amount` from the caller and refuses a token that delivers any other amount. Refuses to run
-    /// inside itself: a token that calls back could count one delivery for two leases.
-    function _pull(address token, uint256 amount) private {
-        if (_pulling != 0) revert PullReentered();
-        _pulling = 1;
-        uint256 before = IERC20(token).balanceOf(address(this));
+    /// @dev Takes money from the caller, and from nobody else.
+    function _pull(address token, uint256 amount) private measured(token, amount) {
         IERC20(token).safeTransferFrom(msg.sender, address(this), amount);
-        uint256 afterwards = IERC20(token).balanceOf(address(this));
-        unchecked {
-            // Wraps for a token that delivers less than nothing: refused like any other wrong amount.
-            if (afterwards - before != amount) revert DepositNotReceived(amount, before, afterwards);
+    }
+
+    /// @dev Takes money that the renter has signed for. A signature of 65 bytes goes in the form that every token of
+    /// this kind knows, any other length in the form of those that ask smart accounts.
+    function _pullAuthorized(
+        address token,
+        address renter,
+        uint256 amount,
+        uint256 validAfter,
+        uint256 validBefore,
+        bytes32 nonce,
+        bytes calldata signature
+    ) private measured(token, amount) {
+        if (signature.length == 65) {
+            IERC3009(token)
+                .receiveWithAuthorization(
+                    renter,
+                    address(this),
+                    amount,
+                    validAfter,
+                    validBefore,
+                    nonce,
+                    uint8(signature[64]),
+                    bytes32(signature[:32]),
+                    bytes32(signature[32:64])
+                );
+        } else {
+            IERC3009WithBytes(token)
+                .receiveWithAuthorization(renter, address(this), amount, validAfter, validBefore, nonce, signature);
         }
-        _pulling = 0;
+    }
+
+    function _payAll(Terms calldata terms, uint96 paid, uint96 builderPaid, uint96 refund) private {
+        address token = terms.token;
+        if (paid != 0) _pay(token, terms.provider, paid);
+        if (builderPaid != 0) _pay(token, terms.builder, builderPaid);
+        if (refund != 0) _pay(token, terms.renter, refund);
+    }
+
+    function _addPayments(Payments memory due, Terms calldata terms, uint96 paid, uint96 builderPaid, uint96 refund)
+        private
+    {
+        address token = terms.token;
+        _addPayment(due.provider, token, terms.provider, paid);
+        _addPayment(due.builder, token, terms.builder, builderPaid);
+        _addPayment(due.renter, token, terms.renter, refund);
+    }
+
+    /// @dev Adds to the running payment, after making it if it was to somebody else or in another token.
+    function _addPayment(Payment memory due, address token, address payee, uint256 amount) private {
+        if (amount == 0) return;
+        if (due.payee != payee || due.token != token) {
+            _payOne(due);
+            (due.token, due.payee, due.amount) = (token, payee, amount);
+        } else {
+            due.amount += amount;
+        }
+    }
+
+    function _payDue(Payments memory due) private {
+        _payOne(due.provider);
+        _payOne(due.builder);
+        _payOne(due.renter);
+    }
+
+    function _payOne(Payment memory due) private {
+        if (due.amount != 0) _pay(due.token, due.payee, due.amount);
     }
 
     /// @dev Pays, or credits a payee that cannot be paid. A payment gets a fixed allowance of gas, so that no
@@ -277,13 +640,21 @@ contract Escrow is IEscrow, EIP712 {
         emit Credited(token, payee, amount);
     }
 
-    /// @dev True if the token says, in the standard way or by saying nothing, that it transferred.
-    function _tryTransfer(address token, address payee, uint256 amount) private returns (bool) {
-        (bool success, bytes memory result) =
-            token.call{gas: PAYMENT_GAS}(abi.encodeCall(IERC20.transfer, (payee, amount)));
-        if (!success) return false;
-        if (result.length == 0) return token.code.length != 0;
-        // forge-lint: disable-next-line(unsafe-typecast) -- the first word is what is wanted
-        return result.length >= 32 && uint256(bytes32(result)) == 1;
+    /// @dev True if the token says, in the standard way or by saying nothing, that it transferred. Takes one word of
+    /// what it says, however much that is: a copy of all of it would cost gas that no allowance bounds.
+    function _tryTransfer(address token, address payee, uint256 amount) private returns (bool paid) {
+        bytes4 selector = IERC20.transfer.selector;
+        assembly ("memory-safe") {
+            let arguments := mload(0x40)
+            mstore(arguments, selector)
+            mstore(add(arguments, 4), shr(96, shl(96, payee)))
+            mstore(add(arguments, 36), amount)
+            paid := call(PAYMENT_GAS, token, 0, arguments, 68, 0, 32)
+            if paid {
+                switch returndatasize()
+                case 0 { paid := iszero(iszero(extcodesize(token))) }
+                default { paid := and(gt(returndatasize(), 31), eq(mload(0), 1)) }
+            }
+        }
     }
 }

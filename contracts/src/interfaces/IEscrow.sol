@@ -2,15 +2,23 @@
 pragma solidity ^0.8.30;
 
 import {Status, Terms} from "../types/Lease.sol";
+import {ClaimLeg, CloseLeg, OpenLeg, TopUpLeg} from "../types/Legs.sol";
 
 /// @title IEscrow
 /// @notice Holds the deposit of each lease apart from every other, pays the provider what the renter's newest
 /// receipt owes, and gives the rest back. It has no owner, no pause, no upgrade and no fee of its own.
 ///
 /// Every call names a lease by its full `Terms`; the lease id is their hash. All amounts are in units of the
-/// lease's token. Money leaves a lease only by `settle` (the provider, at any time while it is open) and by
-/// `reclaim` (the renter, once `expiry + grace` has passed), and each of them closes it for ever. So a
-/// provider can collect the highest receipt it holds through `expiry + grace`, whatever anybody else does.
+/// lease's token. Money leaves a lease only by `draw` and `settle` (the provider, at any time while it is open),
+/// by `close` (the renter, with an amount that the provider signed) and by `reclaim` (the renter, once
+/// `expiry + grace` has passed); all but `draw` close it for ever. So a provider can collect the highest receipt it
+/// holds through `expiry + grace`, whatever anybody else does.
+///
+/// Each call exists for one lease and for many. Opening many is all or none. Every other call for many does what it
+/// can: a leg that cannot be done is skipped, with a `LegSkipped` that names what the call for one lease would have
+/// reverted with, and the other legs are done. What reverts such a call is: no legs, an encoding that is not canonical,
+/// a payment that fails with too little gas, and, for `topUpMany`, whatever the caller itself got wrong. Payments of one
+/// call that have the same token and payee, and follow each other, are made as one.
 ///
 /// An exit never fails because a payee cannot be paid: a payment that fails with the 200,000 gas it is given is
 /// credited to that payee instead, who takes it later by `withdraw`.
@@ -40,6 +48,23 @@ interface IEscrow {
     /// @param builderPaid What the builder got.
     /// @param refund What the renter got back.
     event LeaseSettled(bytes32 indexed leaseId, uint96 paid, uint96 builderPaid, uint96 refund);
+
+    /// @notice The provider collected and the lease stays open.
+    /// @param paid What the provider got.
+    /// @param builderPaid What the builder got.
+    /// @param claimed All that was ever claimed of the lease.
+    event LeaseDrawn(bytes32 indexed leaseId, uint96 paid, uint96 builderPaid, uint96 claimed);
+
+    /// @notice The renter closed the lease with the provider's closing amount. `paid + builderPaid + refund` is what the
+    /// lease still held.
+    /// @param paid What the provider got.
+    /// @param builderPaid What the builder got.
+    /// @param refund What the renter got back.
+    event LeaseClosed(bytes32 indexed leaseId, uint96 paid, uint96 builderPaid, uint96 refund);
+
+    /// @notice One lease of a call for many was left as it was.
+    /// @param reason The selector of the error with which the call for this lease alone would have reverted.
+    event LegSkipped(bytes32 indexed leaseId, bytes4 reason);
 
     /// @notice The renter took back what was unclaimed after `expiry + grace`, and the lease was closed.
     event LeaseReclaimed(bytes32 indexed leaseId, uint96 refund);
@@ -101,6 +126,22 @@ interface IEscrow {
     /// @notice The receipt was not signed by the receipt key. `recovered` is zero when the signature is malformed.
     error WrongReceiptSigner(address recovered, address receiptKey);
 
+    /// @notice The closing amount was not signed by the provider's signer. `recovered` is zero when the signature is
+    /// malformed.
+    error WrongClosingSigner(address recovered, address providerSigner);
+
+    /// @notice There is nothing to draw: `amount`, bounded by the deposit, is not above what was claimed before.
+    error NothingToDraw(uint96 amount, uint96 claimed, uint96 deposit);
+
+    /// @notice A call for many leases needs at least one.
+    error NoLegs();
+
+    /// @notice Leases that are paid for together must be in one token, that of the first.
+    error TokensDiffer(address token, address first);
+
+    /// @notice Leases that one authorisation pays for must be of one renter, that of the first.
+    error RentersDiffer(address renter, address first);
+
     /// @notice The renter can reclaim only when the block time is later than `expiry + grace`.
     error ReclaimTooEarly(uint256 blockTime, uint256 expiryPlusGrace);
 
@@ -113,7 +154,7 @@ interface IEscrow {
     /// @notice The payee has no credit in that token.
     error NothingCredited(address token, address payee);
 
-    // ----------------------------------------------------------------- calls
+    // ------------------------------------------------------------ calls: one
 
     /// @notice Opens a lease and pulls its deposit from the caller, who must be the renter and have approved it.
     /// @param terms The fixed words of the lease; their id must never have been used. The receipt key, the provider
@@ -136,6 +177,23 @@ interface IEscrow {
         bytes32 s
     ) external;
 
+    /// @notice Opens a lease for a renter that has signed an EIP-3009 authorisation for its deposit. Anybody may send it
+    /// and nobody can change it: the authorisation is good for this escrow, this lease, this deposit and this expiry
+    /// only, because its nonce is `keccak256(abi.encode(leaseId, deposit, expiry))`.
+    /// @param validAfter Block time after which the authorisation is good; part of what was signed.
+    /// @param validBefore Block time before which it is good; part of what was signed.
+    /// @param signature The renter's signature over the token's `ReceiveWithAuthorization(address from,address to,uint256
+    /// value,uint256 validAfter,uint256 validBefore,bytes32 nonce)`. 65 bytes (r, s, v) are passed on as `v, r, s`; any
+    /// other length as bytes, to tokens that ask smart accounts (EIP-1271).
+    function openWithAuthorization(
+        Terms calldata terms,
+        uint96 deposit,
+        uint40 expiry,
+        uint256 validAfter,
+        uint256 validBefore,
+        bytes calldata signature
+    ) external;
+
     /// @notice Adds money to an open lease, pulled from the caller, and moves its expiry. Anybody may add money;
     /// whatever is not claimed goes to the renter. Only the renter may move the expiry, and only later.
     /// @param terms The fixed words of the lease.
@@ -155,6 +213,16 @@ interface IEscrow {
         bytes32 s
     ) external;
 
+    /// @notice Pays the provider and the builder what a receipt owes them so far; the lease stays open. The provider or
+    /// its signer may call it at any time while the lease is open.
+    /// @dev Pays as `settle` does. Reverts when that is nothing.
+    /// @param terms The fixed words of the lease.
+    /// @param amount What the provider claims over the lease's life so far; at most `receiptCumulative`.
+    /// @param receiptCumulative What the receipt says is owed.
+    /// @param receiptSignature As for `settle`.
+    function draw(Terms calldata terms, uint96 amount, uint96 receiptCumulative, bytes calldata receiptSignature)
+        external;
+
     /// @notice Pays the provider and the builder, refunds the renter and closes the lease. The provider or its
     /// signer may call it at any time while the lease is open, also after `expiry + grace` if the renter has not
     /// reclaimed.
@@ -168,12 +236,59 @@ interface IEscrow {
     function settle(Terms calldata terms, uint96 amount, uint96 receiptCumulative, bytes calldata receiptSignature)
         external;
 
+    /// @notice Pays the provider and the builder the amount that the provider signed for, refunds the renter and closes
+    /// the lease. Only the renter may call it, at any time while the lease is open.
+    /// @dev Pays as `settle` does: `min(amount, deposit)` less what was claimed before, and nothing if that is more.
+    /// @param terms The fixed words of the lease.
+    /// @param amount The provider's closing amount: all that it claims over the lease's life.
+    /// @param closingSignature The provider signer's 65-byte signature (r, s, v; low s) over `Closing(leaseId, amount)`.
+    function close(Terms calldata terms, uint96 amount, bytes calldata closingSignature) external;
+
     /// @notice Gives the renter all that was not claimed and closes the lease; only the renter, and only once the
     /// block time is later than `expiry + grace`.
     function reclaim(Terms calldata terms) external;
 
     /// @notice Pays a credited payee its whole credit in a token. Anybody may call it; only the payee is paid.
     function withdraw(address token, address payee) external;
+
+    // ----------------------------------------------------------- calls: many
+
+    /// @notice `open` for many leases of the caller in one token, all or none; the sum of the deposits is pulled once.
+    function openMany(OpenLeg[] calldata legs) external;
+
+    /// @notice The same, after a permit over the sum, tried as in `openWithPermit`.
+    function openManyWithPermit(OpenLeg[] calldata legs, uint256 permitDeadline, uint8 v, bytes32 r, bytes32 s) external;
+
+    /// @notice `openWithAuthorization` for many leases of one renter in one token, all or none. The authorisation is over
+    /// the sum of the deposits; its nonce is the hash of three words for each leg in their order: `leaseId`, `deposit`,
+    /// `expiry`.
+    function openManyWithAuthorization(
+        OpenLeg[] calldata legs,
+        uint256 validAfter,
+        uint256 validBefore,
+        bytes calldata signature
+    ) external;
+
+    /// @notice `topUp` for many leases in one token. Leases that are not open are skipped, and only what the others get is
+    /// pulled, at once. Whatever else `topUp` would refuse reverts: that does not change behind the caller's back.
+    function topUpMany(TopUpLeg[] calldata legs) external;
+
+    /// @notice The same, after a permit over the sum of all legs, skipped ones included, tried as in `openWithPermit`.
+    /// What is left of it stays as an allowance, which only the caller itself can use here.
+    function topUpManyWithPermit(TopUpLeg[] calldata legs, uint256 permitDeadline, uint8 v, bytes32 r, bytes32 s)
+        external;
+
+    /// @notice `draw` on many leases, each alone.
+    function drawMany(ClaimLeg[] calldata legs) external;
+
+    /// @notice `settle` for many leases, each alone.
+    function settleMany(ClaimLeg[] calldata legs) external;
+
+    /// @notice `close` for many leases, each alone.
+    function closeMany(CloseLeg[] calldata legs) external;
+
+    /// @notice `reclaim` for many leases, each alone.
+    function reclaimMany(Terms[] calldata legs) external;
 
     // ----------------------------------------------------------------- views
 
@@ -191,4 +306,7 @@ interface IEscrow {
 
     /// @notice The EIP-712 digest that the receipt key signs for a receipt.
     function receiptDigest(bytes32 leaseId, uint96 cumulative) external view returns (bytes32);
+
+    /// @notice The EIP-712 digest that the provider's signer signs for a closing amount.
+    function closingDigest(bytes32 leaseId, uint96 amount) external view returns (bytes32);
 }

@@ -18,6 +18,30 @@ library LeaseHash {
         return keccak256(abi.encode(terms, chainId, escrow));
     }
 
+    /// @notice The same for terms in calldata, hashed where they lie: 500 gas less, which every call pays.
+    /// @dev Words with bits where their type has none give another id. Opening a lease reads every one of its terms, and
+    /// the decoder refuses such words, so no lease has an id of that kind.
+    function leaseIdHere(Terms calldata terms) internal view returns (bytes32 id) {
+        // Memory-safe: it writes behind the free memory only, and leaves the pointer alone.
+        assembly ("memory-safe") {
+            let words := mload(0x40)
+            calldatacopy(words, terms, 288)
+            mstore(add(words, 288), chainid())
+            mstore(add(words, 320), address())
+            id := keccak256(words, 352)
+        }
+    }
+
+    /// @notice The nonce of the EIP-3009 authorisation that opens one lease, and no other, with one deposit and expiry.
+    function opening(bytes32 id, uint96 deposit, uint40 expiry) internal pure returns (bytes32) {
+        return keccak256(abi.encode(id, deposit, expiry));
+    }
+
+    /// @notice The same for many leases: three words for each, in their order.
+    function openings(bytes32[] memory words) internal pure returns (bytes32) {
+        return keccak256(abi.encodePacked(words));
+    }
+
     /// @notice The struct hash of a receipt over `cumulative` units.
     function receipt(bytes32 id, uint96 cumulative) internal pure returns (bytes32) {
         return keccak256(abi.encode(RECEIPT_TYPEHASH, id, cumulative));

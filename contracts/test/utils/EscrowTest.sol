@@ -4,7 +4,9 @@ pragma solidity ^0.8.30;
 import {Escrow} from "../../src/Escrow.sol";
 import {IEscrow} from "../../src/interfaces/IEscrow.sol";
 import {TestDai} from "../../src/test/TestDai.sol";
+import {TestUsdc} from "../../src/test/TestUsdc.sol";
 import {Status, Terms} from "../../src/types/Lease.sol";
+import {ClaimLeg, CloseLeg, OpenLeg, TopUpLeg} from "../../src/types/Legs.sol";
 import {Test} from "./Test.sol";
 
 /// @dev An escrow, a token, the parties of one lease, and the steps that most tests begin with.
@@ -12,6 +14,7 @@ abstract contract EscrowTest is Test {
     uint256 internal constant RENTER_KEY = 0xA11CE;
     uint256 internal constant RECEIPT_KEY = 0x4ECE1;
     uint256 internal constant STRANGER_KEY = 0xBAD;
+    uint256 internal constant SIGNER_KEY = 0x9402;
     uint96 internal constant DEPOSIT = 100 ether;
     uint32 internal constant GRACE = 1 days;
 
@@ -21,7 +24,7 @@ abstract contract EscrowTest is Test {
     address internal renter = vm.addr(RENTER_KEY);
     address internal receiptKey = vm.addr(RECEIPT_KEY);
     address internal provider = vm.addr(0x9401);
-    address internal providerSigner = vm.addr(0x9402);
+    address internal providerSigner = vm.addr(SIGNER_KEY);
     address internal builder = vm.addr(0xB1);
     address internal stranger = vm.addr(STRANGER_KEY);
     uint40 internal expiry;
@@ -100,6 +103,84 @@ abstract contract EscrowTest is Test {
             keccak256("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)");
         bytes32 permit = keccak256(abi.encode(typehash, owner, address(escrow), value, dai.nonces(owner), deadline));
         return vm.sign(key, keccak256(abi.encodePacked("\x19\x01", dai.DOMAIN_SEPARATOR(), permit)));
+    }
+
+    function signClosing(Terms memory terms, uint96 amount) internal view returns (bytes memory) {
+        return signClosingWith(SIGNER_KEY, terms, amount);
+    }
+
+    function signClosingWith(uint256 key, Terms memory terms, uint96 amount) internal view returns (bytes memory) {
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, escrow.closingDigest(escrow.leaseIdOf(terms), amount));
+        return abi.encodePacked(r, s, v);
+    }
+
+    /// @dev The renter's EIP-3009 authorisation for the escrow to receive `value`, with a nonce.
+    function signAuthorization(TestUsdc usdc, uint256 key, uint256 value, bytes32 nonce)
+        internal
+        view
+        returns (bytes memory)
+    {
+        bytes32 words = keccak256(
+            abi.encode(
+                usdc.RECEIVE_WITH_AUTHORIZATION_TYPEHASH(),
+                vm.addr(key),
+                address(escrow),
+                value,
+                uint256(0),
+                block.timestamp + 1 hours,
+                nonce
+            )
+        );
+        (uint8 v, bytes32 r, bytes32 s) =
+            vm.sign(key, keccak256(abi.encodePacked("\x19\x01", usdc.DOMAIN_SEPARATOR(), words)));
+        return abi.encodePacked(r, s, v);
+    }
+
+    // ------------------------------------------------------------------ legs
+
+    /// @dev Terms of one of several leases of one job: another provider each, one signer.
+    function termsOf(uint256 index) internal view returns (Terms memory terms) {
+        terms = builderTerms();
+        terms.provider = vm.addr(0x9500 + index);
+        terms.salt = keccak256(abi.encode("quote", index));
+    }
+
+    /// @dev Openings of `DEPOSIT`, twice that, and so on.
+    function openLegs(uint256 count) internal view returns (OpenLeg[] memory legs) {
+        legs = new OpenLeg[](count);
+        for (uint256 i = 0; i < count; ++i) {
+            legs[i] = OpenLeg({terms: termsOf(i), deposit: uint96(DEPOSIT * (i + 1)), expiry: expiry + uint40(i)});
+        }
+    }
+
+    function openThree() internal returns (bytes32[3] memory ids) {
+        OpenLeg[] memory legs = openLegs(3);
+        vm.prank(renter);
+        escrow.openMany(legs);
+        for (uint256 i = 0; i < 3; ++i) {
+            ids[i] = escrow.leaseIdOf(termsOf(i));
+        }
+    }
+
+    function topUpLeg(Terms memory terms, uint96 amount, uint40 newExpiry) internal pure returns (TopUpLeg memory) {
+        return TopUpLeg({terms: terms, amount: amount, newExpiry: newExpiry});
+    }
+
+    function claimLeg(Terms memory terms, uint96 amount, uint96 cumulative) internal view returns (ClaimLeg memory) {
+        bytes32 digest = escrow.receiptDigest(escrow.leaseIdOf(terms), cumulative);
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(RECEIPT_KEY, digest);
+        return ClaimLeg({terms: terms, amount: amount, receiptCumulative: cumulative, v: v, r: r, s: s});
+    }
+
+    function closeLeg(Terms memory terms, uint96 amount) internal view returns (CloseLeg memory) {
+        bytes32 digest = escrow.closingDigest(escrow.leaseIdOf(terms), amount);
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(SIGNER_KEY, digest);
+        return CloseLeg({terms: terms, amount: amount, v: v, r: r, s: s});
+    }
+
+    function expectSkipped(bytes32 leaseId, bytes4 reason) internal {
+        vm.expectEmit(address(escrow));
+        emit IEscrow.LegSkipped(leaseId, reason);
     }
 
     // ------------------------------------------------------------------ then

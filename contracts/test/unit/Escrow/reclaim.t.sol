@@ -100,6 +100,7 @@ contract ReclaimTest is EscrowTest {
     function testFuzz_NeverEarly(uint40 ahead, uint32 grace, uint256 when) public {
         uint40 until = uint40(block.timestamp + bound(ahead, 1, 90 days));
         terms.grace = uint32(bound(grace, 0, 30 days));
+        terms.salt = keccak256("fuzz");
         vm.prank(renter);
         escrow.open(terms, DEPOSIT, until);
         when = bound(when, block.timestamp, uint256(until) + terms.grace + 1 days);

@@ -80,6 +80,22 @@ contract ViewsTest is EscrowTest {
         assertTrue(escrow.receiptDigest(keccak256("some lease"), 7) != digest, "the same digest");
     }
 
+    function test_WhenClosingDigestIsAsked() public view {
+        bytes32 domain = keccak256(
+            abi.encode(
+                keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"),
+                keccak256("GPUX"),
+                keccak256("1"),
+                block.chainid,
+                address(escrow)
+            )
+        );
+        bytes32 id = keccak256("some lease");
+        bytes32 closing = keccak256(abi.encode(keccak256("Closing(bytes32 leaseId,uint96 amount)"), id, uint256(7)));
+        bytes32 digest = keccak256(abi.encodePacked("\x19\x01", domain, closing));
+        assertEq(escrow.closingDigest(id, 7), digest, "the digest");
+    }
+
     function test_WhenCreditOfIsAskedAboutNobody() public view {
         assertEq(escrow.creditOf(address(dai), stranger), 0, "a credit");
     }

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity ^0.8.30;
+
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+
+import {IEscrow} from "../../../src/interfaces/IEscrow.sol";
+import {Status, Terms} from "../../../src/types/Lease.sol";
+import {CloseLeg, OpenLeg} from "../../../src/types/Legs.sol";
+import {OddToken} from "../../tokens/OddToken.sol";
+import {EscrowTest} from "../../utils/EscrowTest.sol";
+
+contract CloseManyTest is EscrowTest {
+    uint96 private constant EARNED = 30 ether;
+
+    bytes32[3] private ids;
+
+    function setUp() public override {
+        super.setUp();
+        ids = openThree();
+    }
+
+    function closings() private view returns (CloseLeg[] memory legs) {
+        legs = new CloseLeg[](3);
+        for (uint256 i = 0; i < 3; ++i) {
+            legs[i] = closeLeg(termsOf(i), EARNED);
+        }
+    }
+
+    function close(CloseLeg[] memory legs) private {
+        vm.prank(renter);
+        escrow.closeMany(legs);
+    }
+
+    function assertClosed(uint256 i) private view {
+        assertLease(ids[i], uint96(DEPOSIT * (i + 1)), EARNED, expiry + uint40(i), Status.Closed);
+        assertBalance(termsOf(i).provider, 28.5 ether, "the provider");
+    }
+
+    function assertOpen(uint256 i) private view {
+        assertLease(ids[i], uint96(DEPOSIT * (i + 1)), 0, expiry + uint40(i), Status.Open);
+    }
+
+    /// @dev The second leg is skipped, the others are closed.
+    function skips(CloseLeg[] memory legs, bytes4 reason) private {
+        uint256 before = dai.balanceOf(renter);
+        expectSkipped(escrow.leaseIdOf(legs[1].terms), reason);
+        close(legs);
+        assertClosed(0);
+        assertClosed(2);
+        assertBalance(renter, before + 4 * DEPOSIT - 2 * EARNED, "the renter");
+    }
+
+    function test_RevertWhen_ThereAreNoLegs() public {
+        expectRevert(abi.encodeWithSelector(IEscrow.NoLegs.selector));
+        close(new CloseLeg[](0));
+    }
+
+    function test_GivenItsLeaseIsSettled() public {
+        settle(termsOf(1), 1);
+        skips(closings(), IEscrow.LeaseNotOpen.selector);
+    }
+
+    function test_WhenTheCallerIsNotItsRenter() public {
+        fund(stranger, DEPOSIT);
+        Terms memory other = termsOf(7);
+        other.renter = stranger;
+        open(other);
+        CloseLeg[] memory legs = closings();
+        legs[1] = closeLeg(other, EARNED);
+        skips(legs, IEscrow.CallerNotRenter.selector);
+        assertLease(escrow.leaseIdOf(other), DEPOSIT, 0, expiry, Status.Open);
+    }
+
+    function test_WhenItsSignatureIsWrong() public {
+        CloseLeg[] memory legs = closings();
+        legs[1].amount -= 1;
+        skips(legs, IEscrow.WrongClosingSigner.selector);
+        assertOpen(1);
+    }
+
+    function test_WhenItsSignatureHasAHighS() public {
+        CloseLeg[] memory legs = closings();
+        uint256 order = 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141;
+        legs[1].s = bytes32(order - uint256(legs[1].s));
+        legs[1].v = legs[1].v == 27 ? 28 : 27;
+        skips(legs, IEscrow.WrongClosingSigner.selector);
+        assertOpen(1);
+    }
+
+    function test_WhenALeaseIsNamedTwice() public {
+        CloseLeg[] memory legs = closings();
+        legs[1] = legs[0];
+        skips(legs, IEscrow.LeaseNotOpen.selector);
+        assertOpen(1);
+    }
+
+    function test_GivenOneProviderIsDenied() public {
+        OddToken odd = new OddToken();
+        odd.mint(renter, 6 * DEPOSIT);
+        vm.prank(renter);
+        odd.approve(address(escrow), 6 * DEPOSIT);
+        OpenLeg[] memory opening = openLegs(3);
+        CloseLeg[] memory legs = new CloseLeg[](3);
+        for (uint256 i = 0; i < 3; ++i) {
+            opening[i].terms.token = address(odd);
+            legs[i] = closeLeg(opening[i].terms, EARNED);
+        }
+        vm.prank(renter);
+        escrow.openMany(opening);
+        odd.deny(legs[1].terms.provider, OddToken.Denial.BurnAllGas);
+        close(legs);
+        assertEq(odd.balanceOf(legs[0].terms.provider), 28.5 ether, "the first provider");
+        assertEq(escrow.creditOf(address(odd), legs[1].terms.provider), 28.5 ether, "the second provider's credit");
+        assertEq(odd.balanceOf(legs[2].terms.provider), 28.5 ether, "the third provider");
+        assertEq(odd.balanceOf(renter), 510 ether, "the renter");
+    }
+
+    function test_GivenTheProviderSignerHasCode() public {
+        vm.etch(providerSigner, abi.encodePacked(hex"ef0100", address(dai)));
+        close(closings());
+        assertClosed(1);
+    }
+
+    function test_WhenAllIsWell() public {
+        for (uint256 i = 0; i < 3; ++i) {
+            vm.expectEmit(address(escrow));
+            emit IEscrow.LeaseClosed(ids[i], 28.5 ether, 1.5 ether, uint96(DEPOSIT * (i + 1)) - EARNED);
+        }
+        vm.expectCall(address(dai), abi.encodeCall(IERC20.transfer, (builder, 4.5 ether)), 1);
+        vm.expectCall(address(dai), abi.encodeCall(IERC20.transfer, (renter, 510 ether)), 1);
+        close(closings());
+        for (uint256 i = 0; i < 3; ++i) {
+            assertClosed(i);
+        }
+        assertBalance(address(escrow), 0, "the escrow kept something");
+    }
+}
