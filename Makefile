@@ -47,8 +47,9 @@ e2e: deps image unit
 	apps/render/test
 	scripts/run-e2e
 
-bench: build image  ## figures against peers, re-run in one go
-	bench/run --gpux $(GPUX)
+bench: deps  ## figures against peers, re-run in one go, of the release build
+	cargo build --release --package gpux
+	bench/run --gpux $(CARGO_TARGET_DIR)/release/gpux
 
 clean:
 	cargo clean

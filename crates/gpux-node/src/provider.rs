@@ -311,6 +311,7 @@ impl Provider {
             attempt: request.attempt,
         };
         let mut offset = request.offset;
+        let mut pace = meter::LOG_PACE_MIN;
         loop {
             let chunk = local
                 .runtime
@@ -325,8 +326,11 @@ impl Provider {
             if chunk.ended || (!more && !request.follow) {
                 return Ok(());
             }
-            if !more {
-                tokio::time::sleep(meter::LOG_PACE).await;
+            if more {
+                pace = meter::LOG_PACE_MIN;
+            } else {
+                tokio::time::sleep(pace).await;
+                pace = (pace * 2).min(meter::LOG_PACE_MAX);
             }
         }
     }

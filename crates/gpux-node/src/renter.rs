@@ -30,11 +30,11 @@ use gpux_api::{ErrorBody, ErrorCode, JobList, JobView, RunRequest, TopUpReply, T
 use gpux_chain::HotKey;
 use gpux_lease::{PartQueue, RenterConfig, RenterLease, Tariff};
 use gpux_proto::{MeterReport, PartReport, PeerError, Response};
-use gpux_types::{Address, BasisPoints, JobId, LeaseId, Millis, NodeId};
+use gpux_types::{Address, BasisPoints, JobId, LeaseId, Millis, NodeId, PartIndex};
 use job::{Beginning, JobInput, JobTask};
 use plan::Planned;
 use quotes::Firm;
-use record::{Finishing, JobRecord, LeaseRecord, RECORD_VERSION, Secret};
+use record::{Finishing, JobRecord, LeaseRecord, RECORD_VERSION, Secret, Try};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -51,6 +51,7 @@ const PREPARATION: Millis = Millis::from_secs(300);
 pub(crate) struct JobHandle {
     inputs: mpsc::Sender<JobInput>,
     view: watch::Receiver<JobView>,
+    tries: watch::Receiver<BTreeMap<PartIndex, Try>>,
     /// No transaction of the job is older.
     from_block: u64,
 }
@@ -64,6 +65,11 @@ impl JobHandle {
     /// The job whenever it changes.
     pub(crate) fn watch(&self) -> watch::Receiver<JobView> {
         self.view.clone()
+    }
+
+    /// Where the newest try of each part is or was, whenever that changes.
+    fn tries(&self) -> watch::Receiver<BTreeMap<PartIndex, Try>> {
+        self.tries.clone()
     }
 }
 
@@ -117,6 +123,7 @@ impl Renter {
         let first = view::job(&record, &seen, &node.chain.token().token, node.clock.date());
         let (inputs, receiver) = mpsc::channel(JOB_INPUTS);
         let (sender, view) = watch::channel(first);
+        let (tries_sender, tries) = watch::channel(record.tries.clone());
         let mut registry = self.lock();
         registry.order.push(record.id);
         registry
@@ -127,6 +134,7 @@ impl Renter {
             JobHandle {
                 inputs,
                 view,
+                tries,
                 from_block: record.from_block,
             },
         );
@@ -140,6 +148,7 @@ impl Renter {
                 image,
                 inputs: receiver,
                 view: sender,
+                tries: tries_sender,
             },
         );
         node.tasks.spawn(task.run(restarted));

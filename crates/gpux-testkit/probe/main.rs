@@ -16,6 +16,7 @@ unsafe extern "C" {
     fn mount(source: *const i8, target: *const i8, kind: *const i8, flags: u64, data: *const i8) -> i32;
     fn unshare(flags: i32) -> i32;
     fn getuid() -> u32;
+    fn clock_gettime(clock: i32, time: *mut [i64; 2]) -> i32;
     fn _exit(code: i32) -> !;
 }
 
@@ -58,6 +59,7 @@ fn run(words: &[&str]) -> io::Result<u8> {
             println!("to standard output");
             eprintln!("to standard error");
         }
+        ["now"] => println!("{}", monotonic_nanoseconds()),
         ["flood", bytes] => flood(number(bytes))?,
         ["nap", ms] => std::thread::sleep(Duration::from_millis(number(ms))),
         ["spin", ms] => spin(Duration::from_millis(number(ms))),
@@ -97,6 +99,14 @@ fn then(words: &[&str]) -> io::Result<u8> {
         }
     }
     Ok(0)
+}
+
+/// The host's monotonic clock, which a container shares.
+fn monotonic_nanoseconds() -> i64 {
+    const CLOCK_MONOTONIC: i32 = 1;
+    let mut time = [0, 0];
+    unsafe { clock_gettime(CLOCK_MONOTONIC, &raw mut time) };
+    time[0] * 1_000_000_000 + time[1]
 }
 
 fn number(text: &str) -> u64 {

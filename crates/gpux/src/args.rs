@@ -165,6 +165,9 @@ pub(crate) struct RunArgs {
     /// Do not follow the job
     #[arg(short, long)]
     pub(crate) detach: bool,
+    /// Print what the job's processes write, as it comes, on standard output
+    #[arg(short, long, conflicts_with = "detach")]
+    pub(crate) logs: bool,
 }
 
 #[derive(Debug, Args)]

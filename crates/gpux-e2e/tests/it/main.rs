@@ -10,6 +10,8 @@ mod job;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod logs;
+#[cfg(test)]
 mod market;
 #[cfg(test)]
 mod process;

@@ -9,8 +9,10 @@ use std::time::Duration;
 
 /// How often the meter is read while work goes on, when nothing else says to.
 pub(super) const POLL: Millis = Millis::from_secs(1);
-/// How often a followed log is looked at.
-pub(super) const LOG_PACE: Duration = Duration::from_millis(200);
+/// How soon a followed log is looked at again after it grew; twice as long each time that it did not, up to the maximum.
+pub(super) const LOG_PACE_MIN: Duration = Duration::from_millis(5);
+/// See [`LOG_PACE_MIN`].
+pub(super) const LOG_PACE_MAX: Duration = Duration::from_millis(160);
 /// How long a shim may leave a call unanswered before it counts as lost.
 const SHIM_PATIENCE: Duration = Duration::from_secs(2);
 

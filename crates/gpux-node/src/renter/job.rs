@@ -14,9 +14,7 @@ mod parts;
 mod top_up;
 
 use super::{
-    JobHandle,
-    logs::Placed,
-    record::{JobRecord, LeaseRecord},
+    record::{JobRecord, LeaseRecord, Try},
     view,
 };
 use crate::{node::Node, store::Role};
@@ -87,8 +85,6 @@ pub(super) enum JobInput {
     },
     /// The job's last step ended.
     LastStepEnded(Result<(), String>),
-    /// Somebody wants to know where the parts are.
-    PlacementsAsked(oneshot::Sender<Vec<Placed>>),
     /// Something was done that leads to nothing by itself.
     Done,
 }
@@ -145,6 +141,7 @@ pub(super) struct JobTask {
     image: Option<ResolvedImage>,
     inputs: mpsc::Receiver<JobInput>,
     view: watch::Sender<JobView>,
+    tries: watch::Sender<BTreeMap<PartIndex, Try>>,
     effects: JoinSet<JobInput>,
     top_up: Option<top_up::Pending>,
     fetching: HashSet<(LeaseId, PartIndex, u32)>,
@@ -158,6 +155,7 @@ pub(super) struct Beginning {
     pub(super) image: Option<ResolvedImage>,
     pub(super) inputs: mpsc::Receiver<JobInput>,
     pub(super) view: watch::Sender<JobView>,
+    pub(super) tries: watch::Sender<BTreeMap<PartIndex, Try>>,
 }
 
 impl JobTask {
@@ -182,6 +180,7 @@ impl JobTask {
             image: beginning.image,
             inputs: beginning.inputs,
             view: beginning.view,
+            tries: beginning.tries,
             effects: JoinSet::new(),
             top_up: None,
             fetching: HashSet::new(),
@@ -270,26 +269,8 @@ impl JobTask {
             } => self.fetched(lease, part, attempt, files),
             JobInput::TopUpEnded { lease, number, result } => self.top_up_ended(lease, number, result),
             JobInput::LastStepEnded(result) => self.last_step_ended(result),
-            JobInput::PlacementsAsked(reply) => {
-                // An asker that went away wants no answer.
-                let _ = reply.send(self.placements());
-            }
             JobInput::Done => {}
         }
-    }
-
-    fn placements(&self) -> Vec<Placed> {
-        let placed = self.record.tries.iter().filter_map(|(part, at)| {
-            let live = self.leases.get(&at.lease)?;
-            Some(Placed {
-                part: *part,
-                attempt: at.attempt,
-                lease: at.lease,
-                node: live.record.node,
-                failed: at.failed,
-            })
-        });
-        placed.collect()
     }
 
     fn every_lease(&mut self, event: RenterEvent) {
@@ -349,15 +330,6 @@ impl JobTask {
         let token = &self.node.chain.token().token;
         self.view
             .send_replace(view::job(&self.record, &seen, token, self.node.clock.date()));
-    }
-}
-
-/// Where the newest try of each part is or was; nothing when the job's task is gone.
-pub(super) async fn placements(job: &JobHandle) -> Vec<Placed> {
-    let (reply, answer) = oneshot::channel();
-    match job.inputs.send(JobInput::PlacementsAsked(reply)).await {
-        Ok(()) => answer.await.unwrap_or_default(),
-        Err(_) => Vec::new(),
     }
 }
 

@@ -1,10 +1,10 @@
 //! What a job's processes wrote, read from the nodes that ran them.
 
-use super::{JobHandle, Node};
-use futures_util::{Stream, StreamExt};
+use super::{JobHandle, Node, record::Try};
+use futures_util::{Stream, StreamExt, stream::FuturesUnordered};
 use gpux_api::LogLine;
 use gpux_proto::LogsRequest;
-use gpux_types::{LeaseId, NodeId, PartIndex};
+use gpux_types::PartIndex;
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
@@ -12,8 +12,10 @@ use tokio::sync::mpsc;
 const LINES: usize = 256;
 /// The longest line; the rest of it is cut.
 const MAX_LINE: usize = 16 << 10;
-/// How often a followed job is looked at for new parts.
-const PACE: Duration = Duration::from_millis(500);
+/// How soon a node that does not know a part yet is asked again; twice as long each time, up to the maximum.
+const AGAIN_MIN: Duration = Duration::from_millis(5);
+/// See [`AGAIN_MIN`].
+const AGAIN_MAX: Duration = Duration::from_millis(640);
 
 /// Which lines are wanted.
 #[derive(Debug, Clone, Copy)]
@@ -22,16 +24,6 @@ pub(crate) struct LogSelection {
     pub(crate) only_failed: bool,
     pub(crate) tail: Option<usize>,
     pub(crate) follow: bool,
-}
-
-/// The newest try of one part, and where it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Placed {
-    pub(crate) part: PartIndex,
-    pub(crate) attempt: u32,
-    pub(crate) lease: LeaseId,
-    pub(crate) node: NodeId,
-    pub(crate) failed: bool,
 }
 
 /// The lines of a job's parts, part by part; with `follow`, until the job is over.
@@ -54,60 +46,87 @@ pub(crate) fn logs(node: Arc<Node>, job: JobHandle, selection: LogSelection) -> 
 }
 
 async fn read_all(node: &Arc<Node>, job: &JobHandle, selection: LogSelection, sender: &mpsc::Sender<LogLine>) {
-    let mut seen: Vec<Placed> = Vec::new();
+    let (mut tries, mut views) = (job.tries(), job.watch());
+    let mut known: Vec<(PartIndex, u32)> = Vec::new();
+    let mut reading = FuturesUnordered::new();
     loop {
-        let over = job.view().state.is_over();
-        let placed = super::job::placements(job).await;
-        let wanted = placed
-            .into_iter()
-            .filter(|at| selection.part.is_none_or(|part| part == at.part) && (!selection.only_failed || at.failed));
-        let new: Vec<Placed> = wanted.filter(|at| !seen.contains(at)).collect();
-        let reading = new.iter().map(|at| read_one(node, *at, selection, sender));
-        if selection.follow {
-            futures_util::future::join_all(reading).await;
-        } else {
-            for one in reading {
-                one.await;
+        let newest: Vec<(PartIndex, Try)> = tries
+            .borrow_and_update()
+            .iter()
+            .map(|(part, at)| (*part, *at))
+            .collect();
+        for (part, at) in newest {
+            let wanted = selection.part.is_none_or(|only| only == part) && (!selection.only_failed || at.failed);
+            if wanted && !known.contains(&(part, at.attempt)) {
+                known.push((part, at.attempt));
+                let one = read_one(node, job, (part, at), selection, sender);
+                if selection.follow {
+                    reading.push(one);
+                } else {
+                    one.await;
+                }
             }
         }
-        seen.extend(new);
-        if over || !selection.follow {
+        if !selection.follow {
             return;
         }
-        tokio::time::sleep(PACE).await;
+        tokio::select! {
+            Some(()) = reading.next() => {}
+            Ok(()) = tries.changed() => {}
+            _ = views.wait_for(|view| view.state.is_over()) => break,
+        }
     }
+    while reading.next().await.is_some() {}
 }
 
-async fn read_one(node: &Arc<Node>, at: Placed, selection: LogSelection, sender: &mpsc::Sender<LogLine>) {
+async fn read_one(
+    node: &Arc<Node>,
+    job: &JobHandle,
+    (part, at): (PartIndex, Try),
+    selection: LogSelection,
+    sender: &mpsc::Sender<LogLine>,
+) {
+    let line = |text: String| LogLine {
+        node: at.node,
+        part,
+        text,
+    };
     let request = LogsRequest {
         lease: at.lease,
-        part: at.part,
+        part,
         attempt: at.attempt,
         offset: 0,
         follow: selection.follow,
     };
-    let line = |text: String| LogLine {
-        node: at.node,
-        part: at.part,
-        text,
-    };
-    let mut stream = match node.net.open_logs(at.node, &request).await {
-        Ok(stream) => stream,
-        Err(error) => {
-            if error.refusal().is_none() {
+    let mut again = AGAIN_MIN;
+    let mut lines = Lines::new(selection.tail);
+    loop {
+        let mut stream = match node.net.open_logs(at.node, &request).await {
+            Ok(stream) => stream,
+            Err(error) => {
                 let text = format!("(the node cannot be asked for its log: {})", crate::error_chain(&error));
                 let _ = sender.send(line(text)).await;
-            }
-            return;
-        }
-    };
-    let mut lines = Lines::new(selection.tail);
-    while let Some(Ok(bytes)) = stream.next().await {
-        for text in lines.take(&bytes) {
-            if sender.send(line(text)).await.is_err() {
                 return;
             }
+        };
+        let mut refused = false;
+        while let Some(piece) = stream.next().await {
+            let Ok(bytes) = piece else {
+                refused = piece.is_err_and(|error| error.refusal().is_some());
+                break;
+            };
+            for text in lines.take(&bytes) {
+                if sender.send(line(text)).await.is_err() {
+                    return;
+                }
+            }
         }
+        // A refusal: the part is still on its way there, or the node has forgotten it.
+        if !refused || !selection.follow || job.view().state.is_over() {
+            break;
+        }
+        tokio::time::sleep(again).await;
+        again = (again * 2).min(AGAIN_MAX);
     }
     for text in lines.finish() {
         if sender.send(line(text)).await.is_err() {

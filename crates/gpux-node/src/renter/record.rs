@@ -53,9 +53,10 @@ pub(super) struct JobRecord {
 }
 
 /// The newest try of a part.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Try {
     pub(super) lease: LeaseId,
+    pub(super) node: NodeId,
     pub(super) attempt: u32,
     pub(super) failed: bool,
 }

@@ -56,6 +56,7 @@ Examples:
   gpux run apps/render/gpux.yaml         shows the plan and asks once
   gpux run render.yaml -y --max-total 5  asks nothing, spends 5 at most
   gpux run render.yaml -y -d             does not follow the job
+  gpux run hello.yaml -y --logs          prints what its processes write
 
 Ctrl-C detaches and leaves the job alone. The exit status of a part that failed passes through.";
 

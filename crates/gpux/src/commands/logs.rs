@@ -8,13 +8,36 @@ use crate::{
 use futures_util::StreamExt;
 use gpux_api::LogLine;
 
+/// Which lines of which job.
+pub(super) struct Request {
+    /// Its name, its id, or a unique beginning of either.
+    pub(super) job: String,
+    /// Go on until the job is over.
+    pub(super) follow: bool,
+    /// Only this part.
+    pub(super) part: Option<u32>,
+    /// Only so many last lines of each part.
+    pub(super) tail: Option<usize>,
+}
+
 pub(super) async fn run(global: &Global, args: LogsArgs) -> Result<u8, Failure> {
     let client = super::connect(global).await?;
-    let mut path = format!("/jobs/{}/logs?follow={}", args.job.job, args.follow);
-    if let Some(part) = args.part {
+    let request = Request {
+        job: args.job.job,
+        follow: args.follow,
+        part: args.part,
+        tail: args.tail,
+    };
+    print(global, &client, &request).await
+}
+
+/// Prints lines as they come, until there are no more or the user presses Ctrl-C.
+pub(super) async fn print(global: &Global, client: &crate::client::Client, request: &Request) -> Result<u8, Failure> {
+    let mut path = format!("/jobs/{}/logs?follow={}", request.job, request.follow);
+    if let Some(part) = request.part {
         path.push_str(&format!("&part={part}"));
     }
-    if let Some(lines) = args.tail {
+    if let Some(lines) = request.tail {
         path.push_str(&format!("&tail={lines}"));
     }
     let mut lines = client.stream::<LogLine>(&path).await?;

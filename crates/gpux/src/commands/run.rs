@@ -30,12 +30,31 @@ pub(super) async fn run(global: &Global, args: RunArgs) -> Result<u8, Failure> {
         out::tell(&how_to_come_back(&job.name));
         return Ok(0);
     }
-    follow(global, &client, &job).await
+    if !args.logs {
+        return follow(global, &client, &job, Progress::new(&job.name)).await;
+    }
+    let request = super::logs::Request {
+        job: job.id.to_string(),
+        follow: true,
+        part: None,
+        tail: None,
+    };
+    // Bars and the job's own words would write over each other.
+    let (status, printed) = tokio::join!(
+        follow(global, &client, &job, Progress::plain(&job.name)),
+        super::logs::print(global, &client, &request)
+    );
+    printed?;
+    status
 }
 
 /// Shows a job until it is over or the user presses Ctrl-C, which leaves the job alone.
-async fn follow(global: &Global, client: &crate::client::Client, job: &JobView) -> Result<u8, Failure> {
-    let mut progress = Progress::new(&job.name);
+async fn follow(
+    global: &Global,
+    client: &crate::client::Client,
+    job: &JobView,
+    mut progress: Progress,
+) -> Result<u8, Failure> {
     let mut views = client.stream::<JobView>(&format!("/jobs/{}/watch", job.id)).await?;
     let mut last = job.clone();
     loop {

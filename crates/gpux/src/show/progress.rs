@@ -45,8 +45,16 @@ impl Progress {
             }
         });
         Self {
-            name: name.to_owned(),
             bars,
+            ..Self::plain(name)
+        }
+    }
+
+    /// Plain lines, also on a terminal.
+    pub(crate) fn plain(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            bars: None,
             seen: Seen::default(),
         }
     }

@@ -1,6 +1,6 @@
 //! The leases of a job: events go into their machines, and what these ask for is done here.
 
-use super::{JobInput, JobTask, PeerReply};
+use super::{JobInput, JobTask, Live, PeerReply};
 use crate::node::Node;
 use gpux_chain::{Call, Intent, IntentKey, LeaseSeen, Retry, SendError};
 use gpux_lease::{PartEvent, RenterEffect, RenterEvent, RenterState, Work};
@@ -277,6 +277,9 @@ impl JobTask {
                 },
             );
             self.lease_event(lease, RenterEvent::EscrowSeen(view));
+        }
+        if self.leases.get(&lease).is_some_and(Live::wants_final_reading) {
+            self.poll();
         }
         let over = self.leases.get(&lease).is_none_or(|live| live.record.is_over());
         if !over {

@@ -51,19 +51,19 @@ impl JobTask {
     }
 
     fn assign(&mut self, lease: LeaseId, part: PartIndex, attempt: u32) {
-        self.record.tries.insert(
-            part,
-            Try {
-                lease,
-                attempt,
-                failed: false,
-            },
-        );
         let parts = self.record.job.parts();
         let index = usize::try_from(part.0).unwrap_or(usize::MAX);
         let (Some(live), Some(piece)) = (self.leases.get(&lease), parts.get(index)) else {
             return;
         };
+        let newest = Try {
+            lease,
+            node: live.record.node,
+            attempt,
+            failed: false,
+        };
+        self.record.tries.insert(part, newest);
+        self.tries.send_replace(self.record.tries.clone());
         let spec = PartSpec {
             part,
             attempt,
@@ -92,6 +92,7 @@ impl JobTask {
             && last.attempt == attempt
         {
             last.failed = true;
+            self.tries.send_replace(self.record.tries.clone());
         }
         match self.record.queue.handle(PartEvent::Failed {
             lease,
