@@ -20,7 +20,9 @@ use gpux_chain::{
 };
 use gpux_market::Rates;
 use gpux_net::{Limits, Net, NetConfig, PeerTicket, StartNetError};
-use gpux_runtime::{AdoptError, EmbeddedRuntime, ImageStore, LayerStore, Machine, MeasureError, RuntimeConfig};
+use gpux_runtime::{
+    AdoptError, EmbeddedRuntime, ImageStore, LayerStore, Machine, MeasureError, Runtime, RuntimeConfig,
+};
 use gpux_types::{ByteSize, Cpu, ParseAmountError, PricePerHour, Resources, Token};
 use std::{io, path::Path, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, signal::unix::SignalKind};
@@ -115,6 +117,17 @@ pub fn install_tls() {
 /// # Errors
 /// When a part of it cannot start; nothing runs then.
 pub async fn run_daemon(dir: &Path) -> Result<(), DaemonError> {
+    run_daemon_on(dir, |embedded| embedded).await
+}
+
+/// Runs the daemon of `dir` until it is told to stop, on what `choose` makes of the embedded runtime.
+///
+/// # Errors
+/// When a part of it cannot start; nothing runs then.
+pub async fn run_daemon_on(
+    dir: &Path,
+    choose: impl FnOnce(Arc<dyn Runtime>) -> Arc<dyn Runtime>,
+) -> Result<(), DaemonError> {
     let dir = DaemonDir::new(dir);
     dir.create().map_err(|source| DaemonError::Folder {
         what: "the folder",
@@ -122,7 +135,7 @@ pub async fn run_daemon(dir: &Path) -> Result<(), DaemonError> {
     })?;
     let _lock = lock(&dir)?;
     let config = DaemonConfig::load(&dir.config())?;
-    let node = open(&dir, config).await?;
+    let node = open(&dir, config, choose).await?;
     if let Some(provider) = &node.provider {
         provider.start(&node).await?;
     }
@@ -157,7 +170,11 @@ fn lock(dir: &DaemonDir) -> Result<std::fs::File, DaemonError> {
     }
 }
 
-async fn open(dir: &DaemonDir, config: DaemonConfig) -> Result<Arc<Node>, DaemonError> {
+async fn open(
+    dir: &DaemonDir,
+    config: DaemonConfig,
+    choose: impl FnOnce(Arc<dyn Runtime>) -> Arc<dyn Runtime>,
+) -> Result<Arc<Node>, DaemonError> {
     let (clock, cancel, tasks) = (Clock::start(), CancellationToken::new(), TaskTracker::new());
     let store = Store::open(&dir.database())?;
     let wallet = Arc::new(wallet::open(dir, &config.wallet)?);
@@ -177,7 +194,7 @@ async fn open(dir: &DaemonDir, config: DaemonConfig) -> Result<Arc<Node>, Daemon
         what: "the image store",
         source,
     })?;
-    let (local, why_no_runtime) = match open_runtime(dir) {
+    let (local, why_no_runtime) = match open_runtime(dir, choose) {
         Ok(local) => (Some(local), None),
         Err(why) => (None, Some(why)),
     };
@@ -260,14 +277,17 @@ fn net_config(dir: &DaemonDir, config: &DaemonConfig, chain: &Chain, store: &Sto
 }
 
 /// The container runtime of this machine, or why there is none.
-fn open_runtime(dir: &DaemonDir) -> Result<LocalRuntime, String> {
+fn open_runtime(
+    dir: &DaemonDir,
+    choose: impl FnOnce(Arc<dyn Runtime>) -> Arc<dyn Runtime>,
+) -> Result<LocalRuntime, String> {
     let config = RuntimeConfig::new(dir.runtime());
     let program = config.program.clone();
     let runtime = EmbeddedRuntime::open(config).map_err(|error| crate::error_chain(&error))?;
     let layers = LayerStore::open(&dir.layers(), &program, runtime.store_range());
     let layers = layers.map_err(|error| crate::error_chain(&error))?;
     Ok(LocalRuntime {
-        runtime: Arc::new(runtime),
+        runtime: choose(Arc::new(runtime)),
         layers,
     })
 }

@@ -23,7 +23,7 @@ mod wallet;
 pub use config::{
     ApiSection, ChainSection, DaemonConfig, LoadConfigError, NetworkSection, ProvideSection, WalletSection,
 };
-pub use daemon::{DaemonError, install_tls, run_daemon};
+pub use daemon::{DaemonError, install_tls, run_daemon, run_daemon_on};
 pub use dir::{ApiAddress, DaemonDir, spawn_daemon, tail_of_file};
 pub use fault::error_chain;
 pub use gpux_runtime::run_if_hidden;

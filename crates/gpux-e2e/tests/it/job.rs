@@ -33,8 +33,14 @@ impl Job {
             "i=0; while [ $i -lt {seconds} ]; do sleep 1; i=$((i+1)); done; \
              echo part $GPUX_ARRAY_INDEX > /out/part; mv /out/part /out/part-$GPUX_ARRAY_INDEX.txt"
         );
-        format!(
-            r#"gpux: 1
+        file(name, *nodes, *parts, &script)
+    }
+}
+
+/// A job file whose parts run `script`, which must hold no double quotes.
+pub(crate) fn file(name: &str, nodes: u32, parts: u32, script: &str) -> String {
+    format!(
+        r#"gpux: 1
 kind: array
 name: {name}
 image: oci:image:e2e
@@ -49,8 +55,7 @@ run: ["{SHELL}", "-euc", "{script}"]
 retry: {{ on: [provider-fault], max: 3 }}
 budget: {{ max_duration: 10m }}
 "#
-        )
-    }
+    )
 }
 
 /// What part `index` of a [`Job`] writes.

@@ -1,12 +1,19 @@
 //! The whole system, as a person meets it: the real binary, real processes, real containers, a real chain.
 //!
-//! Each test starts a devnet of its own in a folder of its own. Nothing of GPUX is linked in but the documents of its API:
-//! what a test knows it was told by a command, by the chain, or by the kernel. Needs root, anvil and a static busybox.
+//! Each test starts a devnet of its own in a folder of its own. Nothing of GPUX is used here but the documents of its API:
+//! what a test knows it was told by a command, by the chain, or by the kernel. Where a provider cheats it is a real one all the
+//! same: `src/bin/cheat.rs` is the daemon with a runtime that lies to it. Needs root, anvil and a static busybox.
 
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod cheats;
+#[cfg(test)]
+mod exit_codes;
+#[cfg(test)]
 mod job;
+#[cfg(test)]
+mod ledger;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]

@@ -3,17 +3,17 @@
 use super::{
     job::{self, Job},
     process::{Process, leftovers, runtime_folders},
-    rpc::Rpc,
+    rpc::{Rpc, Transfer},
     wait::wait_for,
 };
-use gpux_api::{CostView, JobList, JobView, OffersView};
+use gpux_api::{CostView, JobList, JobView, LeaseView, OfferView, OffersView};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::{
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// How long a devnet may take to start, and a command to answer.
@@ -133,10 +133,53 @@ impl Market {
         self.daemons.iter().filter(|daemon| daemon.name.starts_with("provider"))
     }
 
+    /// Where the daemon's owner is paid, as transfers write it.
+    pub(crate) fn address(&self, daemon: &Daemon) -> String {
+        let dir = daemon.dir.to_str().unwrap();
+        let wallet: Value = self.ask(&["--dir", dir, "wallet", "address"]);
+        text(&wallet["address"]).to_lowercase()
+    }
+
+    /// The job's lease on the node of that daemon.
+    pub(crate) fn lease_on<'a>(&self, job: &'a JobView, daemon: &Daemon) -> &'a LeaseView {
+        let address = self.address(daemon);
+        let mut leases = job.leases.iter();
+        leases
+            .find(|lease| lease.provider.to_lowercase() == address)
+            .expect("a lease on that provider")
+    }
+
     /// Starts a daemon again that was killed, and waits until it answers.
     pub(crate) fn restart(&mut self, name: &str) {
         let dir = self.daemon(name).dir;
         let pid = self.start_daemon(&dir);
+        self.wait_for_restart(name, pid);
+    }
+
+    /// Puts a provider that cheats in an honest one's place: the same node, wallet and price, and waits until the renter
+    /// has heard its new offer.
+    pub(crate) fn corrupt(&mut self, name: &str, lie: &str) {
+        let Daemon { process, dir, .. } = self.daemon(name);
+        process.signal("TERM");
+        wait_for("the honest daemon to end", PATIENCE, || (!process.runs()).then_some(()));
+        let mut cheat = Command::new(env!("CARGO_BIN_EXE_gpux-e2e-cheat"));
+        cheat.arg(lie).arg(&dir).current_dir(self.path()).stdin(Stdio::null());
+        let began = Instant::now();
+        let pid = self.spawn_daemon(cheat, &dir);
+        self.wait_for_restart(name, pid);
+        let address = self.address(&self.daemon(name));
+        wait_for("the renter to hear of it", PATIENCE, || {
+            let offers: OffersView = self.ask(&["offers"]);
+            let mut its = offers.offers.iter();
+            let fresh = |offer: &&OfferView| Duration::from(offer.age) < began.elapsed();
+            its.find(|offer| offer.provider.to_lowercase() == address)
+                .filter(fresh)
+                .map(drop)
+        });
+    }
+
+    fn wait_for_restart(&mut self, name: &str, pid: u32) {
+        let dir = self.daemon(name).dir;
         wait_for("the daemon to come back", PATIENCE, || {
             let running = fs::read(dir.join("daemon.json")).ok()?;
             let running: Value = serde_json::from_slice(&running).ok()?;
@@ -151,19 +194,18 @@ impl Market {
 
     /// Starts a daemon in `dir`; it ends with the market.
     pub(crate) fn start_daemon(&mut self, dir: &Path) -> u32 {
+        let mut command = self.command(&["daemon", "--dir"]);
+        command.arg(dir).env("NO_COLOR", "1");
+        self.spawn_daemon(command, dir)
+    }
+
+    fn spawn_daemon(&mut self, mut daemon: Command, dir: &Path) -> u32 {
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(dir.join("daemon.log"))
             .unwrap();
-        let mut command = self.command(&["daemon", "--dir"]);
-        let child = command
-            .arg(dir)
-            .env("NO_COLOR", "1")
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let child = daemon.stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let pid = child.id();
         self.children.push(child);
         pid
@@ -226,6 +268,12 @@ impl Market {
 
     pub(crate) fn cost(&self, name: &str) -> CostView {
         self.ask(&["cost", name])
+    }
+
+    /// What the escrow paid out so far.
+    pub(crate) fn payments(&self) -> Vec<Transfer> {
+        let transfers = self.rpc.transfers(&self.token).into_iter();
+        transfers.filter(|transfer| transfer.from == self.escrow).collect()
     }
 
     /// Fails the test unless every part of the job has its output on the disk.

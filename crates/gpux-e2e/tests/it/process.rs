@@ -56,6 +56,11 @@ impl Process {
         }
     }
 
+    /// Whether a signal stopped it: it is there and does nothing.
+    pub(crate) fn is_stopped(self) -> bool {
+        self.runs() && stat(self.pid).is_some_and(|stat| stat.state == 'T')
+    }
+
     /// Whether the kernel holds it where it is.
     pub(crate) fn is_frozen(self) -> bool {
         let Ok(groups) = fs::read_to_string(format!("/proc/{}/cgroup", self.pid)) else {

@@ -2,25 +2,16 @@
 
 use super::{
     job::Job,
-    market::{Daemon, Market},
+    market::Market,
     process::{Process, jobs, kill_everything, shims},
     wait::{stays, wait_for},
 };
-use gpux_api::{JobState, JobView, LeaseState, LeaseView, TransactionKind};
+use gpux_api::{JobState, LeaseState, LeaseView, TransactionKind};
 use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// The grace of leases on a devnet.
 const GRACE_SECS: u64 = 30;
-
-/// The lease whose provider is paid to the wallet of the daemon.
-fn lease_on<'a>(market: &Market, job: &'a JobView, daemon: &Daemon) -> &'a LeaseView {
-    let dir = daemon.dir.to_str().unwrap();
-    let wallet: serde_json::Value = market.ask(&["--dir", dir, "wallet", "address"]);
-    let address = wallet["address"].as_str().unwrap().to_lowercase();
-    let lease = job.leases.iter().find(|lease| lease.provider.to_lowercase() == address);
-    lease.expect("a lease on that provider")
-}
 
 #[test]
 fn the_parts_of_a_killed_provider_go_to_the_others_and_its_deposit_comes_back() {
@@ -37,7 +28,7 @@ fn the_parts_of_a_killed_provider_go_to_the_others_and_its_deposit_comes_back() 
     let mut follower = market.follow(&JOB);
     let victim = market.daemon("provider-3");
     market.job_when("orphans", "the victim to deliver something", MINUTE, |job| {
-        lease_on(&market, job, &victim).parts_done >= 1
+        market.lease_on(job, &victim).parts_done >= 1
     });
     // In the middle of its next part: one that is about to end would be gone before it is killed.
     wait_for("the victim to work on the next part", MINUTE, || {
@@ -56,7 +47,7 @@ fn the_parts_of_a_killed_provider_go_to_the_others_and_its_deposit_comes_back() 
     assert_eq!(done.state, JobState::Succeeded);
     assert_eq!(done.parts.done, JOB.parts);
     market.assert_outputs(&JOB);
-    let lost = lease_on(&market, &done, &victim);
+    let lost = market.lease_on(&done, &victim);
     assert_eq!(
         market.cost("orphans").held,
         lost.deposit,

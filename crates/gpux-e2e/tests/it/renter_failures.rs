@@ -4,7 +4,6 @@ use super::{
     job::Job,
     market::Market,
     process::{Process, jobs, shims},
-    rpc::Transfer,
     wait::wait_for,
 };
 use gpux_api::JobState;
@@ -84,7 +83,7 @@ fn providers_whose_renter_never_comes_back_freeze_then_stop_and_settle_with_the_
     });
     let paid = wait_for("both providers to settle", SETTLES_WITHIN, || {
         // Each settlement pays its provider and refunds the renter.
-        Some(payments(&market)).filter(|paid| paid.len() == 4)
+        Some(market.payments()).filter(|paid| paid.len() == 4)
     });
     assert!(
         work.iter().all(|process| !process.runs()),
@@ -129,15 +128,6 @@ fn start_and_pay_a_while(market: &Market, job: &Job) -> Vec<Process> {
         work.extend(here);
     }
     work
-}
-
-/// What the escrow paid out so far.
-fn payments(market: &Market) -> Vec<Transfer> {
-    let transfers = market.rpc.transfers(&market.token);
-    transfers
-        .into_iter()
-        .filter(|transfer| transfer.from == market.escrow)
-        .collect()
 }
 
 /// What the shim of the lease had metered when its work ended.

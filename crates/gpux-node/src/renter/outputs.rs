@@ -1,16 +1,32 @@
 //! Writes what came back below the job's output folder. Names come from strangers: nothing leaves the folder.
 
+use gpux_job::Collect;
+use gpux_proto::OutputSpec;
 use std::{
+    collections::HashSet,
     fs::{self, File},
     io::{self, Read},
     path::{Component, Path, PathBuf},
 };
+
+/// The folder in containers that the names of outputs are below.
+const OUT: &str = "/out";
 
 /// The name as a path below a folder, or `None` when it would leave it.
 pub(super) fn safe_name(name: &str) -> Option<PathBuf> {
     let path = Path::new(name);
     let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
     (plain && !name.is_empty() && !name.contains('\0') && name.len() <= 1_024).then(|| path.to_owned())
+}
+
+/// Whether each file is one that the job's own pattern names, and none is there twice. A node chooses the names that it
+/// announces: without this it could write any file of the output folder, another part's result or a hidden one.
+pub(super) fn all_collected(specs: &[OutputSpec], collect: Option<&Collect>) -> bool {
+    let mut seen = HashSet::new();
+    specs.iter().all(|spec| {
+        let path = format!("{OUT}/{}", spec.path);
+        collect.is_some_and(|collect| collect.matches(&path).is_some()) && seen.insert(spec.path.as_str())
+    })
 }
 
 /// Puts the bytes of `source` at `path` in one step, with its folders.
@@ -32,6 +48,42 @@ pub(super) fn reserve(path: &Path) -> io::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn announced(names: &[&str]) -> Vec<OutputSpec> {
+        let spec = |name: &&str| OutputSpec {
+            path: (*name).to_owned(),
+            blob: gpux_proto::BlobSpec {
+                hash: gpux_types::BlobHash([0; 32]),
+                size: gpux_types::ByteSize(1),
+            },
+        };
+        names.iter().map(spec).collect()
+    }
+
+    #[test]
+    fn names_that_the_job_does_not_collect_are_refused() {
+        let pattern: Collect = "/out/*.png".parse().unwrap();
+        let taken = |names: &[&str]| all_collected(&announced(names), Some(&pattern));
+        assert!(taken(&[]));
+        assert!(taken(&["0001.png", "0002.png"]));
+        for wrong in [
+            "0001.exr",
+            ".bashrc",
+            "deep/0001.png",
+            "/0001.png",
+            "../0001.png",
+            "a/../0001.png",
+            "",
+        ] {
+            assert!(!taken(&[wrong]), "{wrong:?}");
+            assert!(!taken(&["0001.png", wrong]), "{wrong:?} among good ones");
+        }
+        assert!(!taken(&["0001.png", "0001.png"]), "one name, two files");
+        assert!(!all_collected(&announced(&["0001.png"]), None), "nothing was asked for");
+        let deep: Collect = "/out/frames/**/*.png".parse().unwrap();
+        assert!(all_collected(&announced(&["frames/a/1.png"]), Some(&deep)));
+        assert!(!all_collected(&announced(&["other/1.png"]), Some(&deep)));
+    }
 
     #[test]
     fn a_name_that_would_leave_the_folder_is_refused() {

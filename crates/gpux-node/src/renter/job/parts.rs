@@ -164,9 +164,17 @@ impl JobTask {
             self.part_failed(lease, part, attempt, PartFault::Error);
             return;
         }
-        if !could_be_written(&specs, self.record.job.resources.disk) {
+        let job = &self.record.job;
+        let wrong = if !could_be_written(&specs, job.resources.disk) {
+            Some("a node hands back more than its lease's disk can hold")
+        } else if !outputs::all_collected(&specs, job.array.collect.as_ref()) {
+            Some("a node hands back files that `collect` does not name")
+        } else {
+            None
+        };
+        if let Some(wrong) = wrong {
             self.fetching.remove(&key);
-            tracing::warn!(lease = %lease.short(), %part, "a node hands back more than its lease's disk can hold");
+            tracing::warn!(lease = %lease.short(), %part, "{wrong}");
             self.part_failed(lease, part, attempt, PartFault::Provider);
             return;
         }

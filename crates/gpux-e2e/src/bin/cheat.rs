@@ -1,0 +1,157 @@
+//! A provider that cheats: the ordinary daemon, told lies by its own runtime. Started by tests in an honest provider's place.
+//!
+//! ```text
+//! gpux-e2e-cheat meter DIR    its meter runs at twice the time, and work that should be frozen goes on
+//! gpux-e2e-cheat names DIR    it hands back every file of a part, also those that the job does not collect
+//! ```
+//!
+//! Everything else is honest: containers, shims, chain and peers are the real ones. It must know nothing of the renter.
+#![forbid(unsafe_code)]
+
+use async_trait::async_trait;
+use gpux_runtime::{
+    AdoptError, CreateLeaseError, FinalUsage, LeaseSpec, LeaseStatus, LogChunk, OutputFile, PartKey, PartSpec,
+    PartState, Runtime, RuntimeCallError, StartPartError,
+};
+use gpux_types::{LeaseId, Millis};
+use std::{ffi::OsString, fs::File, path::Path, process::ExitCode, sync::Arc};
+
+/// How many milliseconds the lying meter tells for one of work.
+const FACTOR: u64 = 2;
+
+/// Which lie is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lie {
+    Meter,
+    Names,
+}
+
+/// An honest runtime, and a lie about what it says.
+struct Liar {
+    honest: Arc<dyn Runtime>,
+    lie: Lie,
+}
+
+impl Liar {
+    fn metered(&self, metered: Millis) -> Millis {
+        match self.lie {
+            Lie::Meter => Millis(metered.0.saturating_mul(FACTOR)),
+            Lie::Names => metered,
+        }
+    }
+
+    fn status(&self, status: LeaseStatus) -> LeaseStatus {
+        LeaseStatus {
+            metered: self.metered(status.metered),
+            ..status
+        }
+    }
+}
+
+#[async_trait]
+impl Runtime for Liar {
+    async fn create_lease(&self, spec: LeaseSpec) -> Result<(), CreateLeaseError> {
+        self.honest.create_lease(spec).await
+    }
+
+    async fn start_part(&self, lease: LeaseId, part: PartSpec) -> Result<PartState, StartPartError> {
+        self.honest.start_part(lease, part).await
+    }
+
+    async fn renew(&self, lease: LeaseId) -> Result<(), RuntimeCallError> {
+        self.honest.renew(lease).await
+    }
+
+    async fn freeze(&self, lease: LeaseId) -> Result<(), RuntimeCallError> {
+        match self.lie {
+            // Time that is not worked cannot be billed twice.
+            Lie::Meter => Ok(()),
+            Lie::Names => self.honest.freeze(lease).await,
+        }
+    }
+
+    async fn thaw(&self, lease: LeaseId) -> Result<(), RuntimeCallError> {
+        self.honest.thaw(lease).await
+    }
+
+    async fn status(&self, lease: LeaseId) -> Result<LeaseStatus, RuntimeCallError> {
+        Ok(self.status(self.honest.status(lease).await?))
+    }
+
+    async fn wait_change(&self, lease: LeaseId, seen: u64) -> Result<LeaseStatus, RuntimeCallError> {
+        Ok(self.status(self.honest.wait_change(lease, seen).await?))
+    }
+
+    async fn stop_part(&self, lease: LeaseId, part: PartKey, grace: Millis) -> Result<(), RuntimeCallError> {
+        self.honest.stop_part(lease, part, grace).await
+    }
+
+    async fn outputs(&self, lease: LeaseId, part: PartKey, glob: &str) -> Result<Vec<OutputFile>, RuntimeCallError> {
+        let glob = match self.lie {
+            Lie::Meter => glob,
+            Lie::Names => "/out/**",
+        };
+        self.honest.outputs(lease, part, glob).await
+    }
+
+    async fn open_output(&self, lease: LeaseId, part: PartKey, path: &str) -> Result<File, RuntimeCallError> {
+        self.honest.open_output(lease, part, path).await
+    }
+
+    async fn logs(&self, lease: LeaseId, part: PartKey, offset: u64) -> Result<LogChunk, RuntimeCallError> {
+        self.honest.logs(lease, part, offset).await
+    }
+
+    async fn destroy_lease(&self, lease: LeaseId) -> Result<FinalUsage, RuntimeCallError> {
+        let usage = self.honest.destroy_lease(lease).await?;
+        Ok(FinalUsage {
+            metered: self.metered(usage.metered),
+            ..usage
+        })
+    }
+
+    async fn forget_lease(&self, lease: LeaseId) -> Result<(), RuntimeCallError> {
+        self.honest.forget_lease(lease).await
+    }
+
+    async fn adopt(&self) -> Result<Vec<LeaseStatus>, AdoptError> {
+        let adopted = self.honest.adopt().await?;
+        Ok(adopted.into_iter().map(|status| self.status(status)).collect())
+    }
+}
+
+fn main() -> ExitCode {
+    let typed: Vec<OsString> = std::env::args_os().collect();
+    // Its shims are this same program.
+    if let Some(code) = gpux_node::run_if_hidden(&typed) {
+        return code;
+    }
+    let lie = match typed.get(1).and_then(|word| word.to_str()) {
+        Some("meter") => Lie::Meter,
+        Some("names") => Lie::Names,
+        _ => return complain("expected meter or names"),
+    };
+    let Some(dir) = typed.get(2) else {
+        return complain("expected the daemon's folder");
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new("warn,gpux_node=info"))
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+    gpux_node::install_tls();
+    let threads = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(threads) => threads,
+        Err(error) => return complain(&format!("starting threads: {error}")),
+    };
+    let choose = |honest| Arc::new(Liar { honest, lie }) as Arc<dyn Runtime>;
+    match threads.block_on(gpux_node::run_daemon_on(Path::new(dir), choose)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => complain(&gpux_node::error_chain(&error)),
+    }
+}
+
+fn complain(why: &str) -> ExitCode {
+    eprintln!("error: {why}");
+    ExitCode::FAILURE
+}
