@@ -232,7 +232,7 @@ fn make_wallet(dir: &DaemonDir, tokens: u128) -> Result<Funding, DevnetMarketErr
     let password: String = password.iter().map(|byte| format!("{byte:02x}")).collect();
     // Nothing here is worth a slow key derivation: the chain is gone with the devnet.
     let wallet = wallet::create(dir, password.as_bytes(), KdfCost::Light)?;
-    let path = dir.path().join("wallet.password");
+    let path = dir.password();
     write_private(&path, password.as_bytes()).map_err(|source| file(&path, source))?;
     Ok(funding(wallet.address(), tokens))
 }

@@ -53,6 +53,12 @@ impl DaemonDir {
         self.0.join("config.toml")
     }
 
+    /// Where the wallet's password is when the configuration names no other file.
+    #[must_use]
+    pub fn password(&self) -> PathBuf {
+        self.0.join("wallet.password")
+    }
+
     /// What a detached daemon writes.
     #[must_use]
     pub fn log(&self) -> PathBuf {

@@ -71,10 +71,7 @@ pub(crate) fn create(dir: &DaemonDir, password: &[u8], cost: KdfCost) -> Result<
 }
 
 pub(crate) fn open(dir: &DaemonDir, section: &WalletSection) -> Result<WalletKey, WalletError> {
-    let path = section
-        .password_file
-        .clone()
-        .unwrap_or_else(|| dir.path().join("wallet.password"));
+    let path = section.password_file.clone().unwrap_or_else(|| dir.password());
     let mut password = std::fs::read(&path).map_err(|source| WalletError::Password { path, source })?;
     while matches!(password.last(), Some(b'\n' | b'\r')) {
         password.pop();

@@ -238,7 +238,7 @@ pub(crate) enum WalletVerb {
     /// Make a wallet in the daemon's folder
     #[command(after_help = examples::WALLET_NEW)]
     New {
-        /// A file that holds the password
+        /// A file that holds the password [default: it is asked for on the terminal]
         #[arg(long, value_name = "FILE")]
         password_file: Option<PathBuf>,
     },

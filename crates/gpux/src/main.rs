@@ -6,6 +6,7 @@ mod commands;
 mod failure;
 mod home;
 mod out;
+mod secret;
 mod show;
 
 use clap::Parser;

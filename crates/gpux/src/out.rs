@@ -40,12 +40,18 @@ pub(crate) fn tell(text: &str) {
     writeln!(std::io::stderr().lock(), "{}", text.trim_end_matches('\n')).ok();
 }
 
+/// Says a question whose answer is awaited in the same line.
+pub(crate) fn prompt(question: &str) {
+    let mut talk = std::io::stderr().lock();
+    write!(talk, "{question} ").and_then(|()| talk.flush()).ok();
+}
+
 /// Asks a question on the terminal. `None` when nobody is there to answer.
 fn ask(question: &str) -> Option<bool> {
     if !std::io::stdin().is_terminal() {
         return None;
     }
-    write!(std::io::stderr().lock(), "{question} [y/N] ").ok()?;
+    prompt(&format!("{question} [y/N]"));
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).ok()?;
     Some(matches!(answer.trim(), "y" | "Y" | "yes"))

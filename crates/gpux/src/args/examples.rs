@@ -100,6 +100,7 @@ Examples:
 
 pub(super) const WALLET_NEW: &str = "\
 Examples:
+  gpux wallet new                        asks for a password twice
   gpux wallet new --password-file password
   gpux wallet new --dir /var/lib/gpux --password-file /etc/gpux/password";
 

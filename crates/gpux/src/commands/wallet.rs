@@ -2,13 +2,15 @@
 
 use crate::{
     args::{Global, WalletVerb},
-    failure::{Failure, failed},
-    home, out, show,
+    failure::{Failure, INTERRUPTED, failed},
+    home, out,
+    secret::{self, Typed},
+    show,
 };
 use gpux_api::{ErrorCode, WalletView};
 use gpux_node::DaemonDir;
 use serde::Serialize;
-use std::path::Path;
+use std::{io::IsTerminal, path::Path};
 
 /// What `wallet new` and `wallet address` print.
 #[derive(Debug, Serialize)]
@@ -17,17 +19,13 @@ struct AddressDocument {
     address: String,
 }
 
+/// How often somebody may type two passwords that differ.
+const TRIES: u32 = 3;
+
 pub(super) async fn run(global: &Global, verb: WalletVerb) -> Result<u8, Failure> {
     let files = DaemonDir::new(&home::daemon_dir(global.dir.as_deref())?);
     match verb {
-        WalletVerb::New { password_file } => {
-            let password = read_password(password_file.as_deref())?;
-            let address = gpux_node::new_wallet(&files, &password);
-            print_address(
-                global,
-                address.map_err(|error| failed(ErrorCode::InvalidInput, "making a wallet", &error))?,
-            )
-        }
+        WalletVerb::New { password_file } => return new(global, &files, password_file.as_deref()).await,
         WalletVerb::Address => {
             let address = gpux_node::wallet_address(&files);
             print_address(
@@ -46,6 +44,28 @@ pub(super) async fn run(global: &Global, verb: WalletVerb) -> Result<u8, Failure
     Ok(0)
 }
 
+async fn new(global: &Global, files: &DaemonDir, password_file: Option<&Path>) -> Result<u8, Failure> {
+    let password = match password_file {
+        Some(path) => read_password(path)?,
+        None => match type_password(global, files).await? {
+            Some(password) => password.into_bytes(),
+            None => return Ok(INTERRUPTED),
+        },
+    };
+    let address = gpux_node::new_wallet(files, &password);
+    let address = address.map_err(|error| failed(ErrorCode::InvalidInput, ATTEMPTED, &error))?;
+    print_address(global, address)?;
+    if password_file.is_none() {
+        out::tell(&format!(
+            "  the daemon asks nobody: write the password into {}, readable by you alone,\n  or into a file that wallet.password_file in its configuration names",
+            files.password().display()
+        ));
+    }
+    Ok(0)
+}
+
+const ATTEMPTED: &str = "making a wallet";
+
 fn print_address(global: &Global, address: String) -> Result<(), Failure> {
     out::print(
         global,
@@ -57,13 +77,59 @@ fn print_address(global: &Global, address: String) -> Result<(), Failure> {
     )
 }
 
-fn read_password(file: Option<&Path>) -> Result<Vec<u8>, Failure> {
-    let Some(path) = file else {
+/// The password that is typed twice the same; `None` after Ctrl-C. Programs are not asked.
+async fn type_password(global: &Global, files: &DaemonDir) -> Result<Option<String>, Failure> {
+    let refuse = |why: &str| Failure::new(ErrorCode::InvalidInput, format!("{ATTEMPTED}: {why}"));
+    if global.json || !std::io::stdin().is_terminal() {
+        return Err(refuse("no password was given").with_hint(
+            "write one into a file that only you can read and give --password-file FILE, or type it on a terminal without --json",
+        ));
+    }
+    if let Ok(address) = gpux_node::wallet_address(files) {
         return Err(
-            Failure::new(ErrorCode::InvalidInput, "making a wallet: no password was given")
-                .with_hint("write a password into a file that only you can read and give --password-file FILE"),
+            refuse(&format!("{} has one already, {address}", files.path().display()))
+                .with_hint("give --dir DIR to make one elsewhere"),
         );
-    };
+    }
+    for _ in 0..TRIES {
+        let Some(first) = ask("Password of the new wallet:").await? else {
+            return Ok(None);
+        };
+        if first.is_empty() {
+            out::tell("an empty password protects nothing");
+            continue;
+        }
+        match ask("The same again:").await? {
+            Some(second) if second == first => return Ok(Some(first)),
+            Some(_) => out::tell("the two differ"),
+            None => return Ok(None),
+        }
+    }
+    Err(refuse(&format!(
+        "no password was typed twice the same in {TRIES} tries"
+    )))
+}
+
+async fn ask(question: &str) -> Result<Option<String>, Failure> {
+    match secret::ask(question).await {
+        Ok(Typed::Line(line)) => Ok(Some(line)),
+        Ok(Typed::Interrupted) => {
+            out::tell("");
+            Ok(None)
+        }
+        Ok(Typed::Nothing) => Err(Failure::new(
+            ErrorCode::InvalidInput,
+            format!("{ATTEMPTED}: the terminal ended before a password was typed"),
+        )),
+        Err(error) => Err(failed(
+            ErrorCode::InvalidInput,
+            "asking for a password on the terminal",
+            &error,
+        )),
+    }
+}
+
+fn read_password(path: &Path) -> Result<Vec<u8>, Failure> {
     let bytes = std::fs::read(path);
     let mut bytes = bytes.map_err(|error| {
         failed(

@@ -7,4 +7,5 @@ mod documents;
 mod help;
 mod home;
 mod mistakes;
+mod passwords;
 mod streams;
