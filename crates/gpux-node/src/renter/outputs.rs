@@ -19,14 +19,17 @@ pub(super) fn safe_name(name: &str) -> Option<PathBuf> {
     (plain && !name.is_empty() && !name.contains('\0') && name.len() <= 1_024).then(|| path.to_owned())
 }
 
-/// Whether each file is one that the job's own pattern names, and none is there twice. A node chooses the names that it
-/// announces: without this it could write any file of the output folder, another part's result or a hidden one.
-pub(super) fn all_collected(specs: &[OutputSpec], collect: Option<&Collect>) -> bool {
+/// The files under their names below the pattern's fixed folder; `None` when one is none that the job's own pattern names, or
+/// is there twice. A node chooses the names that it announces: unchecked it could write any file of the output folder,
+/// another part's result or a hidden one.
+pub(super) fn collected(specs: Vec<OutputSpec>, collect: Option<&Collect>) -> Option<Vec<OutputSpec>> {
     let mut seen = HashSet::new();
-    specs.iter().all(|spec| {
+    let named = specs.into_iter().map(|spec| {
         let path = format!("{OUT}/{}", spec.path);
-        collect.is_some_and(|collect| collect.matches(&path).is_some()) && seen.insert(spec.path.as_str())
-    })
+        let name = collect?.matches(&path)?.to_owned();
+        seen.insert(name.clone()).then_some(OutputSpec { path: name, ..spec })
+    });
+    named.collect()
 }
 
 /// Puts the bytes of `source` at `path` in one step, with its folders.
@@ -60,12 +63,18 @@ mod tests {
         names.iter().map(spec).collect()
     }
 
+    /// The names under which announced files are taken.
+    fn taken(names: &[&str], pattern: &str) -> Option<Vec<String>> {
+        let pattern: Collect = pattern.parse().unwrap();
+        let files = collected(announced(names), Some(&pattern))?;
+        Some(files.into_iter().map(|file| file.path).collect())
+    }
+
     #[test]
     fn names_that_the_job_does_not_collect_are_refused() {
-        let pattern: Collect = "/out/*.png".parse().unwrap();
-        let taken = |names: &[&str]| all_collected(&announced(names), Some(&pattern));
-        assert!(taken(&[]));
-        assert!(taken(&["0001.png", "0002.png"]));
+        let png = |names: &[&str]| taken(names, "/out/*.png").is_some();
+        assert!(png(&[]));
+        assert!(png(&["0001.png", "0002.png"]));
         for wrong in [
             "0001.exr",
             ".bashrc",
@@ -75,14 +84,21 @@ mod tests {
             "a/../0001.png",
             "",
         ] {
-            assert!(!taken(&[wrong]), "{wrong:?}");
-            assert!(!taken(&["0001.png", wrong]), "{wrong:?} among good ones");
+            assert!(!png(&[wrong]), "{wrong:?}");
+            assert!(!png(&["0001.png", wrong]), "{wrong:?} among good ones");
         }
-        assert!(!taken(&["0001.png", "0001.png"]), "one name, two files");
-        assert!(!all_collected(&announced(&["0001.png"]), None), "nothing was asked for");
-        let deep: Collect = "/out/frames/**/*.png".parse().unwrap();
-        assert!(all_collected(&announced(&["frames/a/1.png"]), Some(&deep)));
-        assert!(!all_collected(&announced(&["other/1.png"]), Some(&deep)));
+        assert!(!png(&["0001.png", "0001.png"]), "one name, two files");
+        assert!(
+            collected(announced(&["0001.png"]), None).is_none(),
+            "nothing was asked for"
+        );
+    }
+
+    #[test]
+    fn files_are_named_below_the_fixed_folder_of_the_pattern() {
+        assert_eq!(taken(&["beauty/1.png"], "/out/**/*.png").unwrap(), ["beauty/1.png"]);
+        assert_eq!(taken(&["frames/a/1.png"], "/out/frames/**/*.png").unwrap(), ["a/1.png"]);
+        assert!(taken(&["other/1.png"], "/out/frames/**/*.png").is_none());
     }
 
     #[test]

@@ -165,19 +165,14 @@ impl JobTask {
             return;
         }
         let job = &self.record.job;
-        let wrong = if !could_be_written(&specs, job.resources.disk) {
-            Some("a node hands back more than its lease's disk can hold")
-        } else if !outputs::all_collected(&specs, job.array.collect.as_ref()) {
-            Some("a node hands back files that `collect` does not name")
-        } else {
-            None
-        };
-        if let Some(wrong) = wrong {
-            self.fetching.remove(&key);
-            tracing::warn!(lease = %lease.short(), %part, "{wrong}");
-            self.part_failed(lease, part, attempt, PartFault::Provider);
+        if !could_be_written(&specs, job.resources.disk) {
+            self.wrong_outputs(key, "more than its lease's disk can hold");
             return;
         }
+        let Some(specs) = outputs::collected(specs, job.array.collect.as_ref()) else {
+            self.wrong_outputs(key, "files that `collect` does not name");
+            return;
+        };
         let (node, job, output) = (self.node.clone(), self.record.id, self.record.output.clone());
         let view = move |spec: &OutputSpec| OutputView {
             path: spec.path.clone(),
@@ -196,6 +191,14 @@ impl JobTask {
                 files,
             }
         });
+    }
+
+    /// A node announced what no honest one can have.
+    fn wrong_outputs(&mut self, key: (LeaseId, PartIndex, u32), what: &str) {
+        let (lease, part, attempt) = key;
+        self.fetching.remove(&key);
+        tracing::warn!(lease = %lease.short(), %part, "a node hands back {what}");
+        self.part_failed(lease, part, attempt, PartFault::Provider);
     }
 
     pub(super) fn fetched(
