@@ -82,8 +82,12 @@ pub enum TransactionKind {
     Deposit,
     /// More money.
     TopUp,
-    /// The final payment with the refund.
+    /// A payment on the way; the lease stays open.
+    Draw,
+    /// The final payment with the refund, sent by the provider.
     Settlement,
+    /// The final payment with the refund, sent by the renter with the provider's closing amount.
+    Closing,
     /// Everything back after the expiry and grace.
     Reclaim,
 }

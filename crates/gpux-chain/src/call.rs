@@ -1,13 +1,9 @@
 //! What a wallet can send, and the key that makes sending it idempotent.
 
-use crate::{
-    abi::{self, Escrow, NodeDirectory, Token},
-    keys::Signature,
-};
-use alloy::{
-    primitives::{Bytes, U256},
-    sol_types::SolCall,
-};
+mod encode;
+
+use crate::keys::Signature;
+use alloy::primitives::{Bytes, U256};
 use gpux_lease::Terms;
 use gpux_types::{Address, Amount, LeaseId, NodeId, UnixSeconds};
 use serde::{Deserialize, Serialize};
@@ -61,6 +57,24 @@ impl IntentKey {
         Self(format!("reclaim:{lease}"))
     }
 
+    /// A lease is closed by its renter once.
+    #[must_use]
+    pub fn close(lease: LeaseId) -> Self {
+        Self(format!("close:{lease}"))
+    }
+
+    /// The `number`-th draw on a lease.
+    #[must_use]
+    pub fn draw(lease: LeaseId, number: u32) -> Self {
+        Self(format!("draw:{lease}:{number}"))
+    }
+
+    /// The same act on many leases, named by the first of them: `act` is a key of that lease alone.
+    #[must_use]
+    pub fn many(act: &Self) -> Self {
+        Self(format!("many:{act}"))
+    }
+
     /// The key's text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -97,6 +111,39 @@ pub struct Intent {
     pub call: Call,
 }
 
+/// A lease to open, in a call for many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenLeg {
+    /// The words of the lease.
+    pub terms: Terms,
+    /// What is paid in.
+    pub deposit: Amount,
+    /// Until when, in block time.
+    pub expiry: UnixSeconds,
+}
+
+/// A lease to add to, in a call for many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopUpLeg {
+    /// The words of the lease.
+    pub terms: Terms,
+    /// What is added; may be zero when the expiry is moved.
+    pub amount: Amount,
+    /// The new expiry in block time; absent: unchanged.
+    pub new_expiry: Option<UnixSeconds>,
+}
+
+/// A lease to close, in a call for many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CloseLeg {
+    /// The words of the lease.
+    pub terms: Terms,
+    /// The provider's closing amount.
+    pub amount: Amount,
+    /// The provider signer's signature over it.
+    pub signature: Signature,
+}
+
 /// A transaction in our words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
@@ -122,6 +169,37 @@ pub enum Call {
         /// Whether a permit may be signed when the standing allowance is too small.
         permit: bool,
     },
+    /// Opens many leases in one token, all or none; the wallet is the renter of each.
+    OpenMany {
+        /// The leases; at least one.
+        legs: Vec<OpenLeg>,
+        /// Whether a permit may be signed when the standing allowance is too small.
+        permit: bool,
+    },
+    /// Adds to many leases in one token; those that are not open are left out.
+    TopUpMany {
+        /// The leases; at least one.
+        legs: Vec<TopUpLeg>,
+        /// Whether a permit may be signed when the standing allowance is too small.
+        permit: bool,
+    },
+    /// Collects what a receipt owes; the lease stays open and the wallet is the provider's.
+    Draw {
+        /// The words of the lease.
+        terms: Terms,
+        /// What is claimed over the lease's life: at most the receipt's amount.
+        amount: Amount,
+        /// The receipt's amount.
+        cumulative: Amount,
+        /// The receipt's signature.
+        signature: Signature,
+    },
+    /// Closes a lease with the provider's closing amount; the wallet is the renter.
+    Close(CloseLeg),
+    /// Closes many leases, each alone: one that cannot be closed is left as it was.
+    CloseMany(Vec<CloseLeg>),
+    /// Takes back what is unclaimed of many leases, each alone.
+    ReclaimMany(Vec<Terms>),
     /// Collects what a receipt owes, refunds the renter and closes the lease; the wallet is the provider's.
     Settle {
         /// The words of the lease.
@@ -196,22 +274,28 @@ impl Call {
     /// The money that the call takes out of the wallet's token balance through the escrow's allowance, and whether a
     /// permit may give that allowance.
     pub(crate) fn pull(&self) -> Option<(Address, Amount, bool)> {
-        match self {
+        let (token, amount, permit) = match self {
             Self::Open {
                 terms, deposit, permit, ..
-            } => Some((terms.token, *deposit, *permit)),
+            } => (terms.token, *deposit, *permit),
             Self::TopUp {
                 terms, amount, permit, ..
-            } if *amount > Amount::ZERO => Some((terms.token, *amount, *permit)),
-            Self::TopUp { .. }
+            } => (terms.token, *amount, *permit),
+            Self::OpenMany { legs, permit } => (legs.first()?.terms.token, sum(legs, |leg| leg.deposit), *permit),
+            Self::TopUpMany { legs, permit } => (legs.first()?.terms.token, sum(legs, |leg| leg.amount), *permit),
+            Self::Draw { .. }
             | Self::Settle { .. }
+            | Self::Close(_)
+            | Self::CloseMany(_)
             | Self::Reclaim { .. }
+            | Self::ReclaimMany(_)
             | Self::Withdraw { .. }
             | Self::Announce { .. }
             | Self::Approve { .. }
             | Self::TransferToken { .. }
-            | Self::TransferNative { .. } => None,
-        }
+            | Self::TransferNative { .. } => return None,
+        };
+        (amount > Amount::ZERO).then_some((token, amount, permit))
     }
 
     /// The coin that the call sends, in wei.
@@ -222,130 +306,10 @@ impl Call {
             0
         }
     }
-
-    /// The call's bytes, with a permit in front of the pull if there is one.
-    pub(crate) fn encode(&self, escrow: Address, directory: Address, permit: Option<SignedPermit>) -> RawCall {
-        let to = match self {
-            Self::Open { .. } | Self::TopUp { .. } | Self::Settle { .. } | Self::Reclaim { .. } => escrow,
-            Self::Withdraw { .. } => escrow,
-            Self::Announce { .. } => directory,
-            Self::Approve { token, .. } | Self::TransferToken { token, .. } => *token,
-            Self::TransferNative { to, .. } => *to,
-        };
-        RawCall {
-            to,
-            value: U256::from(self.value()),
-            input: self.input(escrow, permit).into(),
-        }
-    }
-
-    fn input(&self, escrow: Address, permit: Option<SignedPermit>) -> Vec<u8> {
-        let uint = |amount: &Amount| U256::from(amount.units());
-        match self {
-            Self::Open {
-                terms, deposit, expiry, ..
-            } => encode_open(terms, *deposit, *expiry, permit),
-            Self::TopUp {
-                terms,
-                amount,
-                new_expiry,
-                ..
-            } => encode_top_up(terms, *amount, new_expiry.unwrap_or_default(), permit),
-            Self::Settle {
-                terms,
-                amount,
-                cumulative,
-                signature,
-            } => encode_settle(terms, *amount, *cumulative, *signature),
-            Self::Reclaim { terms } => Escrow::reclaimCall {
-                terms: abi::terms(terms),
-            }
-            .abi_encode(),
-            Self::Withdraw { token, payee } => Escrow::withdrawCall {
-                token: *token,
-                payee: *payee,
-            }
-            .abi_encode(),
-            Self::Announce { endpoint, addr } => {
-                let (endpoint, addr) = (endpoint.0.into(), addr.clone().into());
-                NodeDirectory::announceCall { endpoint, addr }.abi_encode()
-            }
-            Self::Approve { amount, .. } => Token::approveCall {
-                spender: escrow,
-                amount: uint(amount),
-            }
-            .abi_encode(),
-            Self::TransferToken { to, amount, .. } => Token::transferCall {
-                to: *to,
-                amount: uint(amount),
-            }
-            .abi_encode(),
-            Self::TransferNative { .. } => Vec::new(),
-        }
-    }
 }
 
-fn encode_settle(terms: &Terms, amount: Amount, cumulative: Amount, signature: Option<Signature>) -> Vec<u8> {
-    let call = Escrow::settleCall {
-        terms: abi::terms(terms),
-        amount: abi::uint96(amount),
-        receiptCumulative: abi::uint96(cumulative),
-        receiptSignature: signature.map_or(Bytes::new(), |signature| signature.as_bytes().into()),
-    };
-    call.abi_encode()
-}
-
-fn encode_open(terms: &Terms, deposit: Amount, expiry: UnixSeconds, permit: Option<SignedPermit>) -> Vec<u8> {
-    let (terms, deposit, expiry) = (abi::terms(terms), abi::uint96(deposit), abi::uint40(expiry));
-    match permit {
-        None => Escrow::openCall { terms, deposit, expiry }.abi_encode(),
-        Some(permit) => {
-            let (v, r, s) = permit.parts();
-            Escrow::openWithPermitCall {
-                terms,
-                deposit,
-                expiry,
-                permitDeadline: permit.deadline,
-                v,
-                r,
-                s,
-            }
-            .abi_encode()
-        }
-    }
-}
-
-fn encode_top_up(terms: &Terms, amount: Amount, expiry: UnixSeconds, permit: Option<SignedPermit>) -> Vec<u8> {
-    let (terms, amount, expiry) = (abi::terms(terms), abi::uint96(amount), abi::uint40(expiry));
-    match permit {
-        None => Escrow::topUpCall {
-            terms,
-            amount,
-            newExpiry: expiry,
-        }
-        .abi_encode(),
-        Some(permit) => {
-            let (v, r, s) = permit.parts();
-            let permit_deadline = permit.deadline;
-            Escrow::topUpWithPermitCall {
-                terms,
-                amount,
-                newExpiry: expiry,
-                permitDeadline: permit_deadline,
-                v,
-                r,
-                s,
-            }
-            .abi_encode()
-        }
-    }
-}
-
-impl SignedPermit {
-    fn parts(&self) -> (u8, alloy::primitives::B256, alloy::primitives::B256) {
-        let v = 27 + u8::from(self.signature.v());
-        (v, self.signature.r().into(), self.signature.s().into())
-    }
+fn sum<T>(legs: &[T], of: impl Fn(&T) -> Amount) -> Amount {
+    legs.iter().fold(Amount::ZERO, |sum, leg| sum.saturating_add(of(leg)))
 }
 
 #[cfg(test)]
@@ -361,6 +325,10 @@ mod tests {
             IntentKey::top_up(lease, 2),
             IntentKey::settle(lease),
             IntentKey::reclaim(lease),
+            IntentKey::close(lease),
+            IntentKey::draw(lease, 1),
+            IntentKey::many(&IntentKey::open(lease)),
+            IntentKey::many(&IntentKey::top_up(lease, u32::MAX)),
             IntentKey::open(LeaseId([2; 32])),
         ];
         let distinct: std::collections::BTreeSet<_> = keys.iter().collect();

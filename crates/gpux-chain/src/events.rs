@@ -62,6 +62,35 @@ pub enum EscrowEvent {
         /// What the renter got back.
         refund: Amount,
     },
+    /// The provider collected, and the lease stays open.
+    Drawn {
+        /// Which lease.
+        lease: LeaseId,
+        /// What the provider got.
+        paid: Amount,
+        /// What the builder got.
+        builder_paid: Amount,
+        /// All that was ever claimed.
+        claimed: Amount,
+    },
+    /// The renter closed the lease with the provider's closing amount.
+    Closed {
+        /// Which lease.
+        lease: LeaseId,
+        /// What the provider got.
+        paid: Amount,
+        /// What the builder got.
+        builder_paid: Amount,
+        /// What the renter got back.
+        refund: Amount,
+    },
+    /// A call for many leases left this one as it was.
+    Skipped {
+        /// Which lease.
+        lease: LeaseId,
+        /// The selector of the error with which the call for this lease alone would have failed.
+        reason: [u8; 4],
+    },
     /// The renter took back what was unclaimed, and the lease is closed.
     Reclaimed {
         /// Which lease.
@@ -127,6 +156,9 @@ impl EscrowEvent {
             Self::Opened { lease, .. }
             | Self::ToppedUp { lease, .. }
             | Self::Settled { lease, .. }
+            | Self::Drawn { lease, .. }
+            | Self::Closed { lease, .. }
+            | Self::Skipped { lease, .. }
             | Self::Reclaimed { lease, .. } => Some(*lease),
             Self::Credited { .. } | Self::Withdrawn { .. } => None,
         }
@@ -159,6 +191,22 @@ impl EscrowEvent {
                     paid: abi::amount96(settled.paid),
                     builder_paid: abi::amount96(settled.builderPaid),
                     refund: abi::amount96(settled.refund),
+                },
+                Escrow::EscrowEvents::LeaseDrawn(drawn) => Self::Drawn {
+                    lease: drawn.leaseId.into(),
+                    paid: abi::amount96(drawn.paid),
+                    builder_paid: abi::amount96(drawn.builderPaid),
+                    claimed: abi::amount96(drawn.claimed),
+                },
+                Escrow::EscrowEvents::LeaseClosed(closed) => Self::Closed {
+                    lease: closed.leaseId.into(),
+                    paid: abi::amount96(closed.paid),
+                    builder_paid: abi::amount96(closed.builderPaid),
+                    refund: abi::amount96(closed.refund),
+                },
+                Escrow::EscrowEvents::LegSkipped(skipped) => Self::Skipped {
+                    lease: skipped.leaseId.into(),
+                    reason: skipped.reason.into(),
                 },
                 Escrow::EscrowEvents::LeaseReclaimed(reclaimed) => Self::Reclaimed {
                     lease: reclaimed.leaseId.into(),
@@ -251,11 +299,13 @@ impl Chain {
 }
 
 /// The topics of the escrow's events about leases, for a filter on many leases at once.
-pub(crate) fn lease_event_topics() -> [B256; 4] {
+pub(crate) fn lease_event_topics() -> [B256; 6] {
     [
         Escrow::LeaseOpened::SIGNATURE_HASH,
         Escrow::LeaseToppedUp::SIGNATURE_HASH,
+        Escrow::LeaseDrawn::SIGNATURE_HASH,
         Escrow::LeaseSettled::SIGNATURE_HASH,
+        Escrow::LeaseClosed::SIGNATURE_HASH,
         Escrow::LeaseReclaimed::SIGNATURE_HASH,
     ]
 }

@@ -5,6 +5,7 @@ use crate::fault::fault;
 use gpux_api::{CostView, ErrorBody, ErrorCode, JobView, LeaseCost, LeaseView, TransactionKind, TransactionView};
 use gpux_chain::{EscrowEvent, LeaseLog, Mined};
 use gpux_types::{Amount, LeaseId};
+use std::collections::BTreeMap;
 
 /// A transaction of a lease as the API tells it.
 pub(super) fn transaction(lease: LeaseId, kind: TransactionKind, amount: Amount, mined: &Mined) -> TransactionView {
@@ -47,12 +48,17 @@ pub(crate) async fn cost(node: &Node, handle: &JobHandle) -> Result<CostView, Er
         .saturating_add(builder)
         .saturating_add(refund)
         .saturating_add(held);
-    let transactions = leases.iter().flat_map(|lease| &lease.transactions);
+    // A call for many leases stands in the bill of each and costs its fee once.
+    let transactions: BTreeMap<&str, &TransactionView> = leases
+        .iter()
+        .flat_map(|lease| &lease.transactions)
+        .map(|transaction| (transaction.hash.as_str(), transaction))
+        .collect();
     let own = node.wallet.address().to_string();
     let fees = transactions
-        .clone()
+        .values()
         .filter(|transaction| transaction.sender.as_ref() == Some(&own))
-        .filter_map(paid_fee);
+        .filter_map(|transaction| paid_fee(transaction));
     let fees = fees.fold(0u128, u128::saturating_add);
     let escrow = node.chain.escrow();
     Ok(CostView {
@@ -69,9 +75,9 @@ pub(crate) async fn cost(node: &Node, handle: &JobHandle) -> Result<CostView, Er
         refund,
         held,
         balanced: paid_in == out,
-        transactions: u32::try_from(transactions.clone().count()).unwrap_or(u32::MAX),
+        transactions: u32::try_from(transactions.len()).unwrap_or(u32::MAX),
         fees_wei: fees.to_string(),
-        l1_estimated: transactions.clone().any(|transaction| transaction.l1_estimated),
+        l1_estimated: transactions.values().any(|transaction| transaction.l1_estimated),
         leases,
     })
 }
@@ -145,21 +151,38 @@ fn book(cost: &mut LeaseCost, log: &LeaseLog) -> Option<(TransactionKind, Amount
             cost.topped_up = cost.topped_up.saturating_add(*amount);
             Some((TransactionKind::TopUp, *amount))
         }
+        EscrowEvent::Drawn { paid, builder_paid, .. } => {
+            Some((TransactionKind::Draw, add_payment(cost, *paid, *builder_paid)))
+        }
         EscrowEvent::Settled {
             paid,
             builder_paid,
             refund,
             ..
         } => {
-            cost.earned = cost.earned.saturating_add(*paid);
-            cost.builder = cost.builder.saturating_add(*builder_paid);
             cost.refund = cost.refund.saturating_add(*refund);
-            Some((TransactionKind::Settlement, paid.saturating_add(*builder_paid)))
+            Some((TransactionKind::Settlement, add_payment(cost, *paid, *builder_paid)))
+        }
+        EscrowEvent::Closed {
+            paid,
+            builder_paid,
+            refund,
+            ..
+        } => {
+            cost.refund = cost.refund.saturating_add(*refund);
+            Some((TransactionKind::Closing, add_payment(cost, *paid, *builder_paid)))
         }
         EscrowEvent::Reclaimed { refund, .. } => {
             cost.refund = cost.refund.saturating_add(*refund);
             Some((TransactionKind::Reclaim, *refund))
         }
-        EscrowEvent::Credited { .. } | EscrowEvent::Withdrawn { .. } => None,
+        EscrowEvent::Skipped { .. } | EscrowEvent::Credited { .. } | EscrowEvent::Withdrawn { .. } => None,
     }
+}
+
+/// Adds what a provider and a builder were paid; returns both together.
+fn add_payment(cost: &mut LeaseCost, paid: Amount, builder_paid: Amount) -> Amount {
+    cost.earned = cost.earned.saturating_add(paid);
+    cost.builder = cost.builder.saturating_add(builder_paid);
+    paid.saturating_add(builder_paid)
 }

@@ -8,7 +8,9 @@ const fn kind_word(kind: TransactionKind) -> &'static str {
     match kind {
         TransactionKind::Deposit => "deposit",
         TransactionKind::TopUp => "top-up",
+        TransactionKind::Draw => "draw",
         TransactionKind::Settlement => "settlement",
+        TransactionKind::Closing => "closing",
         TransactionKind::Reclaim => "reclaim",
     }
 }

@@ -1,0 +1,247 @@
+//! Calls as the contracts take them: the only place that knows their argument order.
+
+use super::{Call, CloseLeg, OpenLeg, RawCall, SignedPermit, TopUpLeg};
+use crate::{
+    abi::{self, Escrow, NodeDirectory, Token},
+    keys::Signature,
+};
+use alloy::{
+    primitives::{B256, Bytes, U256},
+    sol_types::SolCall,
+};
+use gpux_lease::Terms;
+use gpux_types::{Address, Amount, UnixSeconds};
+
+impl Call {
+    /// The call's bytes, with a permit in front of the pull if there is one.
+    pub(crate) fn encode(&self, escrow: Address, directory: Address, permit: Option<SignedPermit>) -> RawCall {
+        let to = match self {
+            Self::Open { .. }
+            | Self::OpenMany { .. }
+            | Self::TopUp { .. }
+            | Self::TopUpMany { .. }
+            | Self::Draw { .. }
+            | Self::Settle { .. }
+            | Self::Close(_)
+            | Self::CloseMany(_)
+            | Self::Reclaim { .. }
+            | Self::ReclaimMany(_)
+            | Self::Withdraw { .. } => escrow,
+            Self::Announce { .. } => directory,
+            Self::Approve { token, .. } | Self::TransferToken { token, .. } => *token,
+            Self::TransferNative { to, .. } => *to,
+        };
+        RawCall {
+            to,
+            value: U256::from(self.value()),
+            input: self.input(escrow, permit).into(),
+        }
+    }
+
+    fn input(&self, escrow: Address, permit: Option<SignedPermit>) -> Vec<u8> {
+        let uint = |amount: &Amount| U256::from(amount.units());
+        match self {
+            Self::Open {
+                terms, deposit, expiry, ..
+            } => open(terms, *deposit, *expiry, permit),
+            Self::TopUp {
+                terms,
+                amount,
+                new_expiry,
+                ..
+            } => top_up(terms, *amount, new_expiry.unwrap_or_default(), permit),
+            Self::OpenMany { legs, .. } => open_many(legs, permit),
+            Self::TopUpMany { legs, .. } => top_up_many(legs, permit),
+            Self::Draw {
+                terms,
+                amount,
+                cumulative,
+                signature,
+            } => draw(terms, *amount, *cumulative, *signature),
+            Self::Close(leg) => close(leg),
+            Self::CloseMany(legs) => Escrow::closeManyCall {
+                legs: legs.iter().map(close_leg).collect(),
+            }
+            .abi_encode(),
+            Self::ReclaimMany(legs) => Escrow::reclaimManyCall {
+                legs: legs.iter().map(abi::terms).collect(),
+            }
+            .abi_encode(),
+            Self::Settle {
+                terms,
+                amount,
+                cumulative,
+                signature,
+            } => settle(terms, *amount, *cumulative, *signature),
+            Self::Reclaim { terms } => Escrow::reclaimCall {
+                terms: abi::terms(terms),
+            }
+            .abi_encode(),
+            Self::Withdraw { token, payee } => Escrow::withdrawCall {
+                token: *token,
+                payee: *payee,
+            }
+            .abi_encode(),
+            Self::Announce { endpoint, addr } => {
+                let (endpoint, addr) = (endpoint.0.into(), addr.clone().into());
+                NodeDirectory::announceCall { endpoint, addr }.abi_encode()
+            }
+            Self::Approve { amount, .. } => Token::approveCall {
+                spender: escrow,
+                amount: uint(amount),
+            }
+            .abi_encode(),
+            Self::TransferToken { to, amount, .. } => Token::transferCall {
+                to: *to,
+                amount: uint(amount),
+            }
+            .abi_encode(),
+            Self::TransferNative { .. } => Vec::new(),
+        }
+    }
+}
+
+fn settle(terms: &Terms, amount: Amount, cumulative: Amount, signature: Option<Signature>) -> Vec<u8> {
+    let call = Escrow::settleCall {
+        terms: abi::terms(terms),
+        amount: abi::uint96(amount),
+        receiptCumulative: abi::uint96(cumulative),
+        receiptSignature: signature.map_or(Bytes::new(), |signature| signature.as_bytes().into()),
+    };
+    call.abi_encode()
+}
+
+fn open(terms: &Terms, deposit: Amount, expiry: UnixSeconds, permit: Option<SignedPermit>) -> Vec<u8> {
+    let (terms, deposit, expiry) = (abi::terms(terms), abi::uint96(deposit), abi::uint40(expiry));
+    match permit {
+        None => Escrow::openCall { terms, deposit, expiry }.abi_encode(),
+        Some(permit) => {
+            let (v, r, s) = permit.parts();
+            Escrow::openWithPermitCall {
+                terms,
+                deposit,
+                expiry,
+                permitDeadline: permit.deadline,
+                v,
+                r,
+                s,
+            }
+            .abi_encode()
+        }
+    }
+}
+
+fn top_up(terms: &Terms, amount: Amount, expiry: UnixSeconds, permit: Option<SignedPermit>) -> Vec<u8> {
+    let (terms, amount, expiry) = (abi::terms(terms), abi::uint96(amount), abi::uint40(expiry));
+    match permit {
+        None => Escrow::topUpCall {
+            terms,
+            amount,
+            newExpiry: expiry,
+        }
+        .abi_encode(),
+        Some(permit) => {
+            let (v, r, s) = permit.parts();
+            let permit_deadline = permit.deadline;
+            Escrow::topUpWithPermitCall {
+                terms,
+                amount,
+                newExpiry: expiry,
+                permitDeadline: permit_deadline,
+                v,
+                r,
+                s,
+            }
+            .abi_encode()
+        }
+    }
+}
+
+fn draw(terms: &Terms, amount: Amount, cumulative: Amount, signature: Signature) -> Vec<u8> {
+    let call = Escrow::drawCall {
+        terms: abi::terms(terms),
+        amount: abi::uint96(amount),
+        receiptCumulative: abi::uint96(cumulative),
+        receiptSignature: signature.as_bytes().into(),
+    };
+    call.abi_encode()
+}
+
+fn close(leg: &CloseLeg) -> Vec<u8> {
+    let call = Escrow::closeCall {
+        terms: abi::terms(&leg.terms),
+        amount: abi::uint96(leg.amount),
+        closingSignature: leg.signature.as_bytes().into(),
+    };
+    call.abi_encode()
+}
+
+fn open_many(legs: &[OpenLeg], permit: Option<SignedPermit>) -> Vec<u8> {
+    let leg = |leg: &OpenLeg| Escrow::OpenLeg {
+        terms: abi::terms(&leg.terms),
+        deposit: abi::uint96(leg.deposit),
+        expiry: abi::uint40(leg.expiry),
+    };
+    let legs = legs.iter().map(leg).collect();
+    match permit {
+        None => Escrow::openManyCall { legs }.abi_encode(),
+        Some(permit) => {
+            let (v, r, s) = permit.parts();
+            let permit_deadline = permit.deadline;
+            Escrow::openManyWithPermitCall {
+                legs,
+                permitDeadline: permit_deadline,
+                v,
+                r,
+                s,
+            }
+            .abi_encode()
+        }
+    }
+}
+
+fn top_up_many(legs: &[TopUpLeg], permit: Option<SignedPermit>) -> Vec<u8> {
+    let leg = |leg: &TopUpLeg| Escrow::TopUpLeg {
+        terms: abi::terms(&leg.terms),
+        amount: abi::uint96(leg.amount),
+        newExpiry: abi::uint40(leg.new_expiry.unwrap_or_default()),
+    };
+    let legs = legs.iter().map(leg).collect();
+    match permit {
+        None => Escrow::topUpManyCall { legs }.abi_encode(),
+        Some(permit) => {
+            let (v, r, s) = permit.parts();
+            let permit_deadline = permit.deadline;
+            Escrow::topUpManyWithPermitCall {
+                legs,
+                permitDeadline: permit_deadline,
+                v,
+                r,
+                s,
+            }
+            .abi_encode()
+        }
+    }
+}
+
+fn close_leg(leg: &CloseLeg) -> Escrow::CloseLeg {
+    let (v, r, s) = parts(&leg.signature);
+    Escrow::CloseLeg {
+        terms: abi::terms(&leg.terms),
+        amount: abi::uint96(leg.amount),
+        v,
+        r,
+        s,
+    }
+}
+
+impl SignedPermit {
+    fn parts(&self) -> (u8, B256, B256) {
+        parts(&self.signature)
+    }
+}
+
+/// A signature as `ecrecover` takes it.
+fn parts(signature: &Signature) -> (u8, B256, B256) {
+    (27 + u8::from(signature.v()), signature.r().into(), signature.s().into())
+}
