@@ -1,6 +1,6 @@
 //! Reading the node directory: who announced where to reach a node.
 //!
-//! An announcement proves nothing; `gpux-net` trusts a peer only after it has proven its keys.
+//! The daemon's directory reader calls this, a bounded number of blocks at a time. An announcement proves nothing; `gpux-net` trusts a peer only after it has proven its keys.
 
 use crate::{abi::NodeDirectory, client::Chain, events::RawLog, rpc::RpcError};
 use alloy::sol_types::SolEvent;
@@ -10,12 +10,12 @@ use std::collections::BTreeSet;
 
 /// The longest address that is kept, in bytes: the contract refuses longer ones.
 const MAX_ADDRESS_BYTES: usize = 1_024;
-/// The most announcers that are kept: enough to find a first peer, whoever floods the directory.
+/// The most announcers that one reading tells of: enough to find a first peer, whoever floods the directory.
 const MAX_ANNOUNCEMENTS: usize = 1_000;
-/// The most accounts that are looked at, those that have gone included.
-const MAX_ANNOUNCERS: usize = 20_000;
 /// How many blocks one question spans.
 const PAGE_BLOCKS: u64 = 2_000;
+/// The most questions of one reading: 80,000 blocks, nearly two days of an OP chain, when each spans a whole page.
+const MAX_QUESTIONS: u32 = 40;
 
 /// Where somebody says that a node can be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,21 +30,32 @@ pub struct Announcement {
     pub block: u64,
 }
 
+/// What one reading of the directory found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announcements {
+    /// The newest announcement of each announcer in the blocks that were read, newest first. An empty address says that
+    /// the announcer has gone.
+    pub heard: Vec<Announcement>,
+    /// The first of the blocks that were read: what lies before it is left for another reading.
+    pub from: u64,
+}
+
 impl Chain {
-    /// The newest announcement of each announcer since `from_block`, newest first, at most 1,000 of them. An announcer
-    /// whose newest one is empty has gone and is left out. Whoever floods the directory hides older announcements, but
-    /// not newer ones.
+    /// Reads the directory from block `to` down to block `from`, or as far as one reading goes: at most 40 questions and
+    /// 1,000 announcers. Whoever floods the directory hides older announcements, but not newer ones.
     ///
     /// # Errors
     /// When the chain node gives no good answer.
-    pub async fn announced(&self, from_block: u64) -> Result<Vec<Announcement>, RpcError> {
+    pub async fn announcements(&self, from: u64, to: u64) -> Result<Announcements, RpcError> {
         let directory = self.config().node_directory;
         let topics = json!([NodeDirectory::Announced::SIGNATURE_HASH]);
-        let (mut announcers, mut announcements) = (BTreeSet::new(), Vec::new());
-        let mut end = self.head().await?.number.saturating_add(1);
-        let mut span = PAGE_BLOCKS;
-        while end > from_block && announcements.len() < MAX_ANNOUNCEMENTS && announcers.len() < MAX_ANNOUNCERS {
-            let start = end.saturating_sub(span).max(from_block);
+        let (mut announcers, mut heard) = (BTreeSet::new(), Vec::new());
+        let (mut end, mut span) = (to.saturating_add(1), PAGE_BLOCKS);
+        for _ in 0..MAX_QUESTIONS {
+            if end <= from || heard.len() >= MAX_ANNOUNCEMENTS {
+                break;
+            }
+            let start = end.saturating_sub(span).max(from);
             let logs = match self.logs_between(directory, &topics, (start, end - 1)).await {
                 Err(RpcError::TooLong { .. }) if span > 1 => {
                     span /= 2;
@@ -53,12 +64,11 @@ impl Chain {
                 logs => logs?,
             };
             let newest_first = logs.iter().rev().filter_map(Announcement::decode);
-            let unheard = newest_first.filter(|announcement| announcers.insert(announcement.announcer));
-            announcements.extend(unheard.filter(|announcement| !announcement.addr.is_empty()));
+            heard.extend(newest_first.filter(|announcement| announcers.insert(announcement.announcer)));
             end = start;
         }
-        announcements.truncate(MAX_ANNOUNCEMENTS);
-        Ok(announcements)
+        heard.truncate(MAX_ANNOUNCEMENTS);
+        Ok(Announcements { heard, from: end })
     }
 }
 

@@ -27,7 +27,7 @@ pub use client::{Chain, ChainConfig, Head, Slot, SlotStatus};
 pub use confirm::{ConfirmPolicy, Depth};
 pub use connect::ConnectError;
 pub use devnet::{Devnet, DevnetConfig, DevnetError, DevnetInfo, DevnetToken, Funding, ProcessRef, find_anvil};
-pub use directory::Announcement;
+pub use directory::{Announcement, Announcements};
 pub use events::{EscrowEvent, LeaseLog};
 pub use fees::{L1FeeEstimate, L1Scalars, fastlz_len};
 pub use journal::{EntryState, FileJournal, Journal, JournalEntry, MemoryJournal, PermitUse, Pull};

@@ -189,6 +189,12 @@ impl Net {
         self.inner.peers.learn(peer);
     }
 
+    /// Tells of nodes that may be tried while there is no neighbour, on the word of strangers: at most 16, in the place of
+    /// those told before. One that is met is remembered, the others never are.
+    pub fn hint(&self, peers: Vec<PeerTicket>) {
+        self.inner.peers.hint(peers);
+    }
+
     /// Peers to write down and to give back as [`NetConfig::bootstrap`] at the next start, newest first; at most
     /// [`Limits::peers`].
     #[must_use]

@@ -26,7 +26,12 @@ struct Known {
     clock: u64,
     tickets: HashMap<NodeId, (u64, PeerTicket)>,
     by_age: BTreeMap<u64, NodeId>,
+    /// Strangers' words about nodes that were never met; each list takes the place of the one before.
+    hints: HashMap<NodeId, PeerTicket>,
 }
+
+/// The most hints at a time.
+pub(crate) const MAX_HINTS: usize = 16;
 
 impl Peers {
     /// Remembers at most `limit` nodes.
@@ -36,6 +41,7 @@ impl Peers {
             clock: 0,
             tickets: HashMap::new(),
             by_age: BTreeMap::new(),
+            hints: HashMap::new(),
         };
         Self {
             lookup: MemoryLookup::with_provenance("gpux"),
@@ -61,6 +67,35 @@ impl Peers {
         }
     }
 
+    /// Nodes that may be tried when there is no neighbour, as strangers told of them. They take the place of the last
+    /// ones, and are neither remembered nor given to others before they were met.
+    pub(crate) fn hint(&self, tickets: Vec<PeerTicket>) {
+        let mut known = self.lock();
+        let old = std::mem::take(&mut known.hints);
+        for id in old
+            .into_keys()
+            .filter(|node| !known.tickets.contains_key(node))
+            .filter_map(endpoint_id)
+        {
+            self.lookup.remove_endpoint_info(id);
+        }
+        let new = tickets
+            .into_iter()
+            .filter(|ticket| !known.tickets.contains_key(&ticket.node));
+        let new: Vec<PeerTicket> = new.take(MAX_HINTS).collect();
+        for ticket in new {
+            if let Some(addr) = ticket.endpoint_addr().filter(|addr| !addr.is_empty()) {
+                self.lookup.set_endpoint_info(addr);
+                known.hints.insert(ticket.node, ticket);
+            }
+        }
+    }
+
+    /// The nodes of the hints.
+    pub(crate) fn hinted(&self) -> Vec<EndpointId> {
+        self.lock().hints.keys().copied().filter_map(endpoint_id).collect()
+    }
+
     /// Everything known, newest first, at most `limit`.
     pub(crate) fn newest(&self, limit: usize) -> Vec<PeerTicket> {
         let known = self.lock();
@@ -83,12 +118,15 @@ impl Peers {
             .collect()
     }
 
-    /// Notes that a node is alive. One that is not known stays so: anybody can make node ids, and where an incoming
-    /// connection comes from is not where its node listens.
+    /// Notes that a node is alive, and remembers it when it was hinted at. One of which nothing is known stays so: anybody
+    /// can make node ids, and where an incoming connection comes from is not where its node listens.
     pub(crate) fn met(&self, node: NodeId) {
         let mut known = self.lock();
-        if let Some((_, ticket)) = known.tickets.get(&node).cloned() {
-            known.learn(ticket);
+        let hinted = known.hints.remove(&node);
+        let ticket = known.tickets.get(&node).map(|(_, ticket)| ticket.clone()).or(hinted);
+        let forgotten = ticket.and_then(|ticket| known.learn(ticket));
+        if let Some(id) = forgotten.and_then(endpoint_id) {
+            self.lookup.remove_endpoint_info(id);
         }
     }
 
@@ -141,6 +179,36 @@ mod tests {
         assert_eq!(peers.newest(9).len(), 1, "a stranger is not learned by meeting it");
         let info = peers.lookup().get_endpoint_info(id).unwrap().into_endpoint_addr();
         assert_eq!(info.ip_addrs().map(|a| a.port()).collect::<Vec<_>>(), [2]);
+    }
+
+    #[test]
+    fn hints_are_tried_and_only_those_that_were_met_are_remembered() {
+        let peers = Peers::new(4);
+        let (mine, met, never) = (ticket(1, 1), ticket(2, 2), ticket(3, 3));
+        let addressed = |ticket: &PeerTicket| {
+            let id = endpoint_id(ticket.node).unwrap();
+            peers.lookup().get_endpoint_info(id).map(|info| {
+                let addr = info.into_endpoint_addr();
+                addr.ip_addrs().map(|a| a.port()).collect::<Vec<_>>()
+            })
+        };
+        peers.learn(mine.clone());
+        peers.hint(vec![ticket(1, 9), met.clone(), never.clone()]);
+        assert_eq!(
+            addressed(&mine),
+            Some(vec![1]),
+            "a stranger's word changes nothing that is known"
+        );
+        assert_eq!(peers.hinted().len(), 2);
+        assert_eq!(peers.newest(9), std::slice::from_ref(&mine), "hints are not remembered");
+        peers.met(met.node);
+        assert_eq!(peers.newest(9), [met.clone(), mine]);
+        peers.hint(Vec::new());
+        assert_eq!(addressed(&met), Some(vec![2]));
+        assert_eq!(addressed(&never), None);
+        let many = (10..60).map(|seed| ticket(seed, 5)).collect();
+        peers.hint(many);
+        assert_eq!(peers.hinted().len(), MAX_HINTS);
     }
 
     #[test]

@@ -3,15 +3,20 @@
 //! Tickets travel between people (bootstrap), inside calls (a renter's ticket) and into the daemon's memory of peers.
 //! Whoever reads one believes nothing but the node id: the handshake proves that, the addresses are only tried.
 
+use gpux_proto::{MAX_NODE_ADDRESSES, MAX_NODE_RELAY_BYTES, NodeAddress};
 use gpux_types::{NodeId, ParseIdError};
 use iroh::{EndpointAddr, EndpointId, RelayUrl, TransportAddr};
-use std::{fmt, net::SocketAddr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+};
 
 /// The most addresses in one ticket. A node has a few per network interface; more are cut when printed and refused when
 /// read, because every address costs a dialler packets.
-pub(crate) const MAX_ADDRESSES: usize = 16;
+pub(crate) const MAX_ADDRESSES: usize = MAX_NODE_ADDRESSES;
 /// The longest text of a relay's URL, in bytes.
-const MAX_RELAY_BYTES: usize = 200;
+const MAX_RELAY_BYTES: usize = MAX_NODE_RELAY_BYTES;
 /// The longest text that is read as a ticket, in bytes: id, addresses and relay at their longest.
 const MAX_TICKET_BYTES: usize = 1_500;
 
@@ -46,6 +51,9 @@ pub enum ParseTicketError {
     /// A part after `@` is neither a socket address nor a relay's URL.
     #[error("reading a peer ticket: {0:?} is neither an address such as 192.0.2.7:4433 nor a relay URL")]
     Address(String),
+    /// Nothing in it can be dialled.
+    #[error("reading how to reach {0}: there is no address to dial")]
+    Nowhere(NodeId),
     /// More addresses than anybody should dial.
     #[error("reading a peer ticket with {got} addresses: the limit is {MAX_ADDRESSES}")]
     TooMany {
@@ -66,6 +74,47 @@ impl PeerTicket {
             .map(TransportAddr::Ip);
         let parts = addresses.chain(relay.map(TransportAddr::Relay));
         Some(EndpointAddr::from_parts(endpoint_id(self.node)?, parts))
+    }
+
+    /// The ticket of a node by what somebody announced of it. Addresses that cannot be dialled are left out.
+    ///
+    /// # Errors
+    /// When the node id is no public key, the relay no relay's URL, or nothing is left to dial.
+    pub fn announced(node: NodeId, address: &NodeAddress) -> Result<Self, ParseTicketError> {
+        endpoint_id(node).ok_or(ParseTicketError::NotAKey(node))?;
+        if let Some(relay) = address.relay.as_deref().filter(|relay| !is_relay(relay)) {
+            let shown = relay.chars().filter(|c| !c.is_control()).take(80).collect();
+            return Err(ParseTicketError::Address(shown));
+        }
+        let dialled = |addr: &&SocketAddr| !addr.ip().is_unspecified() && !addr.ip().is_multicast() && addr.port() > 0;
+        let addresses = address.addresses.iter().filter(dialled).take(MAX_ADDRESSES);
+        let ticket = Self {
+            node,
+            addresses: addresses.copied().collect(),
+            relay: address.relay.clone(),
+        };
+        if ticket.addresses.is_empty() && ticket.relay.is_none() {
+            return Err(ParseTicketError::Nowhere(node));
+        }
+        Ok(ticket)
+    }
+
+    /// What to announce so that strangers reach this node: every address that is the world's, and the relay; those of
+    /// this machine and its own network only when there is nothing else.
+    #[must_use]
+    pub fn to_announce(&self) -> NodeAddress {
+        let mut addresses: Vec<SocketAddr> = self.addresses.iter().copied().filter(is_public).collect();
+        if addresses.is_empty() && self.relay.is_none() {
+            addresses.clone_from(&self.addresses);
+        }
+        // In an order of their own: the same addresses are the same bytes.
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses.truncate(MAX_ADDRESSES);
+        NodeAddress {
+            addresses,
+            relay: self.relay.clone(),
+        }
     }
 
     /// The ticket of an endpoint's own address; bind addresses stand in while the endpoint has not looked around yet.
@@ -143,6 +192,20 @@ impl FromStr for PeerTicket {
     }
 }
 
+/// Whether strangers may reach the address: not this machine's, nor its own network's.
+fn is_public(address: &SocketAddr) -> bool {
+    match address.ip() {
+        IpAddr::V4(ip) => {
+            // 100.64.0.0/10 is shared behind carriers' NAT.
+            let shared = ip.octets().first() == Some(&100) && ip.octets().get(1).is_some_and(|two| two & 0xc0 == 64);
+            !(ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified() || shared)
+        }
+        IpAddr::V6(ip) => {
+            !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_unspecified())
+        }
+    }
+}
+
 /// Whether `text` is a relay's URL that is short enough to pass on.
 pub(crate) fn is_relay(text: &str) -> bool {
     let scheme = text.starts_with("https://") || text.starts_with("http://");
@@ -184,6 +247,56 @@ mod tests {
             relay: None,
         };
         assert_eq!(bare.to_string().parse::<PeerTicket>().unwrap(), bare);
+    }
+
+    #[test]
+    fn strangers_are_told_addresses_of_the_world_and_others_only_when_there_is_nothing_else() {
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let mut ticket = PeerTicket {
+            node: node(),
+            addresses: [
+                "192.168.1.7:4433",
+                "[2001:db8::7]:4433",
+                "127.0.0.1:4433",
+                "100.64.9.9:1",
+                "8.8.8.8:4433",
+            ]
+            .map(at)
+            .to_vec(),
+            relay: None,
+        };
+        let told = ticket.to_announce();
+        assert_eq!(told.addresses, [at("8.8.8.8:4433"), at("[2001:db8::7]:4433")]);
+        assert_eq!(PeerTicket::announced(node(), &told).unwrap().addresses, told.addresses);
+        ticket.addresses = vec![at("192.168.1.7:4433"), at("127.0.0.1:4433")];
+        assert_eq!(ticket.to_announce().addresses.len(), 2);
+        ticket.relay = Some("https://relay.example/".into());
+        assert!(ticket.to_announce().addresses.is_empty());
+    }
+
+    #[test]
+    fn an_announced_address_that_nobody_can_dial_is_refused() {
+        let address = |addresses: &[&str], relay: Option<&str>| NodeAddress {
+            addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
+            relay: relay.map(str::to_owned),
+        };
+        let nowhere = address(&["0.0.0.0:1", "224.0.0.1:5", "127.0.0.1:0"], None);
+        assert_eq!(
+            PeerTicket::announced(node(), &nowhere),
+            Err(ParseTicketError::Nowhere(node()))
+        );
+        let no_relay = address(&["127.0.0.1:1"], Some("ftp://\u{7}relay"));
+        assert_eq!(
+            PeerTicket::announced(node(), &no_relay),
+            Err(ParseTicketError::Address("ftp://relay".into()))
+        );
+        let mut no_key = [0; 32];
+        no_key[0] = 2;
+        let no_key = NodeId(no_key);
+        assert_eq!(
+            PeerTicket::announced(no_key, &address(&["127.0.0.1:1"], None)),
+            Err(ParseTicketError::NotAKey(no_key))
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `config.toml`: the only configuration of a daemon, parsed once into types that cannot be wrong.
 
-use gpux_types::{Address, ByteSize, Cpu, Millis};
+use gpux_chain::{ConfirmPolicy, DevnetConfig};
+use gpux_types::{Address, Amount, ByteSize, Cpu, Millis, Token};
 use serde::{Deserialize, Serialize};
 use std::{
     net::SocketAddr,
@@ -59,15 +60,23 @@ pub struct ChainSection {
     pub escrow: Address,
     /// The node directory contract.
     pub node_directory: Address,
+    /// The block in which that contract was made: nothing older is read. Absent: the first.
+    #[serde(default)]
+    pub node_directory_from: u64,
     /// The token of deposits.
     pub token: Address,
     /// How often the chain is asked for a new block. Absent: every second.
     #[serde(default = "default_poll")]
     pub poll: Millis,
-    /// Deposits of at least this many smallest units count only at the `safe` block. Absent: never needed.
-    pub safe_from: Option<gpux_types::Amount>,
-    /// Deposits of at least this many smallest units count only at the `finalized` block. Absent: never needed.
-    pub finalized_from: Option<gpux_types::Amount>,
+    /// Deposits of at least this many smallest units count only at the `safe` block. Absent: 10 tokens, and on the devnet
+    /// never needed.
+    pub safe_from: Option<Amount>,
+    /// Deposits of at least this many smallest units count only at the `finalized` block. Absent: 1,000 tokens, and on the
+    /// devnet never needed.
+    pub finalized_from: Option<Amount>,
+    /// How much of a deposit that is not deep enough yet is worked off for each lease, in smallest units. Absent: 10 tokens,
+    /// or `safe_from` where that is less.
+    pub exposure: Option<Amount>,
     /// How long after the expiry the provider can still settle, in seconds; a day unless this is a devnet.
     #[serde(default = "default_grace")]
     pub grace_secs: u32,
@@ -87,18 +96,27 @@ pub struct WalletSection {
 pub struct NetworkSection {
     /// Where to listen for peers.
     pub bind: Vec<SocketAddr>,
+    /// Addresses to tell peers besides those found, such as a forwarded port of a router.
+    pub advertise: Vec<SocketAddr>,
     /// Relays for nodes behind strict NAT. Nothing is contacted that is not named here.
     pub relays: Vec<String>,
     /// Tickets of peers to start from.
     pub bootstrap: Vec<gpux_net::PeerTicket>,
+    /// Whether nodes that announced themselves on the chain are tried when no other peer answers. Absent: yes.
+    pub directory: bool,
+    /// Whether this node announces itself on the chain, from its wallet and again when its addresses change. Absent: no.
+    pub announce: bool,
 }
 
 impl Default for NetworkSection {
     fn default() -> Self {
         Self {
             bind: vec![SocketAddr::from(([0, 0, 0, 0], 0))],
+            advertise: Vec::new(),
             relays: Vec::new(),
             bootstrap: Vec::new(),
+            directory: true,
+            announce: false,
         }
     }
 }
@@ -144,6 +162,48 @@ pub struct ProvideSection {
     pub longest_lease: Millis,
 }
 
+/// How much money is good how deep in the chain, and how much is worked off before it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Assurance {
+    pub(crate) confirm: ConfirmPolicy,
+    pub(crate) exposure: Amount,
+}
+
+/// Whole tokens that count in the newest block, and that are worked off before a larger deposit counts. A sequencer that takes
+/// back a block it has published has not been seen; this is what it may cost a provider for each lease if it is.
+const SAFE_FROM_TOKENS: u128 = 10;
+/// Whole tokens from which on L1 itself must be final: a quarter of an hour, which such jobs can wait for.
+const FINALIZED_FROM_TOKENS: u128 = 1_000;
+
+impl ChainSection {
+    /// What was configured, and for the rest what is safe with this token on this chain.
+    pub(crate) fn assurance(&self, token: &Token) -> Assurance {
+        let whole = |tokens: u128| {
+            let unit = 10u128.checked_pow(u32::from(token.decimals));
+            let units = unit.and_then(|unit| unit.checked_mul(tokens));
+            units.and_then(|units| Amount::new(units).ok()).unwrap_or(Amount::MAX)
+        };
+        let defaults = if self.chain_id == DevnetConfig::CHAIN_ID {
+            ConfirmPolicy::NEWEST
+        } else {
+            ConfirmPolicy {
+                safe_from: Some(whole(SAFE_FROM_TOKENS)),
+                finalized_from: Some(whole(FINALIZED_FROM_TOKENS)),
+            }
+        };
+        let confirm = ConfirmPolicy {
+            safe_from: self.safe_from.or(defaults.safe_from),
+            finalized_from: self.finalized_from.or(defaults.finalized_from),
+        };
+        let usual = whole(SAFE_FROM_TOKENS);
+        let most = confirm.safe_from.map_or(usual, |safe_from| safe_from.min(usual));
+        Assurance {
+            confirm,
+            exposure: self.exposure.unwrap_or(most),
+        }
+    }
+}
+
 const fn default_poll() -> Millis {
     Millis(1_000)
 }
@@ -170,5 +230,56 @@ impl DaemonConfig {
             path: path.to_owned(),
             source: Box::new(source),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gpux_chain::Depth;
+
+    fn section(chain_id: u64, more: &str) -> ChainSection {
+        let text = format!(
+            "rpc_url = \"http://127.0.0.1:1\"\nchain_id = {chain_id}\nescrow = \"{0}\"\nnode_directory = \"{0}\"\ntoken = \"{0}\"\n{more}",
+            Address::ZERO
+        );
+        toml::from_str(&text).unwrap()
+    }
+
+    fn token(decimals: u8) -> Token {
+        Token {
+            symbol: "T".into(),
+            decimals,
+        }
+    }
+
+    #[test]
+    fn without_a_word_more_money_must_lie_deeper_on_any_chain_but_the_devnet() {
+        for decimals in [6, 18] {
+            let token = token(decimals);
+            let money = |text: &str| token.parse(text).unwrap();
+            let assurance = section(10, "").assurance(&token);
+            let depths = ["9.999999", "10", "999.999999", "1000"].map(|text| assurance.confirm.depth_for(money(text)));
+            use Depth::{Finalized, Latest, Safe};
+            assert_eq!(depths, [Latest, Safe, Safe, Finalized]);
+            assert_eq!(assurance.exposure, money("10"));
+            let devnet = section(DevnetConfig::CHAIN_ID, "").assurance(&token);
+            assert_eq!(devnet.confirm, ConfirmPolicy::NEWEST);
+        }
+    }
+
+    #[test]
+    fn no_more_is_worked_off_unassured_than_counts_in_the_newest_block() {
+        let token = token(6);
+        let lower = section(10, "safe_from = \"2000000\"").assurance(&token);
+        assert_eq!(lower.exposure, token.parse("2").unwrap());
+        let higher = section(10, "safe_from = \"50000000\"").assurance(&token);
+        assert_eq!(
+            higher.exposure,
+            token.parse("10").unwrap(),
+            "only a word of the owner's raises it"
+        );
+        let told = section(10, "exposure = \"0\"").assurance(&token);
+        assert_eq!(told.exposure, Amount::ZERO);
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     clock::Clock,
     config::{DaemonConfig, LoadConfigError, ProvideSection},
     dir::DaemonDir,
-    http,
+    directory, http,
     market::Market,
     node::{LocalRuntime, Node},
     peer::Peers,
@@ -15,8 +15,8 @@ use crate::{
 };
 use gpux_api::ErrorCode;
 use gpux_chain::{
-    Chain, ChainConfig, ConfirmPolicy, ConnectError, DigestSigner, HotKey, KeyFileError, SenderConfig, SenderHandle,
-    SenderTask, WatcherConfig, sender, watcher,
+    Chain, ChainConfig, ConnectError, DigestSigner, HotKey, KeyFileError, SenderConfig, SenderHandle, SenderTask,
+    WatcherConfig, sender, watcher,
 };
 use gpux_market::Rates;
 use gpux_net::{Limits, Net, NetConfig, PeerTicket, StartNetError};
@@ -146,6 +146,10 @@ pub async fn run_daemon_on(
             .follow(node.net.clone(), node.clock, node.cancel.clone()),
     );
     node.tasks.spawn(keep_peers(node.clone()));
+    if node.config.network.directory {
+        node.tasks.spawn(directory::read_while_alone(node.clone()));
+    }
+    node.tasks.spawn(directory::keep_announced(node.clone()));
     serve(&node).await?;
     dir.remove_api_address();
     node.tasks.close();
@@ -180,10 +184,7 @@ async fn open(
     let wallet = Arc::new(wallet::open(dir, &config.wallet)?);
     let signer = HotKey::open_or_create(&dir.signer_key()).map_err(DaemonError::Signer)?;
     let chain = Chain::connect(chain_config(&config)).await?;
-    let confirm = ConfirmPolicy {
-        safe_from: config.chain.safe_from,
-        finalized_from: config.chain.finalized_from,
-    };
+    let assurance = config.chain.assurance(&chain.token().token);
     let (wallet_sender, task) = open_sender(&chain, wallet.clone(), &store)?;
     tasks.spawn(task.run(cancel.clone()));
     let (provider_sender, task) = open_sender(&chain, Arc::new(signer.clone()), &store)?;
@@ -214,7 +215,7 @@ async fn open(
         store,
         wallet,
         chain,
-        confirm,
+        assurance,
         sender: wallet_sender,
         provider_sender,
         watcher: watch,
@@ -268,7 +269,7 @@ fn net_config(dir: &DaemonDir, config: &DaemonConfig, chain: &Chain, store: &Sto
         secret,
         data_dir: dir.blobs(),
         bind: config.network.bind.clone(),
-        advertise: Vec::new(),
+        advertise: config.network.advertise.clone(),
         relays: config.network.relays.clone(),
         topic: topic(&chain.escrow()),
         bootstrap,
@@ -345,22 +346,24 @@ fn offered(machine: &Machine, section: &ProvideSection) -> Resources {
     }
 }
 
-/// Remembers over restarts whom this node has met.
+/// Remembers over restarts whom this node has met, to the last moment.
 async fn keep_peers(node: Arc<Node>) {
     let mut kept = Vec::new();
     loop {
-        tokio::select! {
+        let stopped = tokio::select! {
             biased;
-            () = node.cancel.cancelled() => return,
-            () = tokio::time::sleep(PEERS_KEPT_EVERY) => {}
-        }
+            () = node.cancel.cancelled() => true,
+            () = tokio::time::sleep(PEERS_KEPT_EVERY) => false,
+        };
         let known = node.net.known_peers();
-        if known == kept {
-            continue;
+        if known != kept {
+            match node.store.put_fact(PEERS, &known) {
+                Ok(()) => kept = known,
+                Err(error) => tracing::warn!(error = %crate::error_chain(&error), "remembering peers"),
+            }
         }
-        match node.store.put_fact(PEERS, &known) {
-            Ok(()) => kept = known,
-            Err(error) => tracing::warn!(error = %crate::error_chain(&error), "remembering peers"),
+        if stopped {
+            return;
         }
     }
 }

@@ -253,6 +253,7 @@ fn chain_section(info: &DevnetInfo, token: Address, options: &DevnetOptions) -> 
         chain_id: info.chain_id,
         escrow: info.escrow,
         node_directory: info.node_directory,
+        node_directory_from: 0,
         token,
         poll: if options.block_time == Millis::ZERO {
             Millis(20)
@@ -261,6 +262,7 @@ fn chain_section(info: &DevnetInfo, token: Address, options: &DevnetOptions) -> 
         },
         safe_from: None,
         finalized_from: None,
+        exposure: None,
         grace_secs: GRACE_SECS,
     }
 }
@@ -268,8 +270,10 @@ fn chain_section(info: &DevnetInfo, token: Address, options: &DevnetOptions) -> 
 fn config(chain: &ChainSection, bootstrap: &[PeerTicket], provide: Option<ProvideSection>) -> DaemonConfig {
     let network = NetworkSection {
         bind: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
-        relays: Vec::new(),
         bootstrap: bootstrap.to_vec(),
+        // Everybody has a ticket here, and the demo counts transactions.
+        directory: false,
+        ..NetworkSection::default()
     };
     DaemonConfig {
         chain: chain.clone(),

@@ -9,6 +9,7 @@ mod config;
 mod daemon;
 pub mod devnet;
 mod dir;
+mod directory;
 mod doctor;
 mod fault;
 mod http;

@@ -1,11 +1,17 @@
 //! Everything that the daemon's parts share: handles and nothing else. Each handle's state has one owner elsewhere.
 
 use crate::{
-    clock::Clock, config::DaemonConfig, dir::DaemonDir, fault::fault, market::Market, provider::Provider,
-    renter::Renter, store::Store,
+    clock::Clock,
+    config::{Assurance, DaemonConfig},
+    dir::DaemonDir,
+    fault::fault,
+    market::Market,
+    provider::Provider,
+    renter::Renter,
+    store::Store,
 };
 use gpux_api::{DaemonView, ErrorBody, ErrorCode, WalletView};
-use gpux_chain::{Chain, ConfirmPolicy, SenderHandle, WalletKey, WatcherHandle};
+use gpux_chain::{Chain, SenderHandle, WalletKey, WatcherHandle};
 use gpux_net::Net;
 use gpux_runtime::{ImageStore, LayerStore, Runtime};
 use std::sync::Arc;
@@ -39,7 +45,8 @@ pub(crate) struct Node {
     pub(crate) store: Store,
     pub(crate) wallet: Arc<WalletKey>,
     pub(crate) chain: Chain,
-    pub(crate) confirm: ConfirmPolicy,
+    /// How deep deposits must lie to count.
+    pub(crate) assurance: Assurance,
     /// Sends the wallet's transactions.
     pub(crate) sender: SenderHandle,
     /// Sends the provider signer's transactions; the wallet's own when the node does not provide.

@@ -30,7 +30,12 @@ impl Peers {
         match request {
             Request::Meter(report) => return node.renter.sign_receipt(from, report).await,
             Request::PartReport(report) => return node.renter.part_report(from, report).await,
-            Request::Quote(_) | Request::Lease(_) | Request::Part(..) | Request::Stop(_) | Request::Status(_) => {}
+            Request::Quote(_)
+            | Request::Lease(_)
+            | Request::Part(..)
+            | Request::CancelPart(_)
+            | Request::Stop(_)
+            | Request::Status(_) => {}
         }
         let provider = node.provider.as_ref();
         let provider = provider.ok_or_else(|| PeerError::new(ErrorCode::Unsupported, "this node sells nothing"))?;
@@ -38,6 +43,7 @@ impl Peers {
             Request::Quote(request) => provider.quote(&node, from, &request).await,
             Request::Lease(request) => provider.lease(&node, from, *request),
             Request::Part(lease, part) => provider.part(from, lease, part).await,
+            Request::CancelPart(cancel) => provider.cancel_part(from, cancel).await,
             Request::Stop(stop) => provider.stop(from, stop.lease).await,
             Request::Status(lease) => provider.status(from, lease),
             Request::Meter(_) | Request::PartReport(_) => Err(PeerError::new(ErrorCode::BadRequest, "not understood")),

@@ -5,6 +5,7 @@
 //! ```
 
 mod capacity;
+mod disk;
 mod lease;
 mod meter;
 mod offer;
@@ -15,12 +16,14 @@ mod quote;
 
 use crate::{node::Node, store::Role};
 use capacity::Capacity;
+use disk::{Disk, Wanted};
 use gpux_chain::HotKey;
 use gpux_lease::{EscrowRef, recover_signer};
 use gpux_market::Rates;
 use gpux_net::LogSink;
 use gpux_proto::{
-    ErrorCode, LeaseReport, LeaseRequest, LogsRequest, PartSpec, PeerError, Response, SignedQuoteRequest,
+    CancelPart, ErrorCode, LeaseReport, LeaseRequest, LogsRequest, PartSpec, PeerError, QuoteRequest, Response,
+    SignedQuoteRequest,
 };
 use gpux_types::{Address, LeaseId, Millis, NodeId, Resources};
 use lease::{LeaseInput, LeaseRecord, LeaseTask};
@@ -74,6 +77,7 @@ pub(crate) struct Provider {
     selling: Arc<Selling>,
     signer: HotKey,
     desk: Arc<Mutex<Desk>>,
+    disk: Disk,
     /// Wakes the task that publishes the offer.
     changed: Arc<Notify>,
 }
@@ -90,6 +94,7 @@ impl Provider {
             selling: Arc::new(selling),
             signer,
             desk: Arc::new(Mutex::new(desk)),
+            disk: Disk::default(),
             changed: Arc::new(Notify::new()),
         }
     }
@@ -172,6 +177,7 @@ impl Provider {
             ));
         }
         quote::check(&self.selling, &node.chain.escrow(), node.chain.token().address, request)?;
+        self.check_disk(node, request)?;
         let balance = node.chain.token_balance(request.renter).await;
         let balance =
             balance.map_err(|_| PeerError::new(ErrorCode::Internal, "the chain could not be asked; try again"))?;
@@ -194,6 +200,20 @@ impl Provider {
         held.map_err(|error| PeerError::new(ErrorCode::NoCapacity, error.to_string()))?;
         let signature = self.signer.sign_digest(gpux_proto::SignedQuote::digest(lease));
         Ok(Response::Quote(Box::new(gpux_proto::SignedQuote { quote, signature })))
+    }
+
+    /// Whether the machine's disk has room for what the lease rents and fetches, beside what others were promised.
+    fn check_disk(&self, node: &Node, request: &QuoteRequest) -> Result<(), PeerError> {
+        let wanted = Wanted {
+            disk: request.resources.disk,
+            preparation: request.preparation_bytes,
+        };
+        let free = disk::free(node.dir.path()).map_err(|error| {
+            tracing::error!(%error, "asking how much of the disk is free");
+            PeerError::new(ErrorCode::Internal, "this node's disk could not be looked at")
+        })?;
+        let checked = self.disk.check(wanted, free);
+        checked.map_err(|error| PeerError::new(ErrorCode::NoCapacity, error.to_string()))
     }
 
     fn signer_address(&self) -> Address {
@@ -270,6 +290,15 @@ impl Provider {
             ));
         }
         self.tell(from, lease, LeaseInput::PartGiven(part)).await
+    }
+
+    /// Ends one try of a part, whose result is not wanted any more.
+    pub(crate) async fn cancel_part(&self, from: NodeId, cancel: CancelPart) -> Result<Response, PeerError> {
+        let key = gpux_runtime::PartKey {
+            part: cancel.part,
+            attempt: cancel.attempt,
+        };
+        self.tell(from, cancel.lease, LeaseInput::PartCancelled(key)).await
     }
 
     /// Ends a lease for its renter.

@@ -24,6 +24,8 @@ pub enum Request {
     Meter(MeterReport),
     /// Tells what became of a part.
     PartReport(PartReport),
+    /// Ends one try of a part without an answer: another node was first. Idempotent.
+    CancelPart(CancelPart),
 }
 
 /// One answer.
@@ -114,6 +116,17 @@ pub struct StopRequest {
     pub lease: LeaseId,
     /// For people and records; at most 200 characters.
     pub reason: String,
+}
+
+/// One try of a part whose result is not wanted any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelPart {
+    /// Which lease.
+    pub lease: LeaseId,
+    /// Which part.
+    pub part: PartIndex,
+    /// Which attempt.
+    pub attempt: u32,
 }
 
 /// What was metered, and what is asked for.

@@ -4,15 +4,17 @@
 //! The wire is described for other implementations in `docs/spec/wire.md`.
 #![forbid(unsafe_code)]
 
+mod address;
 mod call;
 mod codec;
 mod job;
 mod offer;
 mod quote;
 
+pub use address::{MAX_NODE_ADDRESSES, MAX_NODE_RELAY_BYTES, NodeAddress, ReadAddressError};
 pub use call::{
-    ErrorCode, LeaseReport, LeaseRequest, LogsRequest, MeterReport, PartReport, PeerError, Phase, Request, Response,
-    StopRequest,
+    CancelPart, ErrorCode, LeaseReport, LeaseRequest, LogsRequest, MeterReport, PartReport, PeerError, Phase, Request,
+    Response, StopRequest,
 };
 pub use codec::{DecodeError, MAX_MESSAGE_BYTES, VERSION, decode, encode};
 pub use job::{

@@ -85,18 +85,26 @@ async fn the_newest_announcement_of_each_announcer_is_found() {
     done(&renter, announce("a1", 1, b"old")).await.unwrap();
     done(&renter, announce("a2", 1, b"new")).await.unwrap();
     done(&provider, announce("b1", 2, b"here")).await.unwrap();
-    let announced = world.chain.announced(0).await.unwrap();
-    let found: Vec<_> = announced
-        .iter()
-        .map(|a| (a.announcer, a.endpoint, a.addr.as_slice()))
-        .collect();
+    let head = world.chain.head().await.unwrap().number;
+    let read = world.chain.announcements(0, head).await.unwrap();
+    let found = |heard: &[gpux_chain::Announcement]| -> Vec<(gpux_types::Address, NodeId, Vec<u8>)> {
+        heard
+            .iter()
+            .map(|heard| (heard.announcer, heard.endpoint, heard.addr.clone()))
+            .collect()
+    };
     let expected = [
-        (world.provider.address(), NodeId([2; 32]), b"here".as_slice()),
-        (world.renter.address(), NodeId([1; 32]), b"new".as_slice()),
+        (world.provider.address(), NodeId([2; 32]), b"here".to_vec()),
+        (world.renter.address(), NodeId([1; 32]), b"new".to_vec()),
     ];
-    assert_eq!(found, expected);
+    assert_eq!((found(&read.heard), read.from), (expected.to_vec(), 0));
+    let before = world.chain.announcements(0, head - 2).await.unwrap();
+    let old = [(world.renter.address(), NodeId([1; 32]), b"old".to_vec())];
+    assert_eq!(found(&before.heard), old, "only the blocks that were asked for");
     done(&provider, announce("b2", 2, b"")).await.unwrap();
-    assert_eq!(world.chain.announced(0).await.unwrap().len(), 1);
+    let read = world.chain.announcements(head + 1, head + 1).await.unwrap();
+    let gone = [(world.provider.address(), NodeId([2; 32]), Vec::new())];
+    assert_eq!(found(&read.heard), gone, "one that has gone says so");
 }
 
 #[tokio::test]

@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod cancelled_part;
+#[cfg(test)]
 mod cheats;
 #[cfg(test)]
 mod exit_codes;

@@ -292,6 +292,7 @@ impl OffersTask {
                 .iter()
                 .copied()
                 .chain(self.peers.ids(REJOIN_PEERS))
+                .chain(self.peers.hinted())
                 .collect();
             peers.remove(&self.endpoint.id());
             if !peers.is_empty() {

@@ -9,7 +9,9 @@
 //! ```
 
 use super::{
-    Provider, meter, outputs,
+    Provider,
+    disk::Reserved,
+    meter, outputs,
     parts::{Parts, Told},
     prepare, quote,
 };
@@ -33,6 +35,10 @@ use tokio::{
     task::JoinSet,
 };
 
+/// How long work stays frozen, unbilled, until the deposit is deep enough: L1 is final after about twenty minutes, and batches
+/// may come late.
+const ASSURANCE_LIMIT: Millis = Millis::from_secs(2_700);
+
 /// What is kept of a lease over restarts.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct LeaseRecord {
@@ -55,6 +61,10 @@ pub(super) struct LeaseRecord {
 pub(super) enum LeaseInput {
     /// The renter gave a part.
     PartGiven(PartSpec),
+    /// The renter does not want a part's result any more.
+    PartCancelled(PartKey),
+    /// A part was asked to end, or could not be.
+    PartStopped(PartKey, bool),
     /// The renter wants the end.
     StopAsked,
     /// Image and inputs are there, or cannot be had.
@@ -100,6 +110,8 @@ pub(super) struct LeaseTask {
     /// Whether the shim is up, so that the meter can be read.
     in_runtime: bool,
     released: bool,
+    /// The lease's part of the machine's disk; given back when its work is gone, or with this task.
+    disk: Option<Reserved>,
 }
 
 impl LeaseRecord {
@@ -111,6 +123,8 @@ impl LeaseRecord {
         config.preparation_limit = quote::MAX_PREPARATION;
         // Work must have ended, and the settlement be sent, well within the grace.
         config.expiry_margin_secs = 10;
+        config.exposure = node.assurance.exposure;
+        config.assurance_limit = ASSURANCE_LIMIT;
         let (machine, effects) = ProviderLease::request(config, node.clock.now());
         (
             Self {
@@ -166,10 +180,12 @@ impl LeaseTask {
         inputs: mpsc::Receiver<LeaseInput>,
         report: watch::Sender<LeaseReport>,
     ) -> Self {
+        let disk = Some(provider.disk.holder(record.lease));
         Self {
             node,
             provider,
             record,
+            disk,
             inputs,
             report,
             effects: JoinSet::new(),
@@ -220,6 +236,9 @@ impl LeaseTask {
             .allow(self.record.lease, renter, self.record.parts.outputs());
         self.record.parts.forget_running_steps();
         if let Some(status) = status {
+            if let Some(disk) = &self.disk {
+                disk.adopt(self.record.request.quote.quote.resources.disk);
+            }
             self.in_runtime = true;
             self.take(LeaseInput::Status(Some(Box::new(status))));
             self.watch_runtime(0);
@@ -252,6 +271,11 @@ impl LeaseTask {
     fn take(&mut self, input: LeaseInput) {
         match input {
             LeaseInput::PartGiven(spec) => self.record.parts.give(spec),
+            LeaseInput::PartCancelled(key) => {
+                tracing::info!(lease = %self.record.lease.short(), part = %key, "a part is not wanted any more");
+                self.record.parts.cancel(key);
+            }
+            LeaseInput::PartStopped(key, asked) => self.record.parts.stopped(key, asked),
             LeaseInput::StopAsked => self.event(ProviderEvent::StopRequested {
                 by: gpux_lease::Actor::Renter,
             }),
@@ -307,6 +331,7 @@ impl LeaseTask {
         }
         if self.record.machine.work() == Work::Gone && !self.released {
             self.released = true;
+            self.disk = None;
             self.provider.release(self.record.lease);
         }
         self.tell();
@@ -365,14 +390,19 @@ impl LeaseTask {
 
     fn prepare(&mut self) {
         let (node, request, lease) = (self.node.clone(), self.record.request.clone(), self.record.lease);
-        let fetched = self.fetched.clone();
-        self.effects
-            .spawn(async move { LeaseInput::Prepared(prepare::prepare(&node, &request, lease, &fetched).await) });
+        let (fetched, disk) = (self.fetched.clone(), self.provider.disk.clone());
+        fetched.store(0, Ordering::Relaxed);
+        self.effects.spawn(async move {
+            LeaseInput::Prepared(prepare::prepare(&node, &request, lease, (&fetched, &disk)).await)
+        });
     }
 
     fn prepared(&mut self, result: Result<(), prepare::PrepareError>) {
         match result {
             Ok(()) => {
+                if let Some(disk) = &self.disk {
+                    disk.prepared();
+                }
                 self.in_runtime = true;
                 self.watch_runtime(0);
                 self.event(ProviderEvent::Prepared);
@@ -389,7 +419,7 @@ impl LeaseTask {
         self.event(ProviderEvent::BlockSeen {
             time: seen.head.timestamp,
         });
-        let view = crate::escrow_view(&seen, &self.node.confirm);
+        let view = crate::escrow_view(&seen, &self.node.assurance.confirm);
         if view != self.record.machine.escrow() || matches!(view, EscrowView::Closed { .. }) {
             self.event(ProviderEvent::EscrowSeen(view));
         }
@@ -416,6 +446,9 @@ impl LeaseTask {
         let work = meter::work(status.work);
         if work == Work::Gone {
             self.in_runtime = false;
+        }
+        if let Some(disk) = &self.disk {
+            disk.uses(status.disk_used);
         }
         self.event(ProviderEvent::Metered {
             metered: status.metered,

@@ -8,13 +8,15 @@ use crate::node::Node;
 use gpux_net::{AddMode, Keeper};
 use gpux_proto::{BlobSpec, JobSpec, LeaseRequest, MAX_OUTPUTS, OutputSpec, PartReport, Request};
 use gpux_runtime::{PartKey, PartState};
-use gpux_types::{ByteSize, Cpu, LeaseId};
+use gpux_types::{ByteSize, Cpu, LeaseId, Millis};
 use std::time::Duration;
 
 /// How long the renter may still fetch outputs of a lease that is over.
 const OUTPUTS_KEPT: Duration = Duration::from_secs(600);
 /// How long to wait before the renter is told again.
 const TELL_AGAIN: Duration = Duration::from_secs(1);
+/// How long a part that is not wanted any more has to end by itself.
+const STOP_GRACE: Millis = Millis::from_secs(2);
 /// The folder that containers write outputs to; `collect` patterns start with it.
 const OUT: &str = "/out/";
 
@@ -38,6 +40,7 @@ pub(super) async fn perform(node: &Node, lease: LeaseId, request: &LeaseRequest,
     let (renter, job) = (request.request.renter_node, &request.job);
     match step {
         Step::Start(spec) => start(node, lease, request.request.resources.cpu, job, &spec).await,
+        Step::Stop(key) => LeaseInput::PartStopped(key, stop(node, lease, key).await),
         Step::Collect(key, state) => LeaseInput::PartCollected(report(node, lease, request, key, &state).await),
         Step::TellStarted(key) => {
             let report = PartReport::Started {
@@ -57,6 +60,19 @@ pub(super) async fn perform(node: &Node, lease: LeaseId, request: &LeaseRequest,
                 LeaseInput::PartTold(key, Told::Nothing)
             }
         },
+    }
+}
+
+/// Asks a part to end; false when it has to be asked again.
+async fn stop(node: &Node, lease: LeaseId, key: PartKey) -> bool {
+    let Some(local) = &node.local else { return true };
+    match local.runtime.stop_part(lease, key, STOP_GRACE).await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!(lease = %lease.short(), part = %key, error = %crate::error_chain(&error), "ending a part");
+            tokio::time::sleep(TELL_AGAIN).await;
+            false
+        }
     }
 }
 

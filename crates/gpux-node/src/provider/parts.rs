@@ -37,6 +37,8 @@ enum Stage {
     Reported { report: PartReport },
     /// The renter knows.
     Over { report: PartReport },
+    /// Not wanted any more: nothing of it runs, and nobody asks how it ended.
+    Dropped,
 }
 
 /// What the renter was told of a part.
@@ -61,6 +63,26 @@ struct Part {
     told_started: bool,
     /// What the renter may fetch of it.
     outputs: Vec<BlobHash>,
+    /// Whether the renter does not want it any more.
+    #[serde(default)]
+    cancelled: bool,
+    /// Whether it was asked to end in this process.
+    #[serde(skip)]
+    asked_to_end: bool,
+}
+
+impl Part {
+    const fn new(spec: PartSpec, stage: Stage) -> Self {
+        Self {
+            spec,
+            stage,
+            busy: false,
+            told_started: false,
+            outputs: Vec::new(),
+            cancelled: false,
+            asked_to_end: false,
+        }
+    }
 }
 
 /// All parts of a lease.
@@ -76,6 +98,8 @@ pub(super) struct Parts {
 pub(super) enum Step {
     /// Start it.
     Start(PartSpec),
+    /// End it.
+    Stop(PartKey),
     /// Keep what it wrote.
     Collect(PartKey, PartState),
     /// Tell the renter that it started.
@@ -102,13 +126,29 @@ impl Parts {
             return;
         }
         if self.parts.len() < MAX_PARTS {
-            self.parts.push(Part {
-                spec,
-                stage: Stage::Queued,
-                busy: false,
-                told_started: false,
-                outputs: Vec::new(),
-            });
+            self.parts.push(Part::new(spec, Stage::Queued));
+        }
+    }
+
+    /// The renter does not want a part any more. One that has not come yet will not be started when it does.
+    pub(super) fn cancel(&mut self, wanted: PartKey) {
+        if let Some(part) = self.find(wanted) {
+            part.cancelled = true;
+        } else if self.parts.len() < MAX_PARTS {
+            let spec = PartSpec {
+                part: wanted.part,
+                attempt: wanted.attempt,
+                environment: Vec::new(),
+            };
+            self.parts.push(Part::new(spec, Stage::Dropped));
+        }
+    }
+
+    /// A part was asked to end, or could not be asked.
+    pub(super) fn stopped(&mut self, wanted: PartKey, asked: bool) {
+        if let Some(part) = self.find(wanted) {
+            part.busy = false;
+            part.asked_to_end = asked;
         }
     }
 
@@ -190,7 +230,15 @@ impl Parts {
         let mut steps = Vec::new();
         for part in &mut self.parts {
             let wanted = key(&part.spec);
-            if part.stage == Stage::Running && !part.told_started {
+            if part.cancelled
+                && matches!(
+                    part.stage,
+                    Stage::Queued | Stage::Collecting { .. } | Stage::Reported { .. }
+                )
+            {
+                part.stage = Stage::Dropped;
+            }
+            if part.stage == Stage::Running && !part.told_started && !part.cancelled {
                 part.told_started = true;
                 steps.push(Step::TellStarted(wanted));
             }
@@ -198,10 +246,11 @@ impl Parts {
                 continue;
             }
             let step = match &part.stage {
+                Stage::Running if part.cancelled && !part.asked_to_end => Step::Stop(wanted),
                 Stage::Queued if allowed => Step::Start(part.spec.clone()),
                 Stage::Collecting { state } => Step::Collect(wanted, state.clone()),
                 Stage::Reported { report } => Step::TellEnd(wanted, report.clone()),
-                Stage::Queued | Stage::Starting | Stage::Running | Stage::Over { .. } => continue,
+                Stage::Queued | Stage::Starting | Stage::Running | Stage::Over { .. } | Stage::Dropped => continue,
             };
             if matches!(step, Step::Start(_)) {
                 part.stage = Stage::Starting;
@@ -316,6 +365,51 @@ mod tests {
         assert!(parts.steps(true).is_empty());
         parts.give(spec(0));
         assert_eq!(parts.steps(true), [Step::TellEnd(key_of(0), end(0))]);
+    }
+
+    #[test]
+    fn a_part_that_is_not_wanted_any_more_is_ended_once_and_never_told_of() {
+        let mut parts = Parts::default();
+        parts.give(spec(0));
+        parts.give(spec(1));
+        parts.steps(true);
+        parts.started(key_of(0), &running());
+        parts.cancel(key_of(0));
+        parts.cancel(key_of(1));
+        assert_eq!(
+            parts.steps(true),
+            [Step::Stop(key_of(0))],
+            "one that is being started is waited for"
+        );
+        assert!(parts.steps(true).is_empty(), "it is under way");
+        parts.stopped(key_of(0), false);
+        assert_eq!(
+            parts.steps(true),
+            [Step::Stop(key_of(0))],
+            "asked again when it could not be asked"
+        );
+        parts.stopped(key_of(0), true);
+        parts.started(key_of(1), &running());
+        assert_eq!(parts.steps(true), [Step::Stop(key_of(1))]);
+        parts.seen(key_of(0), &exited());
+        parts.seen(key_of(1), &exited());
+        assert!(parts.steps(true).is_empty(), "nothing is collected, and nothing told");
+    }
+
+    #[test]
+    fn a_part_that_is_cancelled_before_it_starts_never_runs() {
+        let mut parts = Parts::default();
+        parts.give(spec(0));
+        parts.cancel(key_of(0));
+        parts.cancel(key_of(1));
+        parts.give(spec(1));
+        assert!(
+            parts.steps(true).is_empty(),
+            "neither one that waits nor one that comes later"
+        );
+        let mut parts: Parts = serde_json::from_str(&serde_json::to_string(&parts).unwrap()).unwrap();
+        parts.forget_running_steps();
+        assert!(parts.steps(true).is_empty(), "nor after a restart");
     }
 
     #[test]

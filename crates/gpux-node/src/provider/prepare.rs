@@ -2,6 +2,7 @@
 //!
 //! Nothing here is billed; everything is bounded by what the quote promised.
 
+use super::disk::{self, Disk, NoDisk, Wanted};
 use crate::node::{LocalRuntime, Node};
 use gpux_lease::{Actor, INTERVAL};
 use gpux_net::{BlobRef, ExportMode, FetchError, Keeper, Retry};
@@ -43,6 +44,9 @@ pub(crate) enum PrepareError {
         /// Why.
         source: FetchError,
     },
+    /// The machine's disk has no room for it.
+    #[error(transparent)]
+    Disk(#[from] NoDisk),
     /// A blob cannot be read or written here.
     #[error("reading a fetched blob")]
     Blob(#[from] gpux_net::StoreError),
@@ -77,9 +81,12 @@ impl PrepareError {
         match self {
             Self::Fetch { .. } => Actor::Network,
             Self::Config(_) | Self::OtherLayers | Self::MediaType(_) => Actor::Renter,
-            Self::NoRuntime | Self::Blob(_) | Self::Unpack(_) | Self::Folder { .. } | Self::Create(_) => {
-                Actor::Provider
-            }
+            Self::Disk(_)
+            | Self::NoRuntime
+            | Self::Blob(_)
+            | Self::Unpack(_)
+            | Self::Folder { .. }
+            | Self::Create(_) => Actor::Provider,
         }
     }
 }
@@ -89,7 +96,7 @@ pub(super) async fn prepare(
     node: &Node,
     request: &LeaseRequest,
     lease: LeaseId,
-    fetched: &Arc<AtomicU64>,
+    (fetched, disk): (&Arc<AtomicU64>, &Disk),
 ) -> Result<(), PrepareError> {
     let local = node.local.as_ref().ok_or(PrepareError::NoRuntime)?;
     let scratch = node.dir.scratch(&lease.to_string());
@@ -97,11 +104,13 @@ pub(super) async fn prepare(
         path: scratch.clone(),
         source,
     })?;
+    let brought = reserve(node, local, request, lease, disk).await?;
     let fetch = Fetch {
         node,
         renter: request.request.renter_node,
         lease,
         fetched,
+        brought: &brought,
     };
     let (image, layers) = unpack_image(local, &fetch, &request.job.image, &scratch).await?;
     let inputs = fetch_inputs(&fetch, &request.job.inputs, &scratch).await?;
@@ -119,12 +128,62 @@ pub(super) async fn prepare(
     Ok(())
 }
 
+/// Promises the lease its part of this machine's disk, before a byte is fetched; gives what counts the bytes that come.
+async fn reserve(
+    node: &Node,
+    local: &LocalRuntime,
+    request: &LeaseRequest,
+    lease: LeaseId,
+    disk: &Disk,
+) -> Result<Arc<AtomicU64>, PrepareError> {
+    let mut missing = 0u64;
+    for layer in &request.job.image.layers {
+        let layer_is_here = local.layers.get(&descriptor(layer)?).is_some();
+        if !layer_is_here {
+            missing = missing.saturating_add(space_of_layer(layer));
+        }
+    }
+    for input in &request.job.inputs {
+        // As a blob, and as the file that containers see.
+        let copies = if node.net.find(input.blob.hash).await?.is_some() {
+            1
+        } else {
+            2
+        };
+        missing = missing.saturating_add(input.blob.size.0.saturating_mul(copies));
+    }
+    let wanted = Wanted {
+        disk: request.request.resources.disk,
+        preparation: ByteSize(missing),
+    };
+    let path = node.dir.path();
+    let free = disk::free(path).map_err(|source| PrepareError::Folder {
+        path: path.to_owned(),
+        source,
+    })?;
+    let brought = Arc::new(AtomicU64::new(0));
+    disk.reserve(lease, wanted, brought.clone(), free)?;
+    Ok(brought)
+}
+
+/// What a layer takes while it is unpacked: as a blob, as the file that is read, and as files. How well it was packed is not
+/// known before; unpacking itself stops before the disk is full.
+fn space_of_layer(layer: &LayerSpec) -> u64 {
+    let unpacked = match Compression::of_media_type(&layer.media_type) {
+        Some(Compression::None) | None => 1,
+        Some(Compression::Gzip | Compression::Zstd) => 3,
+    };
+    layer.blob.size.0.saturating_mul(2 + unpacked)
+}
+
 /// Where the blobs of one lease come from and who counts them.
 struct Fetch<'a> {
     node: &'a Node,
     renter: NodeId,
     lease: LeaseId,
     fetched: &'a Arc<AtomicU64>,
+    /// Without what was here before.
+    brought: &'a AtomicU64,
 }
 
 impl Fetch<'_> {
@@ -148,6 +207,7 @@ impl Fetch<'_> {
             () = count => {}
         }
         self.fetched.store(before + blob.size.0, Ordering::Relaxed);
+        self.brought.fetch_add(blob.size.0, Ordering::Relaxed);
         Ok(())
     }
 

@@ -112,6 +112,8 @@ struct Live {
     wake: Option<Millis>,
     polling: bool,
     silent_polls: u32,
+    /// Whether the newest block has it closed, however deep that must lie to be relied on.
+    closed: bool,
 }
 
 /// How many polls a settled lease's node may leave unanswered before its last reading is done without.
@@ -127,7 +129,7 @@ impl Live {
     /// Whether the lease was settled before its node told the last reading of its meter.
     fn wants_final_reading(&self) -> bool {
         let settled = matches!(self.record.machine.state(), RenterState::Settled { .. });
-        settled && !self.record.final_reading && self.silent_polls < FINAL_POLLS
+        (settled || self.closed) && !self.record.final_reading && self.silent_polls < FINAL_POLLS
     }
 }
 
@@ -169,6 +171,7 @@ impl JobTask {
                     wake: None,
                     polling: false,
                     silent_polls: 0,
+                    closed: false,
                 },
             )
         };

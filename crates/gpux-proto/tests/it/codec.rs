@@ -3,8 +3,8 @@
 use crate::samples::{self, Draw};
 use gpux_market::Offer;
 use gpux_proto::{
-    DecodeError, JobSpec, LeaseRequest, LogsRequest, MAX_MESSAGE_BYTES, PeerError, Request, Response, SignedOffer,
-    SignedQuote, VERSION, decode, encode,
+    DecodeError, JobSpec, LeaseRequest, LogsRequest, MAX_MESSAGE_BYTES, MAX_NODE_ADDRESSES, MAX_NODE_RELAY_BYTES,
+    NodeAddress, PeerError, ReadAddressError, Request, Response, SignedOffer, SignedQuote, VERSION, decode, encode,
 };
 use proptest::prelude::*;
 
@@ -27,6 +27,8 @@ proptest! {
         for response in samples::responses(&draw) {
             prop_assert_eq!(decode::<Response>(&encode(&response)).unwrap(), response);
         }
+        let address = samples::node_address(&draw);
+        prop_assert_eq!(NodeAddress::read(&address.to_bytes()).unwrap(), address);
         let (logs, offer) = (samples::logs(&draw), samples::offer(&draw));
         prop_assert_eq!(decode::<LogsRequest>(&encode(&logs)).unwrap(), logs);
         prop_assert_eq!(decode::<Offer>(&encode(&offer)).unwrap(), offer.clone());
@@ -43,6 +45,7 @@ proptest! {
         decode::<LogsRequest>(&bytes).ok();
         decode::<Offer>(&bytes).ok();
         decode::<SignedQuote>(&bytes).ok();
+        NodeAddress::read(&bytes).ok();
         if let Ok(offer) = decode::<SignedOffer>(&bytes) {
             offer.verify().unwrap_err();
         }
@@ -67,6 +70,28 @@ fn another_version_is_refused_by_its_number() {
         bytes[0] = other;
         assert_eq!(decode::<LogsRequest>(&bytes), Err(DecodeError::Version { got: other }));
     }
+}
+
+#[test]
+fn the_largest_address_of_a_node_fits_the_directory_and_a_larger_one_is_refused() {
+    let mut address = NodeAddress {
+        addresses: vec!["[2001:db8::7]:65535".parse().unwrap(); MAX_NODE_ADDRESSES],
+        relay: Some("x".repeat(MAX_NODE_RELAY_BYTES)),
+    };
+    assert!(address.to_bytes().len() <= 1_024, "the contract takes no more");
+    assert_eq!(NodeAddress::read(&address.to_bytes()).unwrap(), address);
+    address.relay = Some("x".repeat(MAX_NODE_RELAY_BYTES + 1));
+    let got = MAX_NODE_RELAY_BYTES + 1;
+    assert_eq!(
+        NodeAddress::read(&address.to_bytes()),
+        Err(ReadAddressError::Relay { got })
+    );
+    address.addresses.extend_from_within(..1);
+    let got = MAX_NODE_ADDRESSES + 1;
+    assert_eq!(
+        NodeAddress::read(&address.to_bytes()),
+        Err(ReadAddressError::TooMany { got })
+    );
 }
 
 #[test]

@@ -23,6 +23,7 @@ fn messages() -> Vec<(String, Vec<u8>)> {
             .enumerate()
             .map(|(index, response)| (response_name(index, response), encode(response))),
     );
+    all.push(("node-address".into(), samples::node_address(&draw).to_bytes()));
     all.push(("logs".into(), encode(&samples::logs(&draw))));
     all.push(("offer".into(), encode(&samples::offer(&draw))));
     all.push((
@@ -52,6 +53,7 @@ const fn request_name(request: &Request) -> &'static str {
         Request::PartReport(PartReport::Started { .. }) => "request-part-started",
         Request::PartReport(PartReport::Ended { .. }) => "request-part-ended",
         Request::PartReport(PartReport::Failed { .. }) => "request-part-failed",
+        Request::CancelPart(_) => "request-cancel-part",
     }
 }
 

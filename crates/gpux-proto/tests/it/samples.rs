@@ -4,9 +4,9 @@ use alloy_primitives::{Address, B256, Signature, U256};
 use gpux_lease::{Actor, End, EndReason, EscrowRef, Work};
 use gpux_market::{Offer, Rates, Tag};
 use gpux_proto::{
-    BlobSpec, Command, ErrorCode, ImageSpec, InputSpec, JobSpec, LayerSpec, LeaseReport, LeaseRequest, LogsRequest,
-    MeterReport, OutputSpec, PartReport, PartSpec, PeerError, Phase, Quote, QuoteRequest, Request, Response,
-    SignedQuote, SignedQuoteRequest, StopRequest,
+    BlobSpec, CancelPart, Command, ErrorCode, ImageSpec, InputSpec, JobSpec, LayerSpec, LeaseReport, LeaseRequest,
+    LogsRequest, MeterReport, NodeAddress, OutputSpec, PartReport, PartSpec, PeerError, Phase, Quote, QuoteRequest,
+    Request, Response, SignedQuote, SignedQuoteRequest, StopRequest,
 };
 use gpux_types::{
     Amount, BasisPoints, BlobHash, ByteSize, Cpu, JobId, LeaseId, Millis, NodeId, PartIndex, PricePerHour, Resources,
@@ -251,7 +251,16 @@ pub(crate) fn requests(draw: &Draw) -> Vec<Request> {
             bad_program: draw.flag,
             message: draw.text.clone(),
         }),
+        Request::CancelPart(CancelPart { lease, part, attempt }),
     ]
+}
+
+/// Where a node is.
+pub(crate) fn node_address(draw: &Draw) -> NodeAddress {
+    NodeAddress {
+        addresses: draw.repeat("192.0.2.7:4433".parse().unwrap()),
+        relay: draw.flag.then(|| draw.text.clone()),
+    }
 }
 
 /// Every response there is, every error code and every phase.

@@ -112,7 +112,8 @@ impl JobTask {
         };
         let done = self.leases.values().all(|live| {
             let machine = &live.record.machine;
-            (live.record.is_over() && !live.wants_final_reading())
+            // Nobody has to wait until a settlement lies deep; the machine watches it until it does.
+            ((live.record.is_over() || live.closed) && !live.wants_final_reading())
                 || quiet(machine.state())
                 || machine.end().is_some_and(given_up)
                 || silent(live)

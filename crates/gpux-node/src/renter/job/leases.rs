@@ -2,7 +2,7 @@
 
 use super::{JobInput, JobTask, Live, PeerReply};
 use crate::node::Node;
-use gpux_chain::{Call, Intent, IntentKey, LeaseSeen, Retry, SendError};
+use gpux_chain::{Call, Intent, IntentKey, LeaseSeen, Retry, SendError, SlotStatus};
 use gpux_lease::{PartEvent, RenterEffect, RenterEvent, RenterState, Work};
 use gpux_proto::{ErrorCode, LeaseReport, LeaseRequest, MeterReport, PeerError, Request, Response, StopRequest};
 use gpux_types::{LeaseId, NodeId};
@@ -269,7 +269,10 @@ impl JobTask {
     pub(super) fn chain_seen(&mut self, lease: LeaseId, mut seen: watch::Receiver<Option<LeaseSeen>>) {
         let newest = *seen.borrow_and_update();
         if let Some(newest) = newest {
-            let view = crate::escrow_view(&newest, &self.node.confirm);
+            let view = crate::escrow_view(&newest, &self.node.assurance.confirm);
+            if let Some(live) = self.leases.get_mut(&lease) {
+                live.closed = newest.latest.status == SlotStatus::Closed;
+            }
             self.lease_event(
                 lease,
                 RenterEvent::BlockSeen {

@@ -9,7 +9,7 @@ use gpux_api::{EndView, OutputView};
 use gpux_job::RetryOn;
 use gpux_lease::{PartEffect, PartEvent, PartFault, PartState};
 use gpux_net::{BlobRef, ExportMode, Keeper};
-use gpux_proto::{ErrorCode, MAX_OUTPUTS, OutputSpec, PartReport, PartSpec, PeerError, Request, Response};
+use gpux_proto::{CancelPart, ErrorCode, MAX_OUTPUTS, OutputSpec, PartReport, PartSpec, PeerError, Request, Response};
 use gpux_types::{ByteSize, JobId, LeaseId, NodeId, PartIndex};
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -26,10 +26,7 @@ impl JobTask {
         for effect in effects {
             match effect {
                 PartEffect::Assign { lease, part, attempt } => self.assign(lease, part, attempt),
-                // The other try runs to its end: its result is not kept, and its slot is free then.
-                PartEffect::Cancel { lease, part, attempt } => {
-                    tracing::debug!(lease = %lease.short(), %part, attempt, "another try of the part won");
-                }
+                PartEffect::Cancel { lease, part, attempt } => self.cancel(CancelPart { lease, part, attempt }),
                 // Kept where the result was taken, in `fetched`.
                 PartEffect::Keep { .. } => {}
                 PartEffect::GiveUp { part, fault } => self.give_up(part, fault),
@@ -80,6 +77,27 @@ impl JobTask {
                 tokio::time::sleep(AGAIN).await;
             }
             JobInput::PartRefused { lease, part, attempt }
+        });
+    }
+
+    /// Ends a try of a part that another node finished first: its time would be paid for nothing. A node that cannot be told
+    /// runs it to its end, and its result is not kept.
+    fn cancel(&mut self, cancel: CancelPart) {
+        let Some(live) = self.leases.get(&cancel.lease) else {
+            return;
+        };
+        tracing::info!(lease = %cancel.lease.short(), part = %cancel.part, attempt = cancel.attempt, "another try of the part won");
+        let (node, peer) = (self.node.clone(), live.record.node);
+        self.effects.spawn(async move {
+            for _ in 0..TRIES {
+                match node.net.call(peer, &Request::CancelPart(cancel)).await {
+                    Ok(_) => break,
+                    Err(error) if error.refusal().is_some_and(|refusal| refusal.code != ErrorCode::TooMany) => break,
+                    Err(error) => tracing::debug!(lease = %cancel.lease.short(), error = %crate::error_chain(&error), "ending a try"),
+                }
+                tokio::time::sleep(AGAIN).await;
+            }
+            JobInput::Done
         });
     }
 
