@@ -13,7 +13,7 @@ import {IERC3009WithBytes} from "./interfaces/IERC3009WithBytes.sol";
 import {LeaseHash} from "./libraries/LeaseHash.sol";
 import {LeaseMath} from "./libraries/LeaseMath.sol";
 import {Lease, Status, Terms, packLease} from "./types/Lease.sol";
-import {ClaimLeg, CloseLeg, OpenLeg, TopUpLeg} from "./types/Legs.sol";
+import {ClaimLeg, CloseLeg, JobTerms, NodeTerms, OpenLeg, TopUpLeg} from "./types/Legs.sol";
 import {GAS_BEFORE_PAYMENT, MAX_BUILDER_BPS, MAX_EXPIRY_AHEAD, MAX_GRACE, PAYMENT_GAS} from "./types/Limits.sol";
 
 /// @title Escrow
@@ -29,7 +29,6 @@ import {GAS_BEFORE_PAYMENT, MAX_BUILDER_BPS, MAX_EXPIRY_AHEAD, MAX_GRACE, PAYMEN
 /// `alone` says which: alone, a lease on which it cannot be done reverts the call; among others it is skipped.
 contract Escrow is IEscrow, EIP712 {
     using SafeERC20 for IERC20;
-    using LeaseHash for Terms;
 
     /// @dev Payments of one call that have the same token and payee and follow each other, made at once.
     struct Payment {
@@ -101,14 +100,14 @@ contract Escrow is IEscrow, EIP712 {
         bytes calldata signature
     ) external override {
         address renter = terms.renter;
-        bytes32 leaseId = _open(terms, deposit, expiry, renter);
+        bytes32 leaseId = _openOne(terms, renter, deposit, expiry);
         bytes32 nonce = LeaseHash.opening(leaseId, deposit, expiry);
         _pullAuthorized(terms.token, renter, deposit, validAfter, validBefore, nonce, signature);
     }
 
     /// @inheritdoc IEscrow
     function topUp(Terms calldata terms, uint96 amount, uint40 newExpiry) external override {
-        _topUp(terms, amount, newExpiry, true);
+        _topUp(LeaseHash.idOfCalldata(terms), terms.renter, amount, newExpiry, true);
         if (amount != 0) _pull(terms.token, amount);
     }
 
@@ -122,7 +121,7 @@ contract Escrow is IEscrow, EIP712 {
         bytes32 r,
         bytes32 s
     ) external override {
-        _topUp(terms, amount, newExpiry, true);
+        _topUp(LeaseHash.idOfCalldata(terms), terms.renter, amount, newExpiry, true);
         _tryPermit(terms.token, amount, permitDeadline, v, r, s);
         if (amount != 0) _pull(terms.token, amount);
     }
@@ -134,10 +133,9 @@ contract Escrow is IEscrow, EIP712 {
     {
         (bytes32 leaseId, Lease lease,) = _claimable(terms, amount, receiptCumulative, true);
         _checkReceipt(leaseId, receiptCumulative, receiptSignature, terms.receiptKey);
-        (, uint96 paid, uint96 builderPaid) = _draw(terms, leaseId, lease, amount, true);
+        (, uint96 paid, uint96 builderPaid) = _draw(leaseId, lease, amount, terms.builderBps, true);
 
-        if (paid != 0) _pay(terms.token, terms.provider, paid);
-        if (builderPaid != 0) _pay(terms.token, terms.builder, builderPaid);
+        _payAll(terms, paid, builderPaid, 0);
     }
 
     /// @inheritdoc IEscrow
@@ -147,7 +145,7 @@ contract Escrow is IEscrow, EIP712 {
     {
         (bytes32 leaseId, Lease lease,) = _claimable(terms, amount, receiptCumulative, true);
         _checkReceipt(leaseId, receiptCumulative, receiptSignature, terms.receiptKey);
-        (uint96 paid, uint96 builderPaid, uint96 refund) = _split(terms, leaseId, lease, amount);
+        (uint96 paid, uint96 builderPaid, uint96 refund) = _divide(leaseId, lease, amount, terms.builderBps);
         emit LeaseSettled(leaseId, paid, builderPaid, refund);
 
         _payAll(terms, paid, builderPaid, refund);
@@ -155,11 +153,13 @@ contract Escrow is IEscrow, EIP712 {
 
     /// @inheritdoc IEscrow
     function close(Terms calldata terms, uint96 amount, bytes calldata closingSignature) external override {
-        (bytes32 leaseId, Lease lease,) = _openLeaseOfRenter(terms, true);
+        _checkRenter(terms.renter);
+        bytes32 leaseId = LeaseHash.idOfCalldata(terms);
+        (Lease lease,) = _openLease(leaseId, true);
         address wanted = terms.providerSigner;
         (address recovered,,) = ECDSA.tryRecoverCalldata(closingDigest(leaseId, amount), closingSignature);
         if (recovered != wanted) revert WrongClosingSigner(recovered, wanted);
-        (uint96 paid, uint96 builderPaid, uint96 refund) = _split(terms, leaseId, lease, amount);
+        (uint96 paid, uint96 builderPaid, uint96 refund) = _divide(leaseId, lease, amount, terms.builderBps);
         emit LeaseClosed(leaseId, paid, builderPaid, refund);
 
         _payAll(terms, paid, builderPaid, refund);
@@ -184,113 +184,121 @@ contract Escrow is IEscrow, EIP712 {
     // ----------------------------------------------------------- calls: many
 
     /// @inheritdoc IEscrow
-    function openMany(OpenLeg[] calldata legs) external override {
-        (address token, uint256 sum) = _openMany(legs);
-        _pull(token, sum);
+    function openMany(JobTerms calldata job, OpenLeg[] calldata legs) external override {
+        _pull(job.token, _openManyAsRenter(job, legs));
     }
 
     /// @inheritdoc IEscrow
-    function openManyWithPermit(OpenLeg[] calldata legs, uint256 permitDeadline, uint8 v, bytes32 r, bytes32 s)
-        external
-        override
-    {
-        (address token, uint256 sum) = _openMany(legs);
-        _tryPermit(token, sum, permitDeadline, v, r, s);
-        _pull(token, sum);
+    function openManyWithPermit(
+        JobTerms calldata job,
+        OpenLeg[] calldata legs,
+        uint256 permitDeadline,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external override {
+        uint256 sum = _openManyAsRenter(job, legs);
+        _tryPermit(job.token, sum, permitDeadline, v, r, s);
+        _pull(job.token, sum);
     }
 
     /// @inheritdoc IEscrow
     function openManyWithAuthorization(
+        JobTerms calldata job,
         OpenLeg[] calldata legs,
         uint256 validAfter,
         uint256 validBefore,
         bytes calldata signature
     ) external override {
-        if (legs.length == 0) revert NoLegs();
-        address token = legs[0].terms.token;
-        address renter = legs[0].terms.renter;
         bytes32[] memory words = new bytes32[](legs.length * 3);
-        uint256 sum;
-        for (uint256 i = 0; i < legs.length; ++i) {
-            OpenLeg calldata leg = legs[i];
-            if (leg.terms.token != token) revert TokensDiffer(leg.terms.token, token);
-            if (leg.terms.renter != renter) revert RentersDiffer(leg.terms.renter, renter);
-            words[i * 3] = _open(leg.terms, leg.deposit, leg.expiry, renter);
-            words[i * 3 + 1] = bytes32(uint256(leg.deposit));
-            words[i * 3 + 2] = bytes32(uint256(leg.expiry));
-            sum += leg.deposit;
-        }
-        _pullAuthorized(token, renter, sum, validAfter, validBefore, LeaseHash.openings(words), signature);
+        uint256 sum = _openMany(job, legs, words);
+        bytes32 nonce = LeaseHash.openings(words);
+        _pullAuthorized(job.token, job.renter, sum, validAfter, validBefore, nonce, signature);
     }
 
     /// @inheritdoc IEscrow
-    function topUpMany(TopUpLeg[] calldata legs) external override {
-        (address token,, uint256 live) = _topUpMany(legs);
-        if (live != 0) _pull(token, live);
+    function topUpMany(JobTerms calldata job, TopUpLeg[] calldata legs) external override {
+        (, uint256 live) = _topUpMany(job, legs);
+        if (live != 0) _pull(job.token, live);
     }
 
     /// @inheritdoc IEscrow
-    function topUpManyWithPermit(TopUpLeg[] calldata legs, uint256 permitDeadline, uint8 v, bytes32 r, bytes32 s)
-        external
-        override
-    {
-        (address token, uint256 sum, uint256 live) = _topUpMany(legs);
-        _tryPermit(token, sum, permitDeadline, v, r, s);
-        if (live != 0) _pull(token, live);
+    function topUpManyWithPermit(
+        JobTerms calldata job,
+        TopUpLeg[] calldata legs,
+        uint256 permitDeadline,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external override {
+        (uint256 sum, uint256 live) = _topUpMany(job, legs);
+        _tryPermit(job.token, sum, permitDeadline, v, r, s);
+        if (live != 0) _pull(job.token, live);
     }
 
     /// @inheritdoc IEscrow
     function drawMany(ClaimLeg[] calldata legs) external override {
-        if (legs.length == 0) revert NoLegs();
+        _checkLegs(legs.length);
         Payments memory due;
         for (uint256 i = 0; i < legs.length; ++i) {
             ClaimLeg calldata leg = legs[i];
+            Terms calldata terms = leg.terms;
             (bytes32 leaseId, Lease lease, bool good) = _claimableByLeg(leg);
             if (!good) continue;
-            (bool drawn, uint96 paid, uint96 builderPaid) = _draw(leg.terms, leaseId, lease, leg.amount, false);
-            if (drawn) _addPayments(due, leg.terms, paid, builderPaid, 0);
+            (bool drawn, uint96 paid, uint96 builderPaid) = _draw(leaseId, lease, leg.amount, terms.builderBps, false);
+            if (!drawn) continue;
+            _addPayment(due.provider, terms.token, terms.provider, paid);
+            _addPayment(due.builder, terms.token, terms.builder, builderPaid);
         }
         _payDue(due);
     }
 
     /// @inheritdoc IEscrow
     function settleMany(ClaimLeg[] calldata legs) external override {
-        if (legs.length == 0) revert NoLegs();
+        _checkLegs(legs.length);
         Payments memory due;
         for (uint256 i = 0; i < legs.length; ++i) {
             ClaimLeg calldata leg = legs[i];
+            Terms calldata terms = leg.terms;
             (bytes32 leaseId, Lease lease, bool good) = _claimableByLeg(leg);
             if (!good) continue;
-            (uint96 paid, uint96 builderPaid, uint96 refund) = _split(leg.terms, leaseId, lease, leg.amount);
+            (uint96 paid, uint96 builderPaid, uint96 refund) = _divide(leaseId, lease, leg.amount, terms.builderBps);
             emit LeaseSettled(leaseId, paid, builderPaid, refund);
-            _addPayments(due, leg.terms, paid, builderPaid, refund);
+            _addPayment(due.provider, terms.token, terms.provider, paid);
+            _addPayment(due.builder, terms.token, terms.builder, builderPaid);
+            _addPayment(due.renter, terms.token, terms.renter, refund);
         }
         _payDue(due);
     }
 
     /// @inheritdoc IEscrow
-    function closeMany(CloseLeg[] calldata legs) external override {
-        if (legs.length == 0) revert NoLegs();
+    function closeMany(JobTerms calldata job, CloseLeg[] calldata legs) external override {
+        _checkLegs(legs.length);
+        _checkRenter(job.renter);
+        Terms memory terms = _termsOfJob(job);
         Payments memory due;
         for (uint256 i = 0; i < legs.length; ++i) {
             CloseLeg calldata leg = legs[i];
-            (bytes32 leaseId, Lease lease, bool good) = _openLeaseOfRenter(leg.terms, false);
+            bytes32 leaseId = _leaseIdOfNode(terms, leg.node);
+            (Lease lease, bool good) = _openLease(leaseId, false);
             if (!good) continue;
             (address recovered,,) = ECDSA.tryRecover(closingDigest(leaseId, leg.amount), leg.v, leg.r, leg.s);
-            if (recovered != leg.terms.providerSigner) {
+            if (recovered != terms.providerSigner) {
                 emit LegSkipped(leaseId, WrongClosingSigner.selector);
                 continue;
             }
-            (uint96 paid, uint96 builderPaid, uint96 refund) = _split(leg.terms, leaseId, lease, leg.amount);
+            (uint96 paid, uint96 builderPaid, uint96 refund) = _divide(leaseId, lease, leg.amount, terms.builderBps);
             emit LeaseClosed(leaseId, paid, builderPaid, refund);
-            _addPayments(due, leg.terms, paid, builderPaid, refund);
+            _addPayment(due.provider, terms.token, terms.provider, paid);
+            _addPayment(due.builder, terms.token, terms.builder, builderPaid);
+            _addPayment(due.renter, terms.token, msg.sender, refund);
         }
         _payDue(due);
     }
 
     /// @inheritdoc IEscrow
     function reclaimMany(Terms[] calldata legs) external override {
-        if (legs.length == 0) revert NoLegs();
+        _checkLegs(legs.length);
         Payment memory due;
         for (uint256 i = 0; i < legs.length; ++i) {
             (bool good, uint96 refund) = _reclaim(legs[i], false);
@@ -335,49 +343,74 @@ contract Escrow is IEscrow, EIP712 {
     // ------------------------------------------------------- within: deposits
 
     function _openAsRenter(Terms calldata terms, uint96 deposit, uint40 expiry) private {
-        if (msg.sender != terms.renter) revert CallerNotRenter(msg.sender, terms.renter);
-        _open(terms, deposit, expiry, msg.sender);
+        _checkRenter(terms.renter);
+        _openOne(terms, msg.sender, deposit, expiry);
     }
 
-    /// @dev Writes a lease whose deposit the caller of this function pulls next.
-    function _open(Terms calldata terms, uint96 deposit, uint40 expiry, address renter)
+    function _openOne(Terms calldata terms, address renter, uint96 deposit, uint40 expiry)
         private
         returns (bytes32 leaseId)
     {
-        address provider = terms.provider;
-        if (provider == address(0)) revert PartyIsZero();
-        _checkTerms(terms);
+        _checkJob(terms.receiptKey, terms.builder, terms.builderBps, terms.grace);
+        leaseId = LeaseHash.idOfCalldata(terms);
+        _open(leaseId, renter, terms.provider, terms.providerSigner, terms.token, deposit, expiry);
+    }
+
+    /// @dev Writes a lease whose deposit the caller of this function pulls next.
+    function _open(
+        bytes32 leaseId,
+        address renter,
+        address provider,
+        address providerSigner,
+        address token,
+        uint96 deposit,
+        uint40 expiry
+    ) private {
+        if (provider == address(0) || providerSigner == address(0)) revert PartyIsZero();
         if (deposit == 0) revert AmountIsZero();
         if (expiry <= block.timestamp) revert ExpiryInPast(expiry, block.timestamp);
         _checkNotTooFar(expiry);
-        leaseId = terms.leaseIdHere();
         Lease lease = _leases[leaseId];
         if (!lease.isIn(Status.None)) revert LeaseExists(leaseId, lease.statusOf());
 
         _leases[leaseId] = packLease(deposit, 0, expiry, Status.Open);
-        emit LeaseOpened(leaseId, renter, provider, terms.token, deposit, expiry);
+        emit LeaseOpened(leaseId, renter, provider, token, deposit, expiry);
     }
 
-    function _openMany(OpenLeg[] calldata legs) private returns (address token, uint256 sum) {
-        if (legs.length == 0) revert NoLegs();
-        token = legs[0].terms.token;
+    function _openManyAsRenter(JobTerms calldata job, OpenLeg[] calldata legs) private returns (uint256 sum) {
+        _checkRenter(job.renter);
+        return _openMany(job, legs, new bytes32[](0));
+    }
+
+    /// @dev Notes what was opened in `words`, three for each leg, where there is room.
+    function _openMany(JobTerms calldata job, OpenLeg[] calldata legs, bytes32[] memory words)
+        private
+        returns (uint256 sum)
+    {
+        _checkLegs(legs.length);
+        _checkJob(job.receiptKey, job.builder, job.builderBps, job.grace);
+        Terms memory terms = _termsOfJob(job);
         for (uint256 i = 0; i < legs.length; ++i) {
             OpenLeg calldata leg = legs[i];
-            if (leg.terms.token != token) revert TokensDiffer(leg.terms.token, token);
-            _openAsRenter(leg.terms, leg.deposit, leg.expiry);
-            sum += leg.deposit;
+            (uint96 deposit, uint40 expiry) = (leg.deposit, leg.expiry);
+            bytes32 leaseId = _leaseIdOfNode(terms, leg.node);
+            _open(leaseId, terms.renter, terms.provider, terms.providerSigner, terms.token, deposit, expiry);
+            sum += deposit;
+            if (words.length != 0) {
+                words[i * 3] = leaseId;
+                words[i * 3 + 1] = bytes32(uint256(deposit));
+                words[i * 3 + 2] = bytes32(uint256(expiry));
+            }
         }
     }
 
     /// @dev False if the lease is not open and was skipped. Whatever else is wrong is the caller's own doing.
-    function _topUp(Terms calldata terms, uint96 amount, uint40 newExpiry, bool alone) private returns (bool) {
-        bytes32 leaseId = terms.leaseIdHere();
-        Lease lease = _leases[leaseId];
-        if (!lease.isIn(Status.Open)) {
-            if (alone) revert LeaseNotOpen(leaseId, lease.statusOf());
-            emit LegSkipped(leaseId, LeaseNotOpen.selector);
-            return false;
-        }
+    function _topUp(bytes32 leaseId, address renter, uint96 amount, uint40 newExpiry, bool alone)
+        private
+        returns (bool)
+    {
+        (Lease lease, bool good) = _openLease(leaseId, alone);
+        if (!good) return false;
         uint256 deposit;
         unchecked {
             deposit = uint256(lease.depositOf()) + amount; // two numbers of 96 bits
@@ -385,7 +418,7 @@ contract Escrow is IEscrow, EIP712 {
         if (deposit > type(uint96).max) revert DepositTooLarge(deposit, type(uint96).max);
         uint40 expiry = lease.expiryOf();
         if (newExpiry != 0) {
-            if (msg.sender != terms.renter) revert CallerNotRenter(msg.sender, terms.renter);
+            _checkRenter(renter);
             if (newExpiry < expiry) revert ExpiryShortened(newExpiry, expiry);
             _checkNotTooFar(newExpiry);
             expiry = newExpiry;
@@ -400,26 +433,46 @@ contract Escrow is IEscrow, EIP712 {
         return true;
     }
 
-    function _topUpMany(TopUpLeg[] calldata legs) private returns (address token, uint256 sum, uint256 live) {
-        if (legs.length == 0) revert NoLegs();
-        token = legs[0].terms.token;
+    function _topUpMany(JobTerms calldata job, TopUpLeg[] calldata legs) private returns (uint256 sum, uint256 live) {
+        _checkLegs(legs.length);
+        Terms memory terms = _termsOfJob(job);
         for (uint256 i = 0; i < legs.length; ++i) {
             TopUpLeg calldata leg = legs[i];
-            if (leg.terms.token != token) revert TokensDiffer(leg.terms.token, token);
-            sum += leg.amount;
-            if (_topUp(leg.terms, leg.amount, leg.newExpiry, false)) live += leg.amount;
+            uint96 amount = leg.amount;
+            sum += amount;
+            if (_topUp(_leaseIdOfNode(terms, leg.node), terms.renter, amount, leg.newExpiry, false)) live += amount;
         }
     }
 
-    /// @dev With what `_open` reads itself, this reads every one of the terms.
-    function _checkTerms(Terms calldata terms) private pure {
-        if (terms.receiptKey == address(0) || terms.providerSigner == address(0)) {
-            revert PartyIsZero();
-        }
-        uint16 builderBps = terms.builderBps;
+    /// @dev The terms of a job's leases, but for the words that `_leaseIdOfNode` fills in.
+    function _termsOfJob(JobTerms calldata job) private pure returns (Terms memory terms) {
+        terms.renter = job.renter;
+        terms.receiptKey = job.receiptKey;
+        terms.token = job.token;
+        terms.builder = job.builder;
+        terms.builderBps = job.builderBps;
+        terms.grace = job.grace;
+    }
+
+    function _leaseIdOfNode(Terms memory terms, NodeTerms calldata node) private view returns (bytes32) {
+        terms.provider = node.provider;
+        terms.providerSigner = node.providerSigner;
+        terms.salt = node.salt;
+        return LeaseHash.idOfMemory(terms);
+    }
+
+    function _checkRenter(address renter) private view {
+        if (msg.sender != renter) revert CallerNotRenter(msg.sender, renter);
+    }
+
+    function _checkLegs(uint256 count) private pure {
+        if (count == 0) revert NoLegs();
+    }
+
+    function _checkJob(address receiptKey, address builder, uint16 builderBps, uint32 grace) private pure {
+        if (receiptKey == address(0)) revert PartyIsZero();
         if (builderBps > MAX_BUILDER_BPS) revert BuilderShareTooHigh(builderBps, MAX_BUILDER_BPS);
-        if (terms.builder == address(0) && builderBps != 0) revert BuilderIsZero(builderBps);
-        uint32 grace = terms.grace;
+        if (builder == address(0) && builderBps != 0) revert BuilderIsZero(builderBps);
         if (grace > MAX_GRACE) revert GraceTooLong(grace, MAX_GRACE);
     }
 
@@ -431,6 +484,16 @@ contract Escrow is IEscrow, EIP712 {
         if (expiry > latest) revert ExpiryTooFar(expiry, latest);
     }
 
+    /// @dev The lease, if it is open; not `good` if it was skipped.
+    function _openLease(bytes32 leaseId, bool alone) private returns (Lease lease, bool good) {
+        lease = _leases[leaseId];
+        good = lease.isIn(Status.Open);
+        if (!good) {
+            if (alone) revert LeaseNotOpen(leaseId, lease.statusOf());
+            emit LegSkipped(leaseId, LeaseNotOpen.selector);
+        }
+    }
+
     // ---------------------------------------------------------- within: exits
 
     /// @dev The lease that the caller, its provider, claims `amount` of, if it may but for the receipt's signature.
@@ -438,24 +501,18 @@ contract Escrow is IEscrow, EIP712 {
         private
         returns (bytes32 leaseId, Lease lease, bool good)
     {
-        leaseId = terms.leaseIdHere();
-        bytes4 why;
+        leaseId = LeaseHash.idOfCalldata(terms);
         if (msg.sender != terms.provider && msg.sender != terms.providerSigner) {
             if (alone) revert CallerNotProvider(msg.sender, terms.provider, terms.providerSigner);
-            why = CallerNotProvider.selector;
-        } else {
-            lease = _leases[leaseId];
-            if (!lease.isIn(Status.Open)) {
-                if (alone) revert LeaseNotOpen(leaseId, lease.statusOf());
-                why = LeaseNotOpen.selector;
-            } else if (amount > receiptCumulative) {
-                if (alone) revert AmountAboveReceipt(amount, receiptCumulative);
-                why = AmountAboveReceipt.selector;
-            } else {
-                return (leaseId, lease, true);
-            }
+            emit LegSkipped(leaseId, CallerNotProvider.selector);
+            return (leaseId, lease, false);
         }
-        emit LegSkipped(leaseId, why);
+        (lease, good) = _openLease(leaseId, alone);
+        if (good && amount > receiptCumulative) {
+            if (alone) revert AmountAboveReceipt(amount, receiptCumulative);
+            emit LegSkipped(leaseId, AmountAboveReceipt.selector);
+            good = false;
+        }
     }
 
     /// @dev The same, with the receipt's signature.
@@ -471,24 +528,6 @@ contract Escrow is IEscrow, EIP712 {
         }
     }
 
-    function _openLeaseOfRenter(Terms calldata terms, bool alone)
-        private
-        returns (bytes32 leaseId, Lease lease, bool good)
-    {
-        leaseId = terms.leaseIdHere();
-        bytes4 why;
-        if (msg.sender != terms.renter) {
-            if (alone) revert CallerNotRenter(msg.sender, terms.renter);
-            why = CallerNotRenter.selector;
-        } else {
-            lease = _leases[leaseId];
-            if (lease.isIn(Status.Open)) return (leaseId, lease, true);
-            if (alone) revert LeaseNotOpen(leaseId, lease.statusOf());
-            why = LeaseNotOpen.selector;
-        }
-        emit LegSkipped(leaseId, why);
-    }
-
     /// @dev Does not look at a receipt over nothing: it claims nothing.
     function _checkReceipt(bytes32 leaseId, uint96 cumulative, bytes calldata signature, address receiptKey)
         private
@@ -502,13 +541,12 @@ contract Escrow is IEscrow, EIP712 {
     }
 
     /// @dev Divides what an open lease holds once `amount` is claimed of it, and closes it.
-    function _split(Terms calldata terms, bytes32 leaseId, Lease lease, uint96 amount)
+    function _divide(bytes32 leaseId, Lease lease, uint96 amount, uint16 builderBps)
         private
         returns (uint96 paid, uint96 builderPaid, uint96 refund)
     {
         uint96 claimed;
-        (claimed, paid, builderPaid, refund) =
-            LeaseMath.split(lease.depositOf(), lease.claimedOf(), amount, terms.builderBps);
+        (claimed, paid, builderPaid, refund) = LeaseMath.split(lease.depositOf(), lease.claimedOf(), amount, builderBps);
         _close(leaseId, lease, claimed);
     }
 
@@ -517,12 +555,12 @@ contract Escrow is IEscrow, EIP712 {
         _leases[leaseId] = packLease(lease.depositOf(), claimed, lease.expiryOf(), Status.Closed);
     }
 
-    function _draw(Terms calldata terms, bytes32 leaseId, Lease lease, uint96 amount, bool alone)
+    function _draw(bytes32 leaseId, Lease lease, uint96 amount, uint16 builderBps, bool alone)
         private
         returns (bool good, uint96 paid, uint96 builderPaid)
     {
         uint96 claimed;
-        (claimed, paid, builderPaid,) = LeaseMath.split(lease.depositOf(), lease.claimedOf(), amount, terms.builderBps);
+        (claimed, paid, builderPaid,) = LeaseMath.split(lease.depositOf(), lease.claimedOf(), amount, builderBps);
         if (claimed == lease.claimedOf()) {
             if (alone) revert NothingToDraw(amount, claimed, lease.depositOf());
             emit LegSkipped(leaseId, NothingToDraw.selector);
@@ -534,9 +572,14 @@ contract Escrow is IEscrow, EIP712 {
     }
 
     function _reclaim(Terms calldata terms, bool alone) private returns (bool good, uint96 refund) {
-        bytes32 leaseId;
+        bytes32 leaseId = LeaseHash.idOfCalldata(terms);
+        if (msg.sender != terms.renter) {
+            if (alone) revert CallerNotRenter(msg.sender, terms.renter);
+            emit LegSkipped(leaseId, CallerNotRenter.selector);
+            return (false, 0);
+        }
         Lease lease;
-        (leaseId, lease, good) = _openLeaseOfRenter(terms, alone);
+        (lease, good) = _openLease(leaseId, alone);
         if (!good) return (false, 0);
         uint256 end = uint256(lease.expiryOf()) + terms.grace;
         if (block.timestamp <= end) {
@@ -596,15 +639,6 @@ contract Escrow is IEscrow, EIP712 {
         if (paid != 0) _pay(token, terms.provider, paid);
         if (builderPaid != 0) _pay(token, terms.builder, builderPaid);
         if (refund != 0) _pay(token, terms.renter, refund);
-    }
-
-    function _addPayments(Payments memory due, Terms calldata terms, uint96 paid, uint96 builderPaid, uint96 refund)
-        private
-    {
-        address token = terms.token;
-        _addPayment(due.provider, token, terms.provider, paid);
-        _addPayment(due.builder, token, terms.builder, builderPaid);
-        _addPayment(due.renter, token, terms.renter, refund);
     }
 
     /// @dev Adds to the running payment, after making it if it was to somebody else or in another token.

@@ -2,7 +2,7 @@
 pragma solidity ^0.8.30;
 
 import {Status, Terms} from "../types/Lease.sol";
-import {ClaimLeg, CloseLeg, OpenLeg, TopUpLeg} from "../types/Legs.sol";
+import {ClaimLeg, CloseLeg, JobTerms, OpenLeg, TopUpLeg} from "../types/Legs.sol";
 
 /// @title IEscrow
 /// @notice Holds the deposit of each lease apart from every other, pays the provider what the renter's newest
@@ -17,8 +17,9 @@ import {ClaimLeg, CloseLeg, OpenLeg, TopUpLeg} from "../types/Legs.sol";
 /// Each call exists for one lease and for many. Opening many is all or none. Every other call for many does what it
 /// can: a leg that cannot be done is skipped, with a `LegSkipped` that names what the call for one lease would have
 /// reverted with, and the other legs are done. What reverts such a call is: no legs, an encoding that is not canonical,
-/// a payment that fails with too little gas, and, for `topUpMany`, whatever the caller itself got wrong. Payments of one
-/// call that have the same token and payee, and follow each other, are made as one.
+/// a payment that fails with too little gas, a caller that is not the renter of the job that it names, and, for
+/// `topUpMany`, whatever else the caller itself got wrong. Payments of one call that have the same token and payee, and
+/// follow each other, are made as one.
 ///
 /// An exit never fails because a payee cannot be paid: a payment that fails with the 200,000 gas it is given is
 /// credited to that payee instead, who takes it later by `withdraw`.
@@ -136,12 +137,6 @@ interface IEscrow {
     /// @notice A call for many leases needs at least one.
     error NoLegs();
 
-    /// @notice Leases that are paid for together must be in one token, that of the first.
-    error TokensDiffer(address token, address first);
-
-    /// @notice Leases that one authorisation pays for must be of one renter, that of the first.
-    error RentersDiffer(address renter, address first);
-
     /// @notice The renter can reclaim only when the block time is later than `expiry + grace`.
     error ReclaimTooEarly(uint256 blockTime, uint256 expiryPlusGrace);
 
@@ -253,39 +248,52 @@ interface IEscrow {
 
     // ----------------------------------------------------------- calls: many
 
-    /// @notice `open` for many leases of the caller in one token, all or none; the sum of the deposits is pulled once.
-    function openMany(OpenLeg[] calldata legs) external;
+    /// @notice `open` for many leases of one job, all or none; the sum of the deposits is pulled once.
+    function openMany(JobTerms calldata job, OpenLeg[] calldata legs) external;
 
     /// @notice The same, after a permit over the sum, tried as in `openWithPermit`.
-    function openManyWithPermit(OpenLeg[] calldata legs, uint256 permitDeadline, uint8 v, bytes32 r, bytes32 s) external;
+    function openManyWithPermit(
+        JobTerms calldata job,
+        OpenLeg[] calldata legs,
+        uint256 permitDeadline,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external;
 
-    /// @notice `openWithAuthorization` for many leases of one renter in one token, all or none. The authorisation is over
-    /// the sum of the deposits; its nonce is the hash of three words for each leg in their order: `leaseId`, `deposit`,
-    /// `expiry`.
+    /// @notice `openWithAuthorization` for many leases of one job, all or none. The authorisation is over the sum of the
+    /// deposits; its nonce is the hash of three words for each leg in their order: `leaseId`, `deposit`, `expiry`.
     function openManyWithAuthorization(
+        JobTerms calldata job,
         OpenLeg[] calldata legs,
         uint256 validAfter,
         uint256 validBefore,
         bytes calldata signature
     ) external;
 
-    /// @notice `topUp` for many leases in one token. Leases that are not open are skipped, and only what the others get is
+    /// @notice `topUp` for many leases of one job. Leases that are not open are skipped, and only what the others get is
     /// pulled, at once. Whatever else `topUp` would refuse reverts: that does not change behind the caller's back.
-    function topUpMany(TopUpLeg[] calldata legs) external;
+    function topUpMany(JobTerms calldata job, TopUpLeg[] calldata legs) external;
 
     /// @notice The same, after a permit over the sum of all legs, skipped ones included, tried as in `openWithPermit`.
     /// What is left of it stays as an allowance, which only the caller itself can use here.
-    function topUpManyWithPermit(TopUpLeg[] calldata legs, uint256 permitDeadline, uint8 v, bytes32 r, bytes32 s)
-        external;
+    function topUpManyWithPermit(
+        JobTerms calldata job,
+        TopUpLeg[] calldata legs,
+        uint256 permitDeadline,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external;
+
+    /// @notice `close` for many leases of one job, each alone.
+    function closeMany(JobTerms calldata job, CloseLeg[] calldata legs) external;
 
     /// @notice `draw` on many leases, each alone.
     function drawMany(ClaimLeg[] calldata legs) external;
 
     /// @notice `settle` for many leases, each alone.
     function settleMany(ClaimLeg[] calldata legs) external;
-
-    /// @notice `close` for many leases, each alone.
-    function closeMany(CloseLeg[] calldata legs) external;
 
     /// @notice `reclaim` for many leases, each alone.
     function reclaimMany(Terms[] calldata legs) external;

@@ -18,14 +18,26 @@ library LeaseHash {
         return keccak256(abi.encode(terms, chainId, escrow));
     }
 
-    /// @notice The same for terms in calldata, hashed where they lie: 500 gas less, which every call pays.
+    /// @notice The id, on this chain and in this escrow, of terms in calldata, hashed where they lie: 500 gas less than
+    /// `leaseId`, which every call pays.
     /// @dev Words with bits where their type has none give another id. Opening a lease reads every one of its terms, and
     /// the decoder refuses such words, so no lease has an id of that kind.
-    function leaseIdHere(Terms calldata terms) internal view returns (bytes32 id) {
-        // Memory-safe: it writes behind the free memory only, and leaves the pointer alone.
+    function idOfCalldata(Terms calldata terms) internal view returns (bytes32 id) {
+        // Memory-safe: it writes behind the free memory only, and leaves the pointer alone. Terms are nine words.
         assembly ("memory-safe") {
             let words := mload(0x40)
             calldatacopy(words, terms, 288)
+            mstore(add(words, 288), chainid())
+            mstore(add(words, 320), address())
+            id := keccak256(words, 352)
+        }
+    }
+
+    /// @notice The same for terms in memory, one word each there too.
+    function idOfMemory(Terms memory terms) internal view returns (bytes32 id) {
+        assembly ("memory-safe") {
+            let words := mload(0x40)
+            mcopy(words, terms, 288)
             mstore(add(words, 288), chainid())
             mstore(add(words, 320), address())
             id := keccak256(words, 352)

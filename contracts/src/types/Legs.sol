@@ -3,14 +3,34 @@ pragma solidity ^0.8.30;
 
 import {Terms} from "./Lease.sol";
 
-// One lease's part in a call for many leases. Every member has a fixed size, so a leg has one encoding and signatures
-// stand in it as `v`, `r` and `s`, in the form that `ecrecover` takes.
+// What calls for many leases are made of. Every member has a fixed size, so a leg has one encoding and signatures stand
+// in it as `v`, `r` and `s`, in the form that `ecrecover` takes.
+//
+// The leases of one job have six of their nine terms in common. What a renter does to many of them names those once:
+// that is a quarter of the gas of a leg. What a provider does is about leases of many renters and names them in full.
+
+/// @notice The terms that all leases of one job share. With `NodeTerms` they make `Terms`, which says what each word means.
+struct JobTerms {
+    address renter;
+    address receiptKey;
+    address token;
+    address builder;
+    uint16 builderBps;
+    uint32 grace;
+}
+
+/// @notice The terms in which the leases of one job differ.
+struct NodeTerms {
+    address provider;
+    address providerSigner;
+    bytes32 salt;
+}
 
 /// @notice A lease to open.
 /// @param deposit Units of the token to pull; not zero.
 /// @param expiry Block time in seconds; in the future, at most 90 days ahead.
 struct OpenLeg {
-    Terms terms;
+    NodeTerms node;
     uint96 deposit;
     uint40 expiry;
 }
@@ -19,9 +39,20 @@ struct OpenLeg {
 /// @param amount Units of the token to pull; may be zero only when the expiry is moved.
 /// @param newExpiry Block time in seconds, or zero to leave the expiry as it is.
 struct TopUpLeg {
-    Terms terms;
+    NodeTerms node;
     uint96 amount;
     uint40 newExpiry;
+}
+
+/// @notice A lease to close.
+/// @param amount The provider's closing amount.
+/// @param v With `r` and `s` the provider signer's signature over it.
+struct CloseLeg {
+    NodeTerms node;
+    uint96 amount;
+    uint8 v;
+    bytes32 r;
+    bytes32 s;
 }
 
 /// @notice A lease to draw on or to settle.
@@ -32,17 +63,6 @@ struct ClaimLeg {
     Terms terms;
     uint96 amount;
     uint96 receiptCumulative;
-    uint8 v;
-    bytes32 r;
-    bytes32 s;
-}
-
-/// @notice A lease to close.
-/// @param amount The provider's closing amount.
-/// @param v With `r` and `s` the provider signer's signature over it.
-struct CloseLeg {
-    Terms terms;
-    uint96 amount;
     uint8 v;
     bytes32 r;
     bytes32 s;

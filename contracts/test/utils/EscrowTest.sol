@@ -6,7 +6,7 @@ import {IEscrow} from "../../src/interfaces/IEscrow.sol";
 import {TestDai} from "../../src/test/TestDai.sol";
 import {TestUsdc} from "../../src/test/TestUsdc.sol";
 import {Status, Terms} from "../../src/types/Lease.sol";
-import {ClaimLeg, CloseLeg, OpenLeg, TopUpLeg} from "../../src/types/Legs.sol";
+import {ClaimLeg, CloseLeg, JobTerms, NodeTerms, OpenLeg, TopUpLeg} from "../../src/types/Legs.sol";
 import {Test} from "./Test.sol";
 
 /// @dev An escrow, a token, the parties of one lease, and the steps that most tests begin with.
@@ -145,25 +145,46 @@ abstract contract EscrowTest is Test {
         terms.salt = keccak256(abi.encode("quote", index));
     }
 
+    /// @dev What the leases of `termsOf` share.
+    function job() internal view returns (JobTerms memory) {
+        return jobOf(termsOf(0));
+    }
+
+    function jobOf(Terms memory terms) internal pure returns (JobTerms memory) {
+        return JobTerms({
+            renter: terms.renter,
+            receiptKey: terms.receiptKey,
+            token: terms.token,
+            builder: terms.builder,
+            builderBps: terms.builderBps,
+            grace: terms.grace
+        });
+    }
+
+    function nodeOf(Terms memory terms) internal pure returns (NodeTerms memory) {
+        return NodeTerms({provider: terms.provider, providerSigner: terms.providerSigner, salt: terms.salt});
+    }
+
     /// @dev Openings of `DEPOSIT`, twice that, and so on.
     function openLegs(uint256 count) internal view returns (OpenLeg[] memory legs) {
         legs = new OpenLeg[](count);
         for (uint256 i = 0; i < count; ++i) {
-            legs[i] = OpenLeg({terms: termsOf(i), deposit: uint96(DEPOSIT * (i + 1)), expiry: expiry + uint40(i)});
+            legs[i] =
+                OpenLeg({node: nodeOf(termsOf(i)), deposit: uint96(DEPOSIT * (i + 1)), expiry: expiry + uint40(i)});
         }
     }
 
     function openThree() internal returns (bytes32[3] memory ids) {
         OpenLeg[] memory legs = openLegs(3);
         vm.prank(renter);
-        escrow.openMany(legs);
+        escrow.openMany(job(), legs);
         for (uint256 i = 0; i < 3; ++i) {
             ids[i] = escrow.leaseIdOf(termsOf(i));
         }
     }
 
     function topUpLeg(Terms memory terms, uint96 amount, uint40 newExpiry) internal pure returns (TopUpLeg memory) {
-        return TopUpLeg({terms: terms, amount: amount, newExpiry: newExpiry});
+        return TopUpLeg({node: nodeOf(terms), amount: amount, newExpiry: newExpiry});
     }
 
     function claimLeg(Terms memory terms, uint96 amount, uint96 cumulative) internal view returns (ClaimLeg memory) {
@@ -175,7 +196,7 @@ abstract contract EscrowTest is Test {
     function closeLeg(Terms memory terms, uint96 amount) internal view returns (CloseLeg memory) {
         bytes32 digest = escrow.closingDigest(escrow.leaseIdOf(terms), amount);
         (uint8 v, bytes32 r, bytes32 s) = vm.sign(SIGNER_KEY, digest);
-        return CloseLeg({terms: terms, amount: amount, v: v, r: r, s: s});
+        return CloseLeg({node: nodeOf(terms), amount: amount, v: v, r: r, s: s});
     }
 
     function expectSkipped(bytes32 leaseId, bytes4 reason) internal {

@@ -5,7 +5,7 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 
 import {IEscrow} from "../../../src/interfaces/IEscrow.sol";
 import {Status, Terms} from "../../../src/types/Lease.sol";
-import {CloseLeg, OpenLeg} from "../../../src/types/Legs.sol";
+import {CloseLeg, JobTerms, OpenLeg} from "../../../src/types/Legs.sol";
 import {OddToken} from "../../tokens/OddToken.sol";
 import {EscrowTest} from "../../utils/EscrowTest.sol";
 
@@ -28,7 +28,7 @@ contract CloseManyTest is EscrowTest {
 
     function close(CloseLeg[] memory legs) private {
         vm.prank(renter);
-        escrow.closeMany(legs);
+        escrow.closeMany(job(), legs);
     }
 
     function assertClosed(uint256 i) private view {
@@ -40,10 +40,10 @@ contract CloseManyTest is EscrowTest {
         assertLease(ids[i], uint96(DEPOSIT * (i + 1)), 0, expiry + uint40(i), Status.Open);
     }
 
-    /// @dev The second leg is skipped, the others are closed.
-    function skips(CloseLeg[] memory legs, bytes4 reason) private {
+    /// @dev The leg of `skipped` is skipped, the others are closed.
+    function skips(CloseLeg[] memory legs, bytes32 skipped, bytes4 reason) private {
         uint256 before = dai.balanceOf(renter);
-        expectSkipped(escrow.leaseIdOf(legs[1].terms), reason);
+        expectSkipped(skipped, reason);
         close(legs);
         assertClosed(0);
         assertClosed(2);
@@ -57,24 +57,20 @@ contract CloseManyTest is EscrowTest {
 
     function test_GivenItsLeaseIsSettled() public {
         settle(termsOf(1), 1);
-        skips(closings(), IEscrow.LeaseNotOpen.selector);
+        skips(closings(), ids[1], IEscrow.LeaseNotOpen.selector);
     }
 
-    function test_WhenTheCallerIsNotItsRenter() public {
-        fund(stranger, DEPOSIT);
-        Terms memory other = termsOf(7);
-        other.renter = stranger;
-        open(other);
+    function test_RevertWhen_TheCallerIsNotTheRenter() public {
         CloseLeg[] memory legs = closings();
-        legs[1] = closeLeg(other, EARNED);
-        skips(legs, IEscrow.CallerNotRenter.selector);
-        assertLease(escrow.leaseIdOf(other), DEPOSIT, 0, expiry, Status.Open);
+        expectRevert(abi.encodeWithSelector(IEscrow.CallerNotRenter.selector, stranger, renter));
+        vm.prank(stranger);
+        escrow.closeMany(job(), legs);
     }
 
     function test_WhenItsSignatureIsWrong() public {
         CloseLeg[] memory legs = closings();
         legs[1].amount -= 1;
-        skips(legs, IEscrow.WrongClosingSigner.selector);
+        skips(legs, ids[1], IEscrow.WrongClosingSigner.selector);
         assertOpen(1);
     }
 
@@ -83,14 +79,14 @@ contract CloseManyTest is EscrowTest {
         uint256 order = 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141;
         legs[1].s = bytes32(order - uint256(legs[1].s));
         legs[1].v = legs[1].v == 27 ? 28 : 27;
-        skips(legs, IEscrow.WrongClosingSigner.selector);
+        skips(legs, ids[1], IEscrow.WrongClosingSigner.selector);
         assertOpen(1);
     }
 
     function test_WhenALeaseIsNamedTwice() public {
         CloseLeg[] memory legs = closings();
         legs[1] = legs[0];
-        skips(legs, IEscrow.LeaseNotOpen.selector);
+        skips(legs, ids[0], IEscrow.LeaseNotOpen.selector);
         assertOpen(1);
     }
 
@@ -102,16 +98,20 @@ contract CloseManyTest is EscrowTest {
         OpenLeg[] memory opening = openLegs(3);
         CloseLeg[] memory legs = new CloseLeg[](3);
         for (uint256 i = 0; i < 3; ++i) {
-            opening[i].terms.token = address(odd);
-            legs[i] = closeLeg(opening[i].terms, EARNED);
+            Terms memory terms = termsOf(i);
+            terms.token = address(odd);
+            legs[i] = closeLeg(terms, EARNED);
         }
+        JobTerms memory odds = job();
+        odds.token = address(odd);
         vm.prank(renter);
-        escrow.openMany(opening);
-        odd.deny(legs[1].terms.provider, OddToken.Denial.BurnAllGas);
-        close(legs);
-        assertEq(odd.balanceOf(legs[0].terms.provider), 28.5 ether, "the first provider");
-        assertEq(escrow.creditOf(address(odd), legs[1].terms.provider), 28.5 ether, "the second provider's credit");
-        assertEq(odd.balanceOf(legs[2].terms.provider), 28.5 ether, "the third provider");
+        escrow.openMany(odds, opening);
+        odd.deny(legs[1].node.provider, OddToken.Denial.BurnAllGas);
+        vm.prank(renter);
+        escrow.closeMany(odds, legs);
+        assertEq(odd.balanceOf(legs[0].node.provider), 28.5 ether, "the first provider");
+        assertEq(escrow.creditOf(address(odd), legs[1].node.provider), 28.5 ether, "the second provider's credit");
+        assertEq(odd.balanceOf(legs[2].node.provider), 28.5 ether, "the third provider");
         assertEq(odd.balanceOf(renter), 510 ether, "the renter");
     }
 

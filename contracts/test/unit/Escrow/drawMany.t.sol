@@ -98,11 +98,13 @@ contract DrawManyTest is EscrowTest {
         OpenLeg[] memory opening = openLegs(3);
         ClaimLeg[] memory legs = new ClaimLeg[](3);
         for (uint256 i = 0; i < 3; ++i) {
-            opening[i].terms.provider = provider;
-            legs[i] = claimLeg(opening[i].terms, EARNED, EARNED);
+            Terms memory terms = termsOf(i);
+            terms.provider = provider;
+            opening[i].node = nodeOf(terms);
+            legs[i] = claimLeg(terms, EARNED, EARNED);
         }
         vm.prank(renter);
-        escrow.openMany(opening);
+        escrow.openMany(job(), opening);
         vm.expectCall(address(dai), abi.encodeCall(IERC20.transfer, (provider, 85.5 ether)), 1);
         vm.expectCall(address(dai), abi.encodeCall(IERC20.transfer, (builder, 4.5 ether)), 1);
         draw(legs);

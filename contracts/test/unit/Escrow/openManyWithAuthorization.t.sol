@@ -3,14 +3,14 @@ pragma solidity ^0.8.30;
 
 import {IEscrow} from "../../../src/interfaces/IEscrow.sol";
 import {TestUsdc} from "../../../src/test/TestUsdc.sol";
-import {Status} from "../../../src/types/Lease.sol";
-import {OpenLeg} from "../../../src/types/Legs.sol";
-import {OddToken} from "../../tokens/OddToken.sol";
+import {Status, Terms} from "../../../src/types/Lease.sol";
+import {JobTerms, OpenLeg} from "../../../src/types/Legs.sol";
 import {EscrowTest} from "../../utils/EscrowTest.sol";
 import {SmartWallet} from "../../utils/SmartWallet.sol";
 
 contract OpenManyWithAuthorizationTest is EscrowTest {
     TestUsdc private usdc;
+    JobTerms private common;
     OpenLeg[] private legs;
     uint256 private until;
     bytes private signature;
@@ -20,6 +20,8 @@ contract OpenManyWithAuthorizationTest is EscrowTest {
         usdc = new TestUsdc();
         usdc.mint(renter, 1000 ether);
         until = block.timestamp + 1 hours;
+        common = job();
+        common.token = address(usdc);
         useLegs(3);
         signature = sign(6 * DEPOSIT);
     }
@@ -28,16 +30,29 @@ contract OpenManyWithAuthorizationTest is EscrowTest {
         delete legs;
         OpenLeg[] memory made = openLegs(count);
         for (uint256 i = 0; i < count; ++i) {
-            made[i].terms.token = address(usdc);
             legs.push(made[i]);
         }
+    }
+
+    function idOf(uint256 index) private view returns (bytes32) {
+        Terms memory terms = Terms({
+            renter: common.renter,
+            receiptKey: common.receiptKey,
+            provider: legs[index].node.provider,
+            providerSigner: legs[index].node.providerSigner,
+            token: common.token,
+            builder: common.builder,
+            builderBps: common.builderBps,
+            grace: common.grace,
+            salt: legs[index].node.salt
+        });
+        return escrow.leaseIdOf(terms);
     }
 
     function nonce() private view returns (bytes32) {
         bytes memory words;
         for (uint256 i = 0; i < legs.length; ++i) {
-            bytes32 id = escrow.leaseIdOf(legs[i].terms);
-            words = abi.encodePacked(words, id, uint256(legs[i].deposit), uint256(legs[i].expiry));
+            words = abi.encodePacked(words, idOf(i), uint256(legs[i].deposit), uint256(legs[i].expiry));
         }
         return keccak256(words);
     }
@@ -48,7 +63,7 @@ contract OpenManyWithAuthorizationTest is EscrowTest {
 
     function relay() private {
         vm.prank(stranger);
-        escrow.openManyWithAuthorization(legs, 0, until, signature);
+        escrow.openManyWithAuthorization(common, legs, 0, until, signature);
     }
 
     function refuses(bytes memory why) private {
@@ -62,7 +77,7 @@ contract OpenManyWithAuthorizationTest is EscrowTest {
 
     function assertOpen() private view {
         for (uint256 i = 0; i < legs.length; ++i) {
-            assertLease(escrow.leaseIdOf(legs[i].terms), legs[i].deposit, 0, legs[i].expiry, Status.Open);
+            assertLease(idOf(i), legs[i].deposit, 0, legs[i].expiry, Status.Open);
         }
     }
 
@@ -101,30 +116,47 @@ contract OpenManyWithAuthorizationTest is EscrowTest {
         refusesRenter();
     }
 
-    function test_RevertWhen_ALegIsOfAnotherRenter() public {
-        legs[2].terms.renter = stranger;
-        refuses(abi.encodeWithSelector(IEscrow.RentersDiffer.selector, stranger, renter));
+    function test_RevertWhen_TheRelayerChangesAWordOfTheJob() public {
+        JobTerms memory good = common;
+        for (uint256 word = 0; word < 6; ++word) {
+            common = good;
+            if (word == 0) common.renter = stranger;
+            if (word == 1) common.receiptKey = stranger;
+            if (word == 2) common.token = address(new TestUsdc());
+            if (word == 3) common.builder = stranger;
+            if (word == 4) common.builderBps = 501;
+            if (word == 5) common.grace = GRACE - 1;
+            refuses(abi.encodeWithSelector(TestUsdc.WrongAuthorizationSigner.selector, common.renter));
+        }
     }
 
-    function test_RevertWhen_ALegIsInAnotherToken() public {
-        legs[1].terms.token = address(new OddToken());
-        refuses(abi.encodeWithSelector(IEscrow.TokensDiffer.selector, legs[1].terms.token, address(usdc)));
+    function test_RevertWhen_TheRelayerChangesAWordOfALeg() public {
+        legs[1].node.provider = stranger;
+        refusesRenter();
+        useLegs(3);
+        legs[1].node.providerSigner = stranger;
+        refusesRenter();
+        useLegs(3);
+        legs[1].node.salt = keccak256("another");
+        refusesRenter();
     }
 
     function test_RevertWhen_ALeaseIsNamedTwice() public {
         legs.push(legs[0]);
         signature = sign(7 * DEPOSIT);
-        bytes32 id = escrow.leaseIdOf(legs[0].terms);
+        bytes32 id = idOf(0);
         refuses(abi.encodeWithSelector(IEscrow.LeaseExists.selector, id, Status.Open));
     }
 
     function test_WhenThereIsOneLeg() public {
         useLegs(1);
-        bytes32 single = keccak256(abi.encode(escrow.leaseIdOf(legs[0].terms), legs[0].deposit, legs[0].expiry));
+        bytes32 single = keccak256(abi.encode(idOf(0), legs[0].deposit, legs[0].expiry));
         assertEq(nonce(), single, "the nonce");
         signature = sign(DEPOSIT);
+        Terms memory terms = termsOf(0);
+        terms.token = address(usdc);
         vm.prank(stranger);
-        escrow.openWithAuthorization(legs[0].terms, DEPOSIT, expiry, 0, until, signature);
+        escrow.openWithAuthorization(terms, DEPOSIT, expiry, 0, until, signature);
         assertOpen();
     }
 

@@ -22,7 +22,7 @@ contract OpenManyWithPermitTest is EscrowTest {
 
     function openAll() private {
         vm.prank(renter);
-        escrow.openManyWithPermit(openLegs(3), block.timestamp, v, r, s);
+        escrow.openManyWithPermit(job(), openLegs(3), block.timestamp, v, r, s);
     }
 
     function assertOpen() private view {

@@ -5,7 +5,7 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 
 import {IEscrow} from "../../../src/interfaces/IEscrow.sol";
 import {Status, Terms} from "../../../src/types/Lease.sol";
-import {ClaimLeg, OpenLeg} from "../../../src/types/Legs.sol";
+import {ClaimLeg, JobTerms, OpenLeg} from "../../../src/types/Legs.sol";
 import {OddToken, TokenHook} from "../../tokens/OddToken.sol";
 import {EscrowTest} from "../../utils/EscrowTest.sol";
 
@@ -172,12 +172,13 @@ contract SettleManyTest is EscrowTest {
         OpenLeg[] memory opening = openLegs(3);
         legs = new ClaimLeg[](3);
         for (uint256 i = 0; i < 3; ++i) {
-            opening[i].terms.token = address(odd);
-            ids[i] = escrow.leaseIdOf(opening[i].terms);
-            legs[i] = claimLeg(opening[i].terms, EARNED, EARNED);
+            Terms memory terms = termsOf(i);
+            terms.token = address(odd);
+            legs[i] = claimLeg(terms, EARNED, EARNED);
         }
+        JobTerms memory odds = jobOf(legs[0].terms);
         vm.prank(renter);
-        escrow.openMany(opening);
+        escrow.openMany(odds, opening);
     }
 
     function test_GivenOnePayeeIsDenied() public {
@@ -244,11 +245,13 @@ contract SettleManyTest is EscrowTest {
         OpenLeg[] memory opening = openLegs(3);
         ClaimLeg[] memory legs = new ClaimLeg[](3);
         for (uint256 i = 0; i < 3; ++i) {
-            opening[i].terms.provider = provider;
-            legs[i] = claimLeg(opening[i].terms, EARNED, EARNED);
+            Terms memory terms = termsOf(i);
+            terms.provider = provider;
+            opening[i].node = nodeOf(terms);
+            legs[i] = claimLeg(terms, EARNED, EARNED);
         }
         vm.prank(renter);
-        escrow.openMany(opening);
+        escrow.openMany(job(), opening);
         vm.expectCall(address(dai), abi.encodeCall(IERC20.transfer, (provider, 85.5 ether)), 1);
         vm.expectCall(address(dai), abi.encodeCall(IERC20.transfer, (builder, 4.5 ether)), 1);
         vm.expectCall(address(dai), abi.encodeCall(IERC20.transfer, (renter, 510 ether)), 1);

@@ -27,7 +27,7 @@ contract TopUpManyWithPermitTest is EscrowTest {
             legs[i] = topUpLeg(termsOf(i), MORE, 0);
         }
         vm.prank(renter);
-        escrow.topUpManyWithPermit(legs, block.timestamp, v, r, s);
+        escrow.topUpManyWithPermit(job(), legs, block.timestamp, v, r, s);
     }
 
     function assertAdded(uint256 i) private view {
