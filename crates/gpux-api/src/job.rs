@@ -124,7 +124,7 @@ pub struct PartsView {
 }
 
 /// One lease.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LeaseView {
     /// Its id.
     pub id: LeaseId,

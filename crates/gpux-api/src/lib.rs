@@ -8,6 +8,7 @@ mod cost;
 mod error;
 mod job;
 mod market;
+mod run_event;
 mod wallet;
 
 pub use cost::{CostView, LeaseCost, TransactionKind, TransactionView};
@@ -19,6 +20,7 @@ pub use job::{
 pub use market::{
     LeasePlan, OfferView, OffersView, PlanRequest, PlanView, PreflightFinding, PreflightView, RejectedOffer,
 };
+pub use run_event::{RunEvent, RunEventKind};
 pub use wallet::{DaemonView, DoctorCheck, DoctorView, WalletView};
 
 /// Where every route of this version starts.

@@ -6,7 +6,7 @@ use crate::{
     args::Global,
     failure::{Failure, failed},
 };
-use gpux_api::ErrorCode;
+use gpux_api::{ErrorCode, RunEvent, RunEventKind};
 use serde::Serialize;
 use std::io::{ErrorKind, IsTerminal, Write};
 
@@ -35,6 +35,24 @@ pub(crate) fn write_data(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Prints an event as one line of JSON.
+pub(crate) fn print_event(what: RunEventKind) -> Result<(), Failure> {
+    print_line(&RunEvent::from(what))
+}
+
+/// Prints a document as one line of JSON.
+pub(crate) fn print_line<T: Serialize>(document: &T) -> Result<(), Failure> {
+    let text = serde_json::to_string(document);
+    write_data(&text.map_err(|error| failed(ErrorCode::Internal, "writing JSON", &error))?)
+}
+
+/// Says a line to a person. Programs, which asked for JSON, are told nothing but data and errors.
+pub(crate) fn talk(global: &Global, text: &str) {
+    if !global.json {
+        tell(text);
+    }
+}
+
 /// Says a line to whoever watches. When nobody can hear it there is nobody to tell, either.
 pub(crate) fn tell(text: &str) {
     writeln!(std::io::stderr().lock(), "{}", text.trim_end_matches('\n')).ok();
@@ -57,12 +75,13 @@ fn ask(question: &str) -> Option<bool> {
     Some(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-/// Says yes, asks, or refuses to spend when nobody can be asked.
-pub(crate) fn confirm_spending(yes: bool, question: &str) -> Result<(), Failure> {
+/// Says yes, asks, or refuses to spend when nobody can be asked. Programs, which asked for JSON, are not.
+pub(crate) fn confirm_spending(global: &Global, yes: bool, question: &str) -> Result<(), Failure> {
     if yes {
         return Ok(());
     }
-    match ask(question) {
+    let answer = if global.json { None } else { ask(question) };
+    match answer {
         Some(true) => Ok(()),
         Some(false) => Err(Failure::new(
             ErrorCode::NotAuthorised,

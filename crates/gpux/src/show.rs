@@ -1,6 +1,7 @@
 //! What people see. Every function turns a document of the API into text; nothing here asks or decides.
 
 mod cost;
+mod events;
 mod job;
 mod market;
 mod progress;
@@ -10,6 +11,7 @@ mod table;
 mod tests;
 
 pub(crate) use cost::{bill, top_up};
+pub(crate) use events::Events;
 pub(crate) use job::{end, job_line, jobs, log_line};
 pub(crate) use market::{offers, plan};
 pub(crate) use progress::Progress;

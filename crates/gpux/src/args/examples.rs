@@ -57,6 +57,7 @@ Examples:
   gpux run render.yaml -y --max-total 5  asks nothing, spends 5 at most
   gpux run render.yaml -y -d             does not follow the job
   gpux run hello.yaml -y --logs          prints what its processes write
+  gpux run render.yaml -y --json         prints an event a line for programs: docs/spec/run-events.md
 
 Ctrl-C detaches and leaves the job alone. The exit status of a part that failed passes through.";
 

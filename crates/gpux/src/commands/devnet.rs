@@ -37,7 +37,7 @@ async fn up(global: &Global, dir: &std::path::Path, args: DevnetUpArgs) -> Resul
             DevnetToken::Usdc => "USDC",
         },
     };
-    let started = gpux_node::devnet::up(dir, &options, &|line| out::tell(&format!("  {line}"))).await;
+    let started = gpux_node::devnet::up(dir, &options, &|line| out::talk(global, &format!("  {line}"))).await;
     let view: DevnetView = started.map_err(|error| failure(&error))?;
     home::set_context(Some(&view.renter_dir))?;
     out::print(global, &view, show::devnet)

@@ -2,34 +2,47 @@
 
 use crate::{args::Global, client::Client, failure::Failure, out, show};
 use futures_util::StreamExt;
-use gpux_api::{Actor, CostView, ErrorCode, JobState, JobView, LogLine};
+use gpux_api::{Actor, CostView, ErrorCode, JobView, LogLine, RunEventKind};
 
 /// How many lines of a failed part are shown.
 const LAST_LINES: usize = 50;
 
-/// Prints the end of a job: its outputs, its bill, and the last lines of the part that failed.
+/// Prints the end of a job: its outputs and its bill.
 pub(super) async fn print_end(global: &Global, client: &Client, job: &JobView) -> Result<(), Failure> {
-    if job.state != JobState::Succeeded {
-        print_last_lines(client, job).await;
-    }
     let cost: CostView = client.get(&format!("/jobs/{}/cost", job.id)).await?;
-    out::tell(&show::end(job, &cost));
     if global.json {
-        out::print(global, job, |_| String::new())
-    } else {
-        out::write_data(&job.output)
+        let (job, cost) = (Box::new(job.clone()), Box::new(cost));
+        return out::print_event(RunEventKind::Ended { job, cost });
     }
+    out::tell(&show::end(job, &cost));
+    out::write_data(&job.output)
 }
 
-async fn print_last_lines(client: &Client, job: &JobView) {
+/// Prints the last lines of what failed.
+pub(super) async fn print_last_words(global: &Global, client: &Client, job: &JobView) -> Result<(), Failure> {
+    // The end is told without them, too.
     let Ok(mut lines) = client
         .stream::<LogLine>(&format!("/jobs/{}/logs?failed=true&tail={LAST_LINES}", job.id))
         .await
     else {
-        return;
+        return Ok(());
     };
     while let Some(Ok(line)) = lines.next().await {
-        out::tell(&show::log_line(&line));
+        if global.json {
+            out::print_event(RunEventKind::Log { line })?;
+        } else {
+            out::tell(&show::log_line(&line));
+        }
+    }
+    Ok(())
+}
+
+/// Prints what a process of a followed job wrote.
+pub(super) fn print_words(global: &Global, line: LogLine) -> Result<(), Failure> {
+    if global.json {
+        out::print_event(RunEventKind::Log { line })
+    } else {
+        out::write_data(&show::log_line(&line))
     }
 }
 

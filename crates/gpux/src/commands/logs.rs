@@ -2,6 +2,7 @@
 
 use crate::{
     args::{Global, LogsArgs},
+    client::Client,
     failure::{Failure, INTERRUPTED},
     out, show,
 };
@@ -28,11 +29,22 @@ pub(super) async fn run(global: &Global, args: LogsArgs) -> Result<u8, Failure> 
         part: args.part,
         tail: args.tail,
     };
-    print(global, &client, &request).await
+    print(&client, &request, |line| {
+        if global.json {
+            out::print_line(&line)
+        } else {
+            out::write_data(&show::log_line(&line))
+        }
+    })
+    .await
 }
 
-/// Prints lines as they come, until there are no more or the user presses Ctrl-C.
-pub(super) async fn print(global: &Global, client: &crate::client::Client, request: &Request) -> Result<u8, Failure> {
+/// Hands lines to `show` as they come, until there are no more or the user presses Ctrl-C.
+pub(super) async fn print(
+    client: &Client,
+    request: &Request,
+    mut show: impl FnMut(LogLine) -> Result<(), Failure>,
+) -> Result<u8, Failure> {
     let mut path = format!("/jobs/{}/logs?follow={}", request.job, request.follow);
     if let Some(part) = request.part {
         path.push_str(&format!("&part={part}"));
@@ -46,19 +58,9 @@ pub(super) async fn print(global: &Global, client: &crate::client::Client, reque
             biased;
             _ = tokio::signal::ctrl_c() => return Ok(INTERRUPTED),
             line = lines.next() => match line {
-                Some(line) => print_line(global, &line?)?,
+                Some(line) => show(line?)?,
                 None => return Ok(0),
             },
         }
     }
-}
-
-fn print_line(global: &Global, line: &LogLine) -> Result<(), Failure> {
-    if global.json {
-        let text = serde_json::to_string(line);
-        let text =
-            text.map_err(|error| crate::failure::failed(gpux_api::ErrorCode::Internal, "writing JSON", &error))?;
-        return out::write_data(&text);
-    }
-    out::write_data(&show::log_line(line))
 }

@@ -2,58 +2,87 @@
 
 use crate::{
     args::{Global, RunArgs},
+    client::Client,
     failure::{Failure, INTERRUPTED},
     out,
     show::{self, Progress},
 };
 use futures_util::StreamExt;
-use gpux_api::{JobState, JobView, PlanView, RunRequest};
+use gpux_api::{JobState, JobView, PlanView, RunEventKind, RunRequest};
 
 pub(super) async fn run(global: &Global, args: RunArgs) -> Result<u8, Failure> {
     let client = super::connect(global).await?;
     let why = args.job.why;
     let request = super::plan::request(args.job)?;
     let plan: PlanView = client.post("/plan", &request).await?;
-    out::tell(&show::plan(&plan, why));
-    out::confirm_spending(args.yes, "Sign and start?")?;
-    let job: JobView = client
-        .post(
-            "/jobs",
-            &RunRequest {
-                plan: request,
-                agreed_total: plan.worst_case,
-            },
-        )
-        .await?;
+    let agreed_total = plan.worst_case;
+    let events = global.json && !args.detach;
+    if events {
+        let plan = Box::new(plan);
+        out::print_event(RunEventKind::Plan { plan })?;
+    } else {
+        out::talk(global, &show::plan(&plan, why));
+    }
+    out::confirm_spending(global, args.yes, "Sign and start?")?;
+    let agreed = RunRequest {
+        plan: request,
+        agreed_total,
+    };
+    let job: JobView = client.post("/jobs", &agreed).await?;
     if args.detach {
         out::print(global, &job, |job| job.name.clone())?;
-        out::tell(&how_to_come_back(&job.name));
+        out::talk(global, &how_to_come_back(&job.name));
         return Ok(0);
     }
-    if !args.logs {
-        return follow(global, &client, &job, Progress::new(&job.name)).await;
+    if events {
+        let job = Box::new(job.clone());
+        out::print_event(RunEventKind::Accepted { job })?;
     }
+    let progress = match (events, args.logs) {
+        (true, _) => Progress::events(&job),
+        // Bars and the job's own words would write over each other.
+        (false, true) => Progress::plain(&job.name),
+        (false, false) => Progress::new(&job.name),
+    };
+    if args.logs {
+        follow_with_logs(global, &client, &job, progress).await
+    } else {
+        follow(global, &client, &job, progress, Words::Last).await
+    }
+}
+
+async fn follow_with_logs(global: &Global, client: &Client, job: &JobView, progress: Progress) -> Result<u8, Failure> {
     let request = super::logs::Request {
         job: job.id.to_string(),
         follow: true,
         part: None,
         tail: None,
     };
-    // Bars and the job's own words would write over each other.
+    let show = |line| super::job::print_words(global, line);
     let (status, printed) = tokio::join!(
-        follow(global, &client, &job, Progress::plain(&job.name)),
-        super::logs::print(global, &client, &request)
+        follow(global, client, job, progress, Words::All),
+        super::logs::print(client, &request, show)
     );
     printed?;
     status
 }
 
+/// Which of a job's own words are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Words {
+    /// All, by another task, as they come.
+    All,
+    /// The last ones of what failed, at the end.
+    Last,
+}
+
 /// Shows a job until it is over or the user presses Ctrl-C, which leaves the job alone.
 async fn follow(
     global: &Global,
-    client: &crate::client::Client,
+    client: &Client,
     job: &JobView,
     mut progress: Progress,
+    words: Words,
 ) -> Result<u8, Failure> {
     let mut views = client.stream::<JobView>(&format!("/jobs/{}/watch", job.id)).await?;
     let mut last = job.clone();
@@ -62,18 +91,32 @@ async fn follow(
             biased;
             _ = tokio::signal::ctrl_c() => {
                 progress.finish();
-                out::tell(&format!("detached; the job goes on\n{}", how_to_come_back(&job.name)));
+                detached(global, job)?;
                 return Ok(INTERRUPTED);
             }
             view = views.next() => match view {
-                Some(view) => { last = view?; progress.update(&last); }
+                Some(view) => { last = view?; progress.update(&last)?; }
                 None => break,
             },
         }
     }
     progress.finish();
+    if last.state != JobState::Succeeded && words == Words::Last {
+        super::job::print_last_words(global, client, &last).await?;
+    }
     super::job::print_end(global, client, &last).await?;
     Ok(exit_status(&last))
+}
+
+fn detached(global: &Global, job: &JobView) -> Result<(), Failure> {
+    if global.json {
+        return out::print_event(RunEventKind::Detached {
+            job: job.id,
+            name: job.name.clone(),
+        });
+    }
+    out::tell(&format!("detached; the job goes on\n{}", how_to_come_back(&job.name)));
+    Ok(())
 }
 
 /// A finished job's own exit code passes through; a job without one ends with the status of its end.

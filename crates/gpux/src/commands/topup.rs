@@ -22,7 +22,7 @@ pub(super) async fn run(global: &Global, args: TopUpArgs) -> Result<u8, Failure>
         job.token.format(total)
     );
     if open > 0 {
-        out::confirm_spending(args.yes, &question)?;
+        out::confirm_spending(global, args.yes, &question)?;
     }
     let request = TopUpRequest {
         amount: args.amount,

@@ -56,10 +56,13 @@ async fn new(global: &Global, files: &DaemonDir, password_file: Option<&Path>) -
     let address = address.map_err(|error| failed(ErrorCode::InvalidInput, ATTEMPTED, &error))?;
     print_address(global, address)?;
     if password_file.is_none() {
-        out::tell(&format!(
-            "  the daemon asks nobody: write the password into {}, readable by you alone,\n  or into a file that wallet.password_file in its configuration names",
-            files.password().display()
-        ));
+        out::talk(
+            global,
+            &format!(
+                "  the daemon asks nobody: write the password into {}, readable by you alone,\n  or into a file that wallet.password_file in its configuration names",
+                files.password().display()
+            ),
+        );
     }
     Ok(0)
 }

@@ -1,6 +1,7 @@
-//! Follows a job: bars on a terminal, one plain line for each change elsewhere.
+//! Follows a job: bars on a terminal, one plain line for each change elsewhere, events for programs.
 
-use super::{clock, job::state_word, money};
+use super::{Events, clock, job::state_word, money};
+use crate::failure::Failure;
 use gpux_api::{JobState, JobView, LeaseState, LeaseView};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::{
@@ -16,12 +17,18 @@ struct Seen {
     done: u32,
 }
 
-/// Shows how a job goes on, on standard error.
+/// Shows how a job goes on: to people on standard error, to programs on standard output.
 #[derive(Debug)]
 pub(crate) struct Progress {
     name: String,
-    bars: Option<Bars>,
-    seen: Seen,
+    manner: Manner,
+}
+
+#[derive(Debug)]
+enum Manner {
+    Bars(Bars),
+    Plain(Seen),
+    Events(Events),
 }
 
 #[derive(Debug)]
@@ -34,19 +41,19 @@ struct Bars {
 impl Progress {
     /// Bars when standard error is a terminal, else plain lines.
     pub(crate) fn new(name: &str) -> Self {
-        let bars = std::io::stderr().is_terminal().then(|| {
-            let all = MultiProgress::new();
-            let job = all.add(ProgressBar::new(1));
-            job.set_style(style("{prefix:<16} [{bar:30}] {pos}/{len} parts  {msg}"));
-            Bars {
+        if !std::io::stderr().is_terminal() {
+            return Self::plain(name);
+        }
+        let all = MultiProgress::new();
+        let job = all.add(ProgressBar::new(1));
+        job.set_style(style("{prefix:<16} [{bar:30}] {pos}/{len} parts  {msg}"));
+        Self {
+            name: name.to_owned(),
+            manner: Manner::Bars(Bars {
                 all,
                 job,
                 leases: BTreeMap::new(),
-            }
-        });
-        Self {
-            bars,
-            ..Self::plain(name)
+            }),
         }
     }
 
@@ -54,26 +61,39 @@ impl Progress {
     pub(crate) fn plain(name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            bars: None,
-            seen: Seen::default(),
+            manner: Manner::Plain(Seen::default()),
+        }
+    }
+
+    /// Events of what changes after `job`, which was told already.
+    pub(crate) fn events(job: &JobView) -> Self {
+        Self {
+            name: job.name.clone(),
+            manner: Manner::Events(Events::after(job)),
         }
     }
 
     /// Shows the newest view.
-    pub(crate) fn update(&mut self, job: &JobView) {
-        match &mut self.bars {
-            Some(bars) => bars.update(job),
-            None => {
-                for line in plain(&self.name, &mut self.seen, job) {
+    pub(crate) fn update(&mut self, job: &JobView) -> Result<(), Failure> {
+        match &mut self.manner {
+            Manner::Bars(bars) => bars.update(job),
+            Manner::Plain(seen) => {
+                for line in plain(&self.name, seen, job) {
                     crate::out::tell(&line);
                 }
             }
+            Manner::Events(events) => {
+                for event in events.changes(job) {
+                    crate::out::print_event(event)?;
+                }
+            }
         }
+        Ok(())
     }
 
     /// Leaves the last state on the screen.
     pub(crate) fn finish(&mut self) {
-        if let Some(bars) = &self.bars {
+        if let Manner::Bars(bars) = &self.manner {
             bars.job.abandon();
             bars.leases.values().for_each(ProgressBar::abandon);
         }

@@ -8,4 +8,5 @@ mod help;
 mod home;
 mod mistakes;
 mod passwords;
+mod run_events;
 mod streams;
