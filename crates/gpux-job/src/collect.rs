@@ -9,6 +9,9 @@ use crate::{
 };
 use std::{fmt, str::FromStr};
 
+/// The folder that parts write to: nothing else of a container outlives it.
+const OUT: &str = "/out";
+
 /// A pattern such as `/out/*.png`: `*` is any text within a name, `?` one character, `**` any folders.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Collect {
@@ -43,6 +46,13 @@ impl Collect {
     #[must_use]
     pub fn dir(&self) -> &str {
         self.pattern.get(..self.dir).unwrap_or_default()
+    }
+
+    /// Whether it can match anything that a node hands back: only files below `/out` are.
+    #[must_use]
+    pub fn is_below_out(&self) -> bool {
+        let rest = self.dir().strip_prefix(OUT);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
     /// The name below [`Collect::dir`] of a file that the pattern matches. Safe for any text.
@@ -173,6 +183,19 @@ mod tests {
             collect("/out/result.bin").matches("/out/result.bin"),
             Some("result.bin")
         );
+    }
+
+    #[test]
+    fn only_patterns_below_the_output_folder_can_match_anything() {
+        for (pattern, expected) in [
+            ("/out/*.png", true),
+            ("/out/frames/**/*.png", true),
+            ("/results/*.png", false),
+            ("/outer/*.png", false),
+            ("/data/out/*.png", false),
+        ] {
+            assert_eq!(collect(pattern).is_below_out(), expected, "{pattern}");
+        }
     }
 
     #[test]

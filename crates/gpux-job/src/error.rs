@@ -1,6 +1,6 @@
 //! What is wrong with a job file: where, what, and what was probably meant.
 
-use crate::{limits::LimitError, names::Label, param::ParamValueError, range::ParseRangeError};
+use crate::{collect::Collect, limits::LimitError, names::Label, param::ParamValueError, range::ParseRangeError};
 use gpux_types::Millis;
 use serde_saphyr::Location;
 use std::fmt;
@@ -246,6 +246,9 @@ pub enum ResolveProblem {
         /// The other.
         other: String,
     },
+    /// Files that no node hands back.
+    #[error("array.collect: {0} can match nothing: only files below /out come back, as with /out/*.png")]
+    NothingCollected(Collect),
     /// No node, or more than one job may have.
     #[error("nodes: {got} is outside 1 to {limit}")]
     Nodes {

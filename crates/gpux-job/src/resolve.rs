@@ -141,11 +141,16 @@ impl JobFile {
                 },
             )
         })?;
-        let collect = self.array.collect.as_ref().map(|collect| collect.value.clone());
+        let collect = self.array.collect.as_ref();
+        // Judged here and not where patterns are read: jobs of earlier versions stay readable.
+        if let Some(useless) = collect.filter(|collect| !collect.value.is_below_out()) {
+            let problem = ResolveProblem::NothingCollected(useless.value.clone());
+            return Err(ResolveError::at(useless.referenced, problem));
+        }
         Ok(Array {
             over: over.value.clone(),
             values,
-            collect,
+            collect: collect.map(|collect| collect.value.clone()),
         })
     }
 

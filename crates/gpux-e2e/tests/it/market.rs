@@ -4,7 +4,7 @@ use super::{
     job::{self, Job},
     process::{Process, leftovers, runtime_folders},
     rpc::{Rpc, Transfer},
-    wait::wait_for,
+    wait::{vanish, wait_for},
 };
 use gpux_api::{CostView, JobList, JobView, LeaseView, OfferView, OffersView};
 use serde::de::DeserializeOwned;
@@ -18,6 +18,9 @@ use std::{
 
 /// How long a devnet may take to start, and a command to answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long the kernel may take to end what a stopped devnet had.
+const LEAVES_WITHIN: Duration = Duration::from_secs(20);
 
 /// A whole market.
 #[derive(Debug)]
@@ -317,9 +320,7 @@ impl Drop for Market {
         let left: Vec<_> = outside.iter().filter(|folder| folder.exists()).collect();
         assert!(left.is_empty(), "left behind: {left:?}");
         // The kernel takes a disk down a moment after its last user.
-        wait_for("nothing to be left behind", Duration::from_secs(5), || {
-            leftovers(self.path()).is_empty().then_some(())
-        });
+        vanish("what the devnet had", LEAVES_WITHIN, || leftovers(self.path()));
     }
 }
 

@@ -19,6 +19,19 @@ pub(crate) fn wait_for<T>(what: &str, limit: Duration, mut ready: impl FnMut() -
     }
 }
 
+/// Fails the test unless nothing is left of `what` in time.
+pub(crate) fn vanish(what: &str, limit: Duration, mut left: impl FnMut() -> Vec<String>) {
+    let began = Instant::now();
+    loop {
+        let still = left();
+        if still.is_empty() {
+            return;
+        }
+        assert!(began.elapsed() < limit, "left of {what} after {limit:?}: {still:?}");
+        sleep(PACE);
+    }
+}
+
 /// Fails the test unless `holds` is true at every look for as long as `time`.
 pub(crate) fn stays(what: &str, time: Duration, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();

@@ -231,6 +231,11 @@ fn wrong_values_say_where_and_why() {
         ),
         (
             "/out/*.png",
+            "/results/*.png",
+            "line 17, column 12: array.collect: /results/*.png can match nothing: only files below /out come back, as with /out/*.png",
+        ),
+        (
+            "/out/*.png",
             "'/out/[0-9].png'",
             r#"line 17, column 12: reading a pattern from "/out/[0-9].png": '[' is not supported; there are *, ? and **"#,
         ),
