@@ -152,11 +152,11 @@ impl Market {
             .expect("a lease on that provider")
     }
 
-    /// Starts a daemon again that was killed, and waits until it answers.
+    /// Starts a daemon again that was killed.
     pub(crate) fn restart(&mut self, name: &str) {
         let dir = self.daemon(name).dir;
-        let pid = self.start_daemon(&dir);
-        self.wait_for_restart(name, pid);
+        let process = self.start_daemon(&dir);
+        self.replace(name, process);
     }
 
     /// Puts a provider that cheats in an honest one's place: the same node, wallet and price, and waits until the renter
@@ -168,8 +168,8 @@ impl Market {
         let mut cheat = Command::new(env!("CARGO_BIN_EXE_gpux-e2e-cheat"));
         cheat.arg(lie).arg(&dir).current_dir(self.path()).stdin(Stdio::null());
         let began = Instant::now();
-        let pid = self.spawn_daemon(cheat, &dir);
-        self.wait_for_restart(name, pid);
+        let process = self.spawn_daemon(cheat, &dir);
+        self.replace(name, process);
         let address = self.address(&self.daemon(name));
         wait_for("the renter to hear of it", PATIENCE, || {
             let offers: OffersView = self.ask(&["offers"]);
@@ -181,28 +181,22 @@ impl Market {
         });
     }
 
-    fn wait_for_restart(&mut self, name: &str, pid: u32) {
-        let dir = self.daemon(name).dir;
-        wait_for("the daemon to come back", PATIENCE, || {
-            let running = fs::read(dir.join("daemon.json")).ok()?;
-            let running: Value = serde_json::from_slice(&running).ok()?;
-            (running["pid"] == pid).then_some(())
-        });
-        let process = Process::of(pid).expect("the daemon runs");
+    fn replace(&mut self, name: &str, process: Process) {
         self.daemons
             .iter_mut()
             .filter(|daemon| daemon.name == name)
             .for_each(|daemon| daemon.process = process);
     }
 
-    /// Starts a daemon in `dir`; it ends with the market.
-    pub(crate) fn start_daemon(&mut self, dir: &Path) -> u32 {
+    /// Starts a daemon in `dir` and waits until it answers: a command that finds none would start another. It ends with the
+    /// market.
+    pub(crate) fn start_daemon(&mut self, dir: &Path) -> Process {
         let mut command = self.command(&["daemon", "--dir"]);
         command.arg(dir).env("NO_COLOR", "1");
         self.spawn_daemon(command, dir)
     }
 
-    fn spawn_daemon(&mut self, mut daemon: Command, dir: &Path) -> u32 {
+    fn spawn_daemon(&mut self, mut daemon: Command, dir: &Path) -> Process {
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -211,7 +205,12 @@ impl Market {
         let child = daemon.stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let pid = child.id();
         self.children.push(child);
-        pid
+        wait_for("the started daemon to answer", PATIENCE, || {
+            let running = fs::read(dir.join("daemon.json")).ok()?;
+            let running: Value = serde_json::from_slice(&running).ok()?;
+            (running["pid"] == pid).then_some(())
+        });
+        Process::of(pid).expect("the daemon runs")
     }
 
     /// Writes the job's file and starts it without following it.
