@@ -5,7 +5,7 @@ mod encode;
 use crate::keys::Signature;
 use alloy::primitives::{Bytes, U256};
 use gpux_lease::Terms;
-use gpux_types::{Address, Amount, LeaseId, NodeId, UnixSeconds};
+use gpux_types::{Address, Amount, B256, BasisPoints, LeaseId, NodeId, UnixSeconds};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -111,11 +111,58 @@ pub struct Intent {
     pub call: Call,
 }
 
+/// The terms that the leases of one job share: a call for many leases names them once. With [`NodeTerms`] they make
+/// [`Terms`], which says what each means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobTerms {
+    renter: Address,
+    receipt_key: Address,
+    token: Address,
+    builder: Address,
+    builder_share: BasisPoints,
+    grace_secs: u32,
+}
+
+impl JobTerms {
+    /// Those among `terms`.
+    #[must_use]
+    pub const fn of(terms: &Terms) -> Self {
+        Self {
+            renter: terms.renter,
+            receipt_key: terms.receipt_key,
+            token: terms.token,
+            builder: terms.builder,
+            builder_share: terms.builder_share,
+            grace_secs: terms.grace_secs,
+        }
+    }
+}
+
+/// The terms in which the leases of one job differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeTerms {
+    provider: Address,
+    provider_signer: Address,
+    salt: B256,
+}
+
+impl NodeTerms {
+    /// Those among `terms`.
+    #[must_use]
+    pub const fn of(terms: &Terms) -> Self {
+        Self {
+            provider: terms.provider,
+            provider_signer: terms.provider_signer,
+            salt: terms.salt,
+        }
+    }
+}
+
 /// A lease to open, in a call for many.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenLeg {
-    /// The words of the lease.
-    pub terms: Terms,
+    /// Its own terms.
+    pub node: NodeTerms,
     /// What is paid in.
     pub deposit: Amount,
     /// Until when, in block time.
@@ -125,8 +172,8 @@ pub struct OpenLeg {
 /// A lease to add to, in a call for many.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopUpLeg {
-    /// The words of the lease.
-    pub terms: Terms,
+    /// Its own terms.
+    pub node: NodeTerms,
     /// What is added; may be zero when the expiry is moved.
     pub amount: Amount,
     /// The new expiry in block time; absent: unchanged.
@@ -136,8 +183,8 @@ pub struct TopUpLeg {
 /// A lease to close, in a call for many.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CloseLeg {
-    /// The words of the lease.
-    pub terms: Terms,
+    /// Its own terms.
+    pub node: NodeTerms,
     /// The provider's closing amount.
     pub amount: Amount,
     /// The provider signer's signature over it.
@@ -169,15 +216,19 @@ pub enum Call {
         /// Whether a permit may be signed when the standing allowance is too small.
         permit: bool,
     },
-    /// Opens many leases in one token, all or none; the wallet is the renter of each.
+    /// Opens many leases of one job, all or none; the wallet is the renter.
     OpenMany {
+        /// What they share.
+        job: JobTerms,
         /// The leases; at least one.
         legs: Vec<OpenLeg>,
         /// Whether a permit may be signed when the standing allowance is too small.
         permit: bool,
     },
-    /// Adds to many leases in one token; those that are not open are left out.
+    /// Adds to many leases of one job; those that are not open are left out.
     TopUpMany {
+        /// What they share.
+        job: JobTerms,
         /// The leases; at least one.
         legs: Vec<TopUpLeg>,
         /// Whether a permit may be signed when the standing allowance is too small.
@@ -195,9 +246,21 @@ pub enum Call {
         signature: Signature,
     },
     /// Closes a lease with the provider's closing amount; the wallet is the renter.
-    Close(CloseLeg),
-    /// Closes many leases, each alone: one that cannot be closed is left as it was.
-    CloseMany(Vec<CloseLeg>),
+    Close {
+        /// The words of the lease.
+        terms: Terms,
+        /// The provider's closing amount.
+        amount: Amount,
+        /// The provider signer's signature over it.
+        signature: Signature,
+    },
+    /// Closes many leases of one job, each alone: one that cannot be closed is left as it was.
+    CloseMany {
+        /// What they share.
+        job: JobTerms,
+        /// The leases; at least one.
+        legs: Vec<CloseLeg>,
+    },
     /// Takes back what is unclaimed of many leases, each alone.
     ReclaimMany(Vec<Terms>),
     /// Collects what a receipt owes, refunds the renter and closes the lease; the wallet is the provider's.
@@ -281,12 +344,12 @@ impl Call {
             Self::TopUp {
                 terms, amount, permit, ..
             } => (terms.token, *amount, *permit),
-            Self::OpenMany { legs, permit } => (legs.first()?.terms.token, sum(legs, |leg| leg.deposit), *permit),
-            Self::TopUpMany { legs, permit } => (legs.first()?.terms.token, sum(legs, |leg| leg.amount), *permit),
+            Self::OpenMany { job, legs, permit } => (job.token, sum(legs, |leg| leg.deposit), *permit),
+            Self::TopUpMany { job, legs, permit } => (job.token, sum(legs, |leg| leg.amount), *permit),
             Self::Draw { .. }
             | Self::Settle { .. }
-            | Self::Close(_)
-            | Self::CloseMany(_)
+            | Self::Close { .. }
+            | Self::CloseMany { .. }
             | Self::Reclaim { .. }
             | Self::ReclaimMany(_)
             | Self::Withdraw { .. }

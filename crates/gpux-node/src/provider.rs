@@ -13,6 +13,7 @@ mod outputs;
 mod parts;
 mod prepare;
 mod quote;
+mod receipt;
 
 use crate::{node::Node, store::Role};
 use capacity::Capacity;

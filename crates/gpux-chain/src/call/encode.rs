@@ -1,6 +1,6 @@
 //! Calls as the contracts take them: the only place that knows their argument order.
 
-use super::{Call, CloseLeg, OpenLeg, RawCall, SignedPermit, TopUpLeg};
+use super::{Call, CloseLeg, JobTerms, NodeTerms, OpenLeg, RawCall, SignedPermit, TopUpLeg};
 use crate::{
     abi::{self, Escrow, NodeDirectory, Token},
     keys::Signature,
@@ -22,8 +22,8 @@ impl Call {
             | Self::TopUpMany { .. }
             | Self::Draw { .. }
             | Self::Settle { .. }
-            | Self::Close(_)
-            | Self::CloseMany(_)
+            | Self::Close { .. }
+            | Self::CloseMany { .. }
             | Self::Reclaim { .. }
             | Self::ReclaimMany(_)
             | Self::Withdraw { .. } => escrow,
@@ -50,19 +50,20 @@ impl Call {
                 new_expiry,
                 ..
             } => top_up(terms, *amount, new_expiry.unwrap_or_default(), permit),
-            Self::OpenMany { legs, .. } => open_many(legs, permit),
-            Self::TopUpMany { legs, .. } => top_up_many(legs, permit),
+            Self::OpenMany { job, legs, .. } => open_many(job, legs, permit),
+            Self::TopUpMany { job, legs, .. } => top_up_many(job, legs, permit),
             Self::Draw {
                 terms,
                 amount,
                 cumulative,
                 signature,
             } => draw(terms, *amount, *cumulative, *signature),
-            Self::Close(leg) => close(leg),
-            Self::CloseMany(legs) => Escrow::closeManyCall {
-                legs: legs.iter().map(close_leg).collect(),
-            }
-            .abi_encode(),
+            Self::Close {
+                terms,
+                amount,
+                signature,
+            } => close(terms, *amount, *signature),
+            Self::CloseMany { job, legs } => close_many(job, legs),
             Self::ReclaimMany(legs) => Escrow::reclaimManyCall {
                 legs: legs.iter().map(abi::terms).collect(),
             }
@@ -167,28 +168,57 @@ fn draw(terms: &Terms, amount: Amount, cumulative: Amount, signature: Signature)
     call.abi_encode()
 }
 
-fn close(leg: &CloseLeg) -> Vec<u8> {
+fn close(terms: &Terms, amount: Amount, signature: Signature) -> Vec<u8> {
     let call = Escrow::closeCall {
-        terms: abi::terms(&leg.terms),
-        amount: abi::uint96(leg.amount),
-        closingSignature: leg.signature.as_bytes().into(),
+        terms: abi::terms(terms),
+        amount: abi::uint96(amount),
+        closingSignature: signature.as_bytes().into(),
     };
     call.abi_encode()
 }
 
-fn open_many(legs: &[OpenLeg], permit: Option<SignedPermit>) -> Vec<u8> {
+fn close_many(job: &JobTerms, legs: &[CloseLeg]) -> Vec<u8> {
+    let call = Escrow::closeManyCall {
+        job: job_terms(job),
+        legs: legs.iter().map(close_leg).collect(),
+    };
+    call.abi_encode()
+}
+
+fn job_terms(job: &JobTerms) -> Escrow::JobTerms {
+    Escrow::JobTerms {
+        renter: job.renter,
+        receiptKey: job.receipt_key,
+        token: job.token,
+        builder: job.builder,
+        builderBps: job.builder_share.points(),
+        grace: job.grace_secs,
+    }
+}
+
+fn node_terms(node: &NodeTerms) -> Escrow::NodeTerms {
+    Escrow::NodeTerms {
+        provider: node.provider,
+        providerSigner: node.provider_signer,
+        salt: node.salt,
+    }
+}
+
+fn open_many(job: &JobTerms, legs: &[OpenLeg], permit: Option<SignedPermit>) -> Vec<u8> {
+    let job = job_terms(job);
     let leg = |leg: &OpenLeg| Escrow::OpenLeg {
-        terms: abi::terms(&leg.terms),
+        node: node_terms(&leg.node),
         deposit: abi::uint96(leg.deposit),
         expiry: abi::uint40(leg.expiry),
     };
     let legs = legs.iter().map(leg).collect();
     match permit {
-        None => Escrow::openManyCall { legs }.abi_encode(),
+        None => Escrow::openManyCall { job, legs }.abi_encode(),
         Some(permit) => {
             let (v, r, s) = permit.parts();
             let permit_deadline = permit.deadline;
             Escrow::openManyWithPermitCall {
+                job,
                 legs,
                 permitDeadline: permit_deadline,
                 v,
@@ -200,19 +230,21 @@ fn open_many(legs: &[OpenLeg], permit: Option<SignedPermit>) -> Vec<u8> {
     }
 }
 
-fn top_up_many(legs: &[TopUpLeg], permit: Option<SignedPermit>) -> Vec<u8> {
+fn top_up_many(job: &JobTerms, legs: &[TopUpLeg], permit: Option<SignedPermit>) -> Vec<u8> {
+    let job = job_terms(job);
     let leg = |leg: &TopUpLeg| Escrow::TopUpLeg {
-        terms: abi::terms(&leg.terms),
+        node: node_terms(&leg.node),
         amount: abi::uint96(leg.amount),
         newExpiry: abi::uint40(leg.new_expiry.unwrap_or_default()),
     };
     let legs = legs.iter().map(leg).collect();
     match permit {
-        None => Escrow::topUpManyCall { legs }.abi_encode(),
+        None => Escrow::topUpManyCall { job, legs }.abi_encode(),
         Some(permit) => {
             let (v, r, s) = permit.parts();
             let permit_deadline = permit.deadline;
             Escrow::topUpManyWithPermitCall {
+                job,
                 legs,
                 permitDeadline: permit_deadline,
                 v,
@@ -227,7 +259,7 @@ fn top_up_many(legs: &[TopUpLeg], permit: Option<SignedPermit>) -> Vec<u8> {
 fn close_leg(leg: &CloseLeg) -> Escrow::CloseLeg {
     let (v, r, s) = parts(&leg.signature);
     Escrow::CloseLeg {
-        terms: abi::terms(&leg.terms),
+        node: node_terms(&leg.node),
         amount: abi::uint96(leg.amount),
         v,
         r,

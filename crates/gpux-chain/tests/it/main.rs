@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod devnet;
 #[cfg(test)]
+mod many;
 mod reading;
 #[cfg(test)]
 mod sending;

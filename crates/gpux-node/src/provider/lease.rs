@@ -13,16 +13,16 @@ use super::{
     disk::Reserved,
     meter, outputs,
     parts::{Parts, Told},
-    prepare, quote,
+    prepare, quote, receipt,
 };
 use crate::{node::Node, store::Role};
 use futures_util::{FutureExt, future::BoxFuture};
 use gpux_chain::{Call, Intent, IntentKey, LeaseSeen};
 use gpux_lease::{
     End, EscrowView, JOURNAL_VERSION, ProviderConfig, ProviderEffect, ProviderEvent, ProviderLease, ProviderState,
-    Receipt, Tariff, Terms, VerifiedReceipt, Work,
+    Tariff, Terms, VerifiedReceipt, Work,
 };
-use gpux_proto::{LeaseReport, LeaseRequest, MeterReport, PartReport, PartSpec, Phase, Request, Response};
+use gpux_proto::{LeaseReport, LeaseRequest, MeterReport, PartReport, PartSpec, Phase};
 use gpux_runtime::{LeaseStatus, PartKey, PartState};
 use gpux_types::{Amount, ByteSize, LeaseId, Millis};
 use serde::{Deserialize, Serialize};
@@ -477,21 +477,11 @@ impl LeaseTask {
             metered: self.record.machine.metered(),
             work: self.record.machine.work(),
         };
+        let first = matches!(self.record.machine.state(), ProviderState::Ready { .. });
         let (node, terms) = (self.node.clone(), self.record.terms.clone());
-        let (renter, lease) = (self.record.request.request.renter_node, self.record.lease);
-        self.effects.spawn(async move {
-            LeaseInput::Asked(match node.net.call(renter, &Request::Meter(report)).await {
-                Ok(Response::Receipt { cumulative, signature }) => {
-                    let receipt = Receipt { lease, cumulative, signature }.verify(&terms, &node.chain.escrow());
-                    receipt.inspect_err(|error| tracing::warn!(lease = %lease.short(), error = %crate::error_chain(error), "a receipt was refused")).ok()
-                }
-                Ok(_) => None,
-                Err(error) => {
-                    tracing::debug!(lease = %lease.short(), error = %crate::error_chain(&error), "asking for a receipt");
-                    None
-                }
-            })
-        });
+        let renter = self.record.request.request.renter_node;
+        self.effects
+            .spawn(async move { LeaseInput::Asked(receipt::ask(&node, renter, report, &terms, first).await) });
     }
 
     fn on_runtime<F>(&mut self, call: F)
