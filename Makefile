@@ -12,7 +12,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 GPUX := $(CARGO_TARGET_DIR)/debug/gpux
 export GPUX
 
-.PHONY: demo test bench deps build image lint contracts unit e2e clean
+.PHONY: demo test sim bench deps build image lint contracts unit e2e clean
 
 demo: build image  ## three nodes render an animation, paid from escrow; ends with 0 only if the verifier does
 	demo/run --gpux $(GPUX)
@@ -46,6 +46,11 @@ unit: deps
 e2e: deps image unit
 	apps/render/test
 	scripts/run-e2e
+
+# Without nextest, which would end a long run.
+sim: deps  ## more and larger simulated worlds than CI's: make sim SEEDS=100000 NODES=50; one again: SEEDS=7..8
+	GPUX_SIM_SEEDS=$(or $(SEEDS),10000) GPUX_SIM_NODES=$(or $(NODES),5) \
+	    cargo test --package gpux-lease --lib -- --nocapture simulation::seeds::no_seed
 
 bench: deps  ## figures against peers, re-run in one go, of the release build
 	cargo build --release --package gpux

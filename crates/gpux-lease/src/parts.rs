@@ -123,6 +123,9 @@ enum Link {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartQueue {
     policy: PartPolicy,
+    /// How many leases the job was planned over; zero when that was not said.
+    #[serde(default)]
+    leases: u32,
     parts: Vec<Part>,
     queued: BTreeSet<PartIndex>,
     nodes: BTreeMap<LeaseId, Node>,
@@ -142,10 +145,18 @@ impl PartQueue {
         let parts = (0..count).map(|_| part.clone()).collect();
         Self {
             policy,
+            leases: 0,
             parts,
             queued: (0..count).map(PartIndex).collect(),
             nodes: BTreeMap::new(),
         }
+    }
+
+    /// The same, over so many leases: it starves when that many were closed, also those that were never ready.
+    #[must_use]
+    pub const fn over(mut self, leases: u32) -> Self {
+        self.leases = leases;
+        self
     }
 
     /// Takes an event.
@@ -226,7 +237,9 @@ impl PartQueue {
     }
 
     fn is_starved(&self) -> bool {
-        !self.queued.is_empty() && self.nodes.values().all(|node| node.link == Link::Closed)
+        let known = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
+        let closed = self.nodes.values().all(|node| node.link == Link::Closed);
+        !self.queued.is_empty() && closed && known >= self.leases
     }
 
     fn get(&self, part: PartIndex) -> Option<&Part> {
@@ -297,6 +310,9 @@ impl PartQueue {
     }
 
     fn leave(&mut self, lease: LeaseId, link: Link) {
+        if self.leases > 0 && link == Link::Closed {
+            self.nodes.entry(lease).or_insert_with(Node::never_ready);
+        }
         let Some(node) = self.nodes.get_mut(&lease).filter(|node| node.link != Link::Closed) else {
             return;
         };
@@ -470,6 +486,16 @@ impl Part {
 }
 
 impl Node {
+    /// One that ended before it could be given anything.
+    const fn never_ready() -> Self {
+        Self {
+            link: Link::Lost,
+            slots: 0,
+            flights: BTreeMap::new(),
+            strikes: 0,
+        }
+    }
+
     fn is_free(&self) -> bool {
         let slots = usize::try_from(self.slots).unwrap_or(usize::MAX);
         self.link == Link::Ready && self.flights.len() < slots

@@ -249,6 +249,10 @@ impl ProviderLease {
     pub fn handle(&mut self, now: Millis, event: ProviderEvent) -> Result<Vec<ProviderEffect>, UnexpectedEvent> {
         let mut effects = Vec::new();
         if let ProviderState::Ended { .. } = self.state {
+            // A crash may have come between the end's journal and its effects.
+            if let ProviderEvent::Restarted = event {
+                self.enter(None, &mut effects);
+            }
             return Ok(effects);
         }
         let before = self.state;

@@ -161,6 +161,10 @@ impl RenterLease {
     pub fn handle(&mut self, now: Millis, event: RenterEvent) -> Result<Vec<RenterEffect>, UnexpectedEvent> {
         let mut effects = Vec::new();
         if self.state.is_final() && !matches!(event, RenterEvent::TopUpRequested(_)) {
+            // A crash may have come between the end's journal and its effects.
+            if let RenterEvent::Restarted = event {
+                self.enter(None, &mut effects);
+            }
             return Ok(effects);
         }
         let before = self.state;

@@ -636,3 +636,22 @@ fn an_empty_job_is_finished_at_once() {
         .unwrap();
     assert_eq!(effects, [PartEffect::Release { lease: lease(1) }]);
 }
+
+#[test]
+fn a_job_starves_only_when_as_many_leases_as_it_was_planned_over_are_closed_ready_or_not() {
+    let mut queue = PartQueue::new(policy(ReleaseRule::WhenDone), 1).over(2);
+    let refused = PartEvent::LeaseClosed { lease: lease(1) };
+    assert_eq!(queue.handle(refused), Ok(vec![]));
+    assert_eq!(queue.handle(refused), Ok(vec![]), "the other may still come");
+    let other = PartEvent::LeaseClosed { lease: lease(2) };
+    assert_eq!(queue.handle(other), Ok(vec![PartEffect::Starved]));
+    assert_eq!(queue.handle(other), Ok(vec![]));
+    assert_eq!(
+        queue.handle(PartEvent::Restarted),
+        Ok(vec![
+            PartEffect::Release { lease: lease(1) },
+            PartEffect::Release { lease: lease(2) },
+            PartEffect::Starved,
+        ])
+    );
+}

@@ -251,9 +251,10 @@ impl ProviderLease {
             return None;
         }
         Some(match self.account.escrow {
-            EscrowView::Absent => ProviderState::Refusing { since: now, end },
+            // With a receipt there was a deposit, and work on it: what a reorganisation took away may come back.
+            EscrowView::Absent if self.account.receipt.is_none() => ProviderState::Refusing { since: now, end },
             EscrowView::Closed { paid } => ProviderState::Ended { end, paid },
-            EscrowView::Open { .. } => ProviderState::Closing { since: now, end },
+            EscrowView::Absent | EscrowView::Open { .. } => ProviderState::Closing { since: now, end },
         })
     }
 

@@ -306,3 +306,33 @@ fn past_the_expiry_no_last_receipt_is_waited_for() {
     };
     assert_eq!(*paid, amount(5_000));
 }
+
+#[test]
+fn work_that_ended_while_a_reorganisation_held_its_deposit_back_is_paid_when_it_returns() {
+    let mut lease = running(config());
+    handle(&mut lease, 4, metered(3, Work::Running));
+    handle(&mut lease, 5, ProviderEvent::EscrowSeen(EscrowView::Absent));
+    handle(&mut lease, 5, ProviderEvent::PartsDrained);
+    handle(&mut lease, 6, metered(3, Work::Gone));
+    assert_eq!(lease.state().name(), "closing");
+    let settled = handle(&mut lease, 300, open(100_000));
+    assert!(
+        matches!(settled.as_slice(), [ProviderEffect::Settle { amount, receipt: Some(_) }] if amount.units() == 3_000),
+        "{settled:?}"
+    );
+}
+
+#[test]
+fn what_an_end_asks_for_is_asked_for_again_after_a_restart() {
+    let mut lease = running(config());
+    handle(&mut lease, 2, ProviderEvent::PartsDrained);
+    handle(&mut lease, 3, metered(0, Work::Gone));
+    let closed = ProviderEvent::EscrowSeen(EscrowView::Closed { paid: Amount::ZERO });
+    assert_eq!(handle(&mut lease, 4, closed), [ProviderEffect::Forget]);
+    let ended = lease.clone();
+    assert_eq!(
+        handle(&mut lease, 0, ProviderEvent::Restarted),
+        [ProviderEffect::Forget]
+    );
+    assert_eq!(lease, ended);
+}

@@ -41,7 +41,7 @@ impl RenterLease {
             }
             S::Quoted { .. } | S::Open | S::Running => {}
         }
-        if before.is_none() {
+        if before.is_none() && !self.state.is_final() {
             effects.extend(self.account.top_up.map(RenterEffect::SendTopUp));
         }
     }

@@ -234,3 +234,20 @@ fn a_deposit_that_a_reorganisation_drops_is_sent_again() {
     assert_eq!(dropped, [RenterEffect::Deposit]);
     assert_eq!(handle(&mut lease, 4, open(100_000)), [RenterEffect::OfferParts]);
 }
+
+#[test]
+fn what_an_end_asks_for_is_asked_for_again_after_a_restart_and_no_top_up_with_it() {
+    let mut lease = opened();
+    let top_up = TopUp {
+        number: 0,
+        amount: amount(1),
+        new_expiry: None,
+    };
+    handle(&mut lease, 2, RenterEvent::TopUpRequested(top_up));
+    let closed = RenterEvent::EscrowSeen(EscrowView::Closed { paid: amount(7) });
+    let end = [RenterEffect::RequeueParts, RenterEffect::Forget];
+    assert_eq!(handle(&mut lease, 3, closed), end);
+    let ended = lease.clone();
+    assert_eq!(handle(&mut lease, 0, RenterEvent::Restarted), end);
+    assert_eq!(lease, ended);
+}

@@ -1,5 +1,5 @@
 //! Planted bugs: each is what a wrong machine, daemon or escrow would do, seen from outside. For each invariant one
-//! shows that breaking it is noticed.
+//! shows that breaking it is noticed (`tests.rs`), and the seeds alone find all of them (`seeds.rs`).
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Bug {
@@ -39,4 +39,60 @@ pub(super) enum Bug {
     EveryTopUpIsNew,
     /// The renter does not fetch its money back.
     NeverReclaims,
+    /// The renter does not send its deposit again.
+    NeverResends,
+    /// The renter's job hears nothing of nodes that are lost or whose lease ended.
+    NeverRequeues,
+    /// The renter's job takes a part that failed for done.
+    FailedPartsAreDone,
+    /// The renter's daemon comes back without its job's queue.
+    QueueIsNotJournaled,
+    /// The provider gives back what it earned on a deposit that a reorganisation took away and brought back.
+    GivesBackWhatCameBack,
+    /// The renter's daemon asks no machine what to do after a restart whose lease has ended.
+    EndedLeasesAreForgotten,
+    /// The renter's job does not know over how many leases it goes.
+    QueueCountsNoLeases,
+    /// The escrow takes a closing amount that the provider did not sign.
+    EscrowClosesUnsigned,
+    /// The provider's daemon does not ask its machines what to do after a restart.
+    RestartsAreForgotten,
+    /// The escrow opens a closed lease again.
+    EscrowOpensAgain,
+    /// The escrow lets the renter reclaim at the expiry.
+    EscrowForgetsGrace,
+}
+
+impl Bug {
+    pub(super) const ALL: [Self; 29] = [
+        Self::RefundIsForgotten,
+        Self::ClaimIgnoresDeposit,
+        Self::ClaimIgnoresReceipt,
+        Self::ClaimIgnoresMeter,
+        Self::EndIsNotJournaled,
+        Self::ReceiptIsNotJournaled,
+        Self::RenewsUnpaidWork,
+        Self::NeverFreezes,
+        Self::StartsUnpaidWork,
+        Self::DepositCountsTwice,
+        Self::ClosesTooEarly,
+        Self::NeverThaws,
+        Self::SignsWhatIsAsked,
+        Self::BelievesTheMeter,
+        Self::SignsBeforeDeposit,
+        Self::SignedIsNotJournaled,
+        Self::EveryTopUpIsNew,
+        Self::NeverReclaims,
+        Self::NeverResends,
+        Self::NeverRequeues,
+        Self::FailedPartsAreDone,
+        Self::QueueIsNotJournaled,
+        Self::GivesBackWhatCameBack,
+        Self::EndedLeasesAreForgotten,
+        Self::QueueCountsNoLeases,
+        Self::EscrowClosesUnsigned,
+        Self::RestartsAreForgotten,
+        Self::EscrowOpensAgain,
+        Self::EscrowForgetsGrace,
+    ];
 }

@@ -1,6 +1,10 @@
-//! The escrow and the chain below it: one lease's slot, balances, blocks, and reorganisations that take blocks back.
+//! The escrow and the chain below it: a slot for each lease, what everybody owns, blocks, calls that wait for their
+//! fee, and reorganisations that take blocks back.
+//!
+//! It says what the contract says (`docs/spec/terms-and-receipts.md`) and refuses what the contract refuses.
 
 use super::bug::Bug;
+use super::host::Head;
 use crate::lifecycle::EscrowView;
 use crate::receipt::VerifiedReceipt;
 use crate::settlement::Settlement;
@@ -10,8 +14,8 @@ pub(super) const BLOCK_SECS: u64 = 2;
 pub(super) const GRACE_SECS: u64 = 60;
 /// Block time when the world begins.
 pub(super) const GENESIS: u64 = 1_800_000_000;
-/// What everybody owns together.
-pub(super) const ALL_MONEY: u128 = 1 << 100;
+/// What each node owns at first.
+pub(super) const PURSE: u128 = 1 << 100;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Call {
@@ -27,24 +31,32 @@ pub(super) enum Call {
         amount: Amount,
         receipt: Option<VerifiedReceipt>,
     },
-    /// With the provider's signature over the amount.
+    /// With the provider's signature over the amount, or with none.
     Close {
         amount: Amount,
+        signed: bool,
     },
     Reclaim,
 }
 
-/// Who owns what, and the lease's slot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Books {
-    pub(super) renter: u128,
-    pub(super) provider: u128,
-    pub(super) builder: u128,
-    pub(super) escrow: u128,
+/// Whose money a lease moves. Fixed by its terms.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Payees {
+    pub(super) renter: usize,
+    pub(super) provider: usize,
+    pub(super) share: BasisPoints,
+}
+
+/// What one lease's slot says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Slot {
     pub(super) deposit: Amount,
     pub(super) claimed: Amount,
     pub(super) expiry: UnixSeconds,
     pub(super) status: Status,
+    /// What it moved, for the world's audit.
+    to_builder: u128,
+    refunded: u128,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,63 +66,109 @@ pub(super) enum Status {
     Closed,
 }
 
+/// Who owns what after a block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Books {
+    purses: Vec<u128>,
+    builders: u128,
+    escrow: u128,
+    slots: Vec<Slot>,
+}
+
+/// A call that is not mined yet.
+#[derive(Debug, Clone, Copy)]
+struct Pending {
+    lease: usize,
+    call: Call,
+    /// Its fee is too low until then.
+    not_before_ms: u64,
+}
+
 #[derive(Debug)]
 pub(super) struct Chain {
+    leases: Vec<Payees>,
     /// After each block, the newest last.
     history: Vec<Books>,
-    pending: Vec<Call>,
-    mined: Vec<(usize, Call)>,
-    share: BasisPoints,
+    pending: Vec<Pending>,
+    mined: Vec<(usize, usize, Call)>,
     bug: Option<Bug>,
 }
 
 impl Chain {
-    pub(super) fn new(share: BasisPoints, bug: Option<Bug>) -> Self {
-        let books = Books {
-            renter: ALL_MONEY,
-            provider: 0,
-            builder: 0,
-            escrow: 0,
+    pub(super) fn new(nodes: usize, leases: Vec<Payees>, bug: Option<Bug>) -> Self {
+        let slot = Slot {
             deposit: Amount::ZERO,
             claimed: Amount::ZERO,
             expiry: UnixSeconds(0),
             status: Status::None,
+            to_builder: 0,
+            refunded: 0,
+        };
+        let books = Books {
+            purses: vec![PURSE; nodes],
+            builders: 0,
+            escrow: 0,
+            slots: vec![slot; leases.len()],
         };
         Self {
+            leases,
             history: vec![books],
             pending: Vec::new(),
             mined: Vec::new(),
-            share,
             bug,
         }
     }
 
-    pub(super) fn books(&self) -> &Books {
+    fn books(&self) -> &Books {
         self.history.last().unwrap()
+    }
+
+    pub(super) fn slot(&self, lease: usize) -> &Slot {
+        &self.books().slots[lease]
     }
 
     pub(super) fn time(&self) -> UnixSeconds {
         UnixSeconds(GENESIS + BLOCK_SECS * (self.history.len() as u64 - 1))
     }
 
-    /// Like the daemon's sender: the same intent goes out once.
-    pub(super) fn send(&mut self, call: Call) {
+    /// Like the daemon's sender: the same intent goes out once, and is sent again with a better fee by itself.
+    pub(super) fn send(&mut self, lease: usize, call: Call, not_before_ms: u64) {
         let same = |other: &Call| match (other, &call) {
             (Call::TopUp { number: a, .. }, Call::TopUp { number: b, .. }) => a == b,
             _ => std::mem::discriminant(other) == std::mem::discriminant(&call),
         };
-        if !self.pending.iter().any(same) && !self.mined.iter().any(|(_, other)| same(other)) {
-            self.pending.push(call);
+        let waits = self
+            .pending
+            .iter()
+            .any(|other| other.lease == lease && same(&other.call));
+        if !waits && !self.mined.iter().any(|(_, of, other)| *of == lease && same(other)) {
+            self.force(lease, call, not_before_ms);
+        }
+    }
+
+    /// Like a sender that wants to cheat: whatever was sent before.
+    pub(super) fn force(&mut self, lease: usize, call: Call, not_before_ms: u64) {
+        self.pending.push(Pending {
+            lease,
+            call,
+            not_before_ms,
+        });
+    }
+
+    /// Nothing that waits is mined before then.
+    pub(super) fn raise_fees(&mut self, until_ms: u64) {
+        for pending in &mut self.pending {
+            pending.not_before_ms = pending.not_before_ms.max(until_ms);
         }
     }
 
     /// Whether the provider's time to settle is over.
-    pub(super) fn is_reclaimable(&self) -> bool {
-        self.time() > self.books().expiry.plus_secs(GRACE_SECS)
+    pub(super) fn is_reclaimable(&self, lease: usize) -> bool {
+        self.time() > self.slot(lease).expiry.plus_secs(GRACE_SECS)
     }
 
-    pub(super) fn is_mined(&self, wanted: impl Fn(&Call) -> bool) -> bool {
-        self.mined.iter().any(|(_, call)| wanted(call))
+    pub(super) fn is_mined(&self, lease: usize, wanted: impl Fn(&Call) -> bool) -> bool {
+        self.mined.iter().any(|(_, of, call)| *of == lease && wanted(call))
     }
 
     /// Whether nothing waits to be mined.
@@ -118,17 +176,20 @@ impl Chain {
         self.pending.is_empty()
     }
 
-    pub(super) fn mine(&mut self) {
+    pub(super) fn mine(&mut self, at_ms: u64) {
         let height = self.history.len();
         let mut books = self.books().clone();
         self.history.push(books.clone());
         let time = self.time();
         let mut left = Vec::new();
-        for call in std::mem::take(&mut self.pending) {
-            if self.apply(&mut books, call, time) {
-                self.mined.push((height, call));
-            } else if matches!(call, Call::TopUp { .. }) && books.status == Status::None {
-                left.push(call);
+        for pending in std::mem::take(&mut self.pending) {
+            let Pending { lease, call, .. } = pending;
+            if pending.not_before_ms > at_ms {
+                left.push(pending);
+            } else if self.apply(&mut books, lease, call, time) {
+                self.mined.push((height, lease, call));
+            } else if matches!(call, Call::TopUp { .. }) && books.slots[lease].status == Status::None {
+                left.push(pending);
             }
         }
         self.pending = left;
@@ -136,75 +197,102 @@ impl Chain {
     }
 
     /// Whether it did not revert.
-    fn apply(&self, books: &mut Books, call: Call, time: UnixSeconds) -> bool {
+    fn apply(&self, books: &mut Books, lease: usize, call: Call, time: UnixSeconds) -> bool {
+        let slot = books.slots[lease];
+        let renter = self.leases[lease].renter;
+        let reuse = self.bug == Some(Bug::EscrowOpensAgain) && slot.status == Status::Closed;
         match call {
-            Call::Open { deposit, expiry } if books.status == Status::None => {
-                books.renter -= deposit.units();
+            Call::Open { deposit, expiry } if slot.status == Status::None || reuse => {
+                books.purses[renter] -= deposit.units();
                 books.escrow += deposit.units();
-                (books.deposit, books.expiry, books.status) = (deposit, expiry, Status::Open);
+                let slot = &mut books.slots[lease];
+                (slot.deposit, slot.expiry, slot.status) = (deposit, expiry, Status::Open);
                 true
             }
-            Call::TopUp { amount, .. } if books.status == Status::Open => {
-                books.renter -= amount.units();
+            Call::TopUp { amount, .. } if slot.status == Status::Open => {
+                books.purses[renter] -= amount.units();
                 books.escrow += amount.units();
-                books.deposit = books.deposit.checked_add(amount).unwrap();
+                books.slots[lease].deposit = slot.deposit.checked_add(amount).unwrap();
                 true
             }
-            Call::Settle { amount, receipt } if books.status == Status::Open => {
-                if amount > receipt.map_or(Amount::ZERO, |receipt| receipt.cumulative()) {
+            Call::Settle { amount, receipt } if slot.status == Status::Open => {
+                let most = receipt.map_or(Amount::ZERO, |receipt| receipt.cumulative());
+                if amount > most {
                     return false;
                 }
-                self.close(books, amount);
+                self.close(books, lease, amount);
                 true
             }
-            Call::Close { amount } if books.status == Status::Open => {
-                self.close(books, amount);
+            Call::Close { amount, signed }
+                if slot.status == Status::Open && (signed || self.bug == Some(Bug::EscrowClosesUnsigned)) =>
+            {
+                self.close(books, lease, amount);
                 true
             }
-            Call::Reclaim if books.status == Status::Open && time > books.expiry.plus_secs(GRACE_SECS) => {
-                self.close(books, Amount::ZERO);
+            Call::Reclaim if slot.status == Status::Open && self.may_reclaim(&slot, time) => {
+                self.close(books, lease, Amount::ZERO);
                 true
             }
             Call::Open { .. } | Call::TopUp { .. } | Call::Settle { .. } | Call::Close { .. } | Call::Reclaim => false,
         }
     }
 
-    fn close(&self, books: &mut Books, amount: Amount) {
-        let paid = Settlement::of(books.deposit, books.claimed, amount, self.share);
-        books.builder += paid.to_builder.units();
-        books.provider += paid.to_provider.units();
-        books.renter += if self.bug == Some(Bug::RefundIsForgotten) {
+    fn may_reclaim(&self, slot: &Slot, time: UnixSeconds) -> bool {
+        let grace = if self.bug == Some(Bug::EscrowForgetsGrace) {
             0
         } else {
-            paid.refund.units()
+            GRACE_SECS
         };
-        books.escrow -= books.deposit.units();
-        (books.claimed, books.status) = (paid.claimed, Status::Closed);
+        time > slot.expiry.plus_secs(grace)
     }
 
-    /// Takes `blocks` back and mines as many anew; their calls wait again, the opening maybe never.
+    fn close(&self, books: &mut Books, lease: usize, amount: Amount) {
+        let Payees {
+            renter,
+            provider,
+            share,
+        } = self.leases[lease];
+        let slot = &mut books.slots[lease];
+        let paid = Settlement::of(slot.deposit, slot.claimed, amount, share);
+        (slot.claimed, slot.status) = (paid.claimed, Status::Closed);
+        slot.to_builder += paid.to_builder.units();
+        slot.refunded += paid.refund.units();
+        let escrow = slot.deposit.units();
+        books.builders += paid.to_builder.units();
+        books.purses[provider] += paid.to_provider.units();
+        if self.bug != Some(Bug::RefundIsForgotten) {
+            books.purses[renter] += paid.refund.units();
+        }
+        books.escrow -= escrow;
+    }
+
+    /// Takes `blocks` back and mines as many anew; their calls wait again, the openings maybe never.
     pub(super) fn reorganise(&mut self, blocks: u32, drops_open: bool) {
         let keep = self.history.len().saturating_sub(blocks as usize).max(1);
         let lost = self.history.len() - keep;
         self.history.truncate(keep);
-        let (kept, back): (Vec<_>, Vec<_>) = self.mined.drain(..).partition(|(height, _)| *height < keep);
+        let (kept, back): (Vec<_>, Vec<_>) = self.mined.drain(..).partition(|(height, ..)| *height < keep);
         self.mined = kept;
-        let back = back
-            .into_iter()
-            .map(|(_, call)| call)
-            .filter(|call| !(drops_open && matches!(call, Call::Open { .. })));
+        let dropped = |call: &Call| drops_open && matches!(call, Call::Open { .. });
+        let back = back.into_iter().filter(|(.., call)| !dropped(call));
         let waiting = std::mem::take(&mut self.pending);
         for _ in 0..lost {
             self.history.push(self.books().clone());
         }
-        self.pending = back.chain(waiting).collect();
+        let again = back.map(|(_, lease, call)| Pending {
+            lease,
+            call,
+            not_before_ms: 0,
+        });
+        self.pending = again.chain(waiting).collect();
     }
 
-    /// What somebody sees who relies on money that is `depth` blocks deep, and on an end as deep as `end_depth`.
-    pub(super) fn view(&self, depth: u32, end_depth: u32) -> EscrowView {
+    /// What somebody sees who relies on money that is `depth` blocks deep, and on an end as deep as `end_depth`; at
+    /// the endpoint's head `behind` blocks ago.
+    pub(super) fn view(&self, lease: usize, behind: u32, (depth, end_depth): (u32, u32)) -> EscrowView {
         let at = |depth: u32| {
-            let index = (self.history.len() - 1).saturating_sub(depth as usize);
-            &self.history[index]
+            let index = (self.history.len() - 1).saturating_sub(depth as usize + behind as usize);
+            &self.history[index].slots[lease]
         };
         let (newest, deep) = (at(0), at(depth));
         match newest.status {
@@ -216,5 +304,43 @@ impl Chain {
                 expiry: newest.expiry,
             },
         }
+    }
+
+    /// Which head an endpoint shows, as blocks behind and seconds ahead; `None` when it does not answer.
+    pub(super) fn behind(&self, head: Head) -> Option<(u32, u64)> {
+        match head {
+            Head::Newest => Some((0, 0)),
+            Head::Stalled => None,
+            Head::Stale(blocks) => Some((blocks, 0)),
+            Head::Flapping(blocks) => Some((blocks * u32::from(self.history.len().is_multiple_of(2)), 0)),
+            Head::Ahead(secs) => Some((0, secs)),
+        }
+    }
+
+    /// What is wrong with the money: some appeared or vanished, the escrow holds more or less than its leases say, or
+    /// somebody was paid by a lease that is not theirs.
+    pub(super) fn fault(&self) -> Option<String> {
+        let books = self.books();
+        let all = PURSE * books.purses.len() as u128;
+        let there = books.purses.iter().sum::<u128>() + books.builders + books.escrow;
+        if there != all {
+            return Some(format!("{there} of {all}"));
+        }
+        let mut purses = vec![PURSE; books.purses.len()];
+        let mut held = 0;
+        for (payees, slot) in self.leases.iter().zip(&books.slots) {
+            let deposit = slot.deposit.units();
+            purses[payees.renter] -= deposit;
+            if slot.status == Status::Open {
+                held += deposit;
+            } else {
+                purses[payees.renter] += slot.refunded;
+                purses[payees.provider] += deposit.saturating_sub(slot.refunded + slot.to_builder);
+            }
+        }
+        if held != books.escrow {
+            return Some(format!("the escrow holds {} for leases of {held}", books.escrow));
+        }
+        (purses != books.purses).then(|| format!("{:?} instead of {purses:?}", books.purses))
     }
 }

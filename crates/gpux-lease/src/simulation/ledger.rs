@@ -1,8 +1,10 @@
-//! The named invariants, and the world's own count of work, signatures and money that they are checked against.
+//! The named invariants, and the world's own count of one lease's work, signatures and money that they are checked
+//! against. What they say in words: `docs/spec/invariants.md`.
 
-use super::chain::{ALL_MONEY, Chain, Status};
+use super::chain::{Call, Chain, GRACE_SECS, Status};
+use super::host::Head;
 use super::shim::Shim;
-use super::{ProviderKind, RenterKind, Scenario, What};
+use super::{Deal, ProviderKind, RenterKind, Trouble};
 use crate::lifecycle::Work;
 use crate::meter::{INTERVAL, slack};
 use gpux_types::{Amount, Millis, PricePerHour};
@@ -11,7 +13,8 @@ use std::fmt;
 /// What must hold in every run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Invariant {
-    /// What everybody owns together never changes, and a closed escrow is empty.
+    /// What everybody owns together never changes, the escrow holds what its open leases say and nothing for closed
+    /// ones, and a lease moves nobody's money but that of its own two sides and its builder.
     MoneyIsConserved,
     /// No claim is above the deposit.
     ClaimWithinDeposit,
@@ -43,13 +46,22 @@ pub(super) enum Invariant {
     ClosingIsGivenOnceAndLast,
     /// An event that is heard again changes nothing.
     ReplayChangesNothing,
-
     /// Every lease is closed in the end, and all money is with somebody.
     LeaseEnds,
+    /// A closed lease stays closed, whatever is sent to the escrow.
+    ClosedStaysClosed,
+    /// The renter's money cannot be reclaimed while the provider's time to settle lasts.
+    GraceIsKept,
+    /// A part that counts as done ran to its end somewhere, and its result was kept.
+    KeptPartsWereDelivered,
+    /// What is done once is never paid for again: a part that is done stays done.
+    DonePartsStayDone,
+    /// A job whose renter lives is over in the end: each part is done, given up, or left without any node.
+    JobEnds,
 }
 
 impl Invariant {
-    pub(super) const ALL: [Self; 17] = [
+    pub(super) const ALL: [Self; 22] = [
         Self::MoneyIsConserved,
         Self::ClaimWithinDeposit,
         Self::ClaimWithinReceipt,
@@ -67,6 +79,11 @@ impl Invariant {
         Self::ClosingIsGivenOnceAndLast,
         Self::ReplayChangesNothing,
         Self::LeaseEnds,
+        Self::ClosedStaysClosed,
+        Self::GraceIsKept,
+        Self::KeptPartsWereDelivered,
+        Self::DonePartsStayDone,
+        Self::JobEnds,
     ];
 }
 
@@ -75,6 +92,16 @@ pub(super) struct Violation {
     pub(super) invariant: Invariant,
     pub(super) at_ms: u64,
     pub(super) detail: String,
+}
+
+impl Violation {
+    /// Says which lease it is about, unless that is said.
+    pub(super) fn of(mut self, lease: usize) -> Self {
+        if !self.detail.starts_with("lease ") {
+            self.detail = format!("lease {lease}: {}", self.detail);
+        }
+        self
+    }
 }
 
 impl fmt::Display for Violation {
@@ -86,6 +113,8 @@ impl fmt::Display for Violation {
 /// What happened, as nobody but the world can know it.
 #[derive(Debug)]
 pub(super) struct Ledger {
+    lease: usize,
+    deal: Deal,
     price: PricePerHour,
     /// The highest amount that the renter's daemon signed, whether or not it arrived.
     signed: Amount,
@@ -98,11 +127,21 @@ pub(super) struct Ledger {
     opened: bool,
     /// Since when the provider's daemon is up, without a pause.
     up_since_ms: Option<u64>,
+    /// The same, while its endpoint answers as well.
+    reaches_chain_since_ms: Option<u64>,
     reorganised: bool,
     provider_died: bool,
+    renter_died: bool,
+    /// The provider's own clock was stepped, or its endpoint told it of the future: how long it waits for the last
+    /// receipt, and when it reads its meter, is anybody's guess. What it may lose in all is not.
+    provider_time_is_off: bool,
+    /// By how much the renter's own clock was put forward, and what its daemon cannot know after restarts.
+    renter_unknown_ms: u64,
+    /// The longest that a call waits for its block.
+    inclusion_ms: u64,
     gone_ms: Option<u64>,
     closing: Option<Amount>,
-    /// The provider's daemon was not up for long enough before the renter could reclaim.
+    /// The provider's daemon was not up, or its endpoint away, until shortly before the renter could reclaim.
     came_late: bool,
     dropped_for_ever: bool,
 }
@@ -125,9 +164,11 @@ macro_rules! ensure {
 }
 
 impl Ledger {
-    pub(super) fn new(scenario: &Scenario) -> Self {
+    pub(super) fn new(lease: usize, deal: Deal, inclusion_ms: u64) -> Self {
         Self {
-            price: PricePerHour(Amount::new(scenario.price.into()).unwrap()),
+            lease,
+            deal,
+            price: PricePerHour(Amount::new(deal.price.into()).unwrap()),
             signed: Amount::ZERO,
             held: Amount::ZERO,
             first_signed_ms: None,
@@ -136,8 +177,13 @@ impl Ledger {
             deposit_most: Amount::ZERO,
             opened: false,
             up_since_ms: Some(0),
+            reaches_chain_since_ms: Some(0),
             reorganised: false,
             provider_died: false,
+            renter_died: false,
+            provider_time_is_off: false,
+            renter_unknown_ms: 0,
+            inclusion_ms,
             gone_ms: None,
             closing: None,
             came_late: false,
@@ -145,44 +191,79 @@ impl Ledger {
         }
     }
 
-    pub(super) fn happened(&mut self, what: What, scenario: &Scenario) {
-        match what {
-            What::Reorganises { drops_open, .. } => {
+    /// Something went wrong at the lease's provider, its renter, or anywhere.
+    pub(super) fn happened(&mut self, trouble: Trouble, (provider, renter): (usize, usize)) {
+        match trouble {
+            Trouble::Reorganises { drops_open, .. } => {
                 self.reorganised = true;
-                self.dropped_for_ever |= drops_open && scenario.renter == RenterKind::NeverResends;
+                self.dropped_for_ever |= drops_open && self.deal.renter == RenterKind::NeverResends;
             }
-            What::ProviderDies => self.provider_died = true,
-            What::ProviderCrashes { .. }
-            | What::RenterCrashes { .. }
-            | What::ShimDies
-            | What::RenterDies
-            | What::NetworkParts { .. }
-            | What::ProviderLosesChain { .. }
-            | What::RenterTopsUp { .. }
-            | What::RenterStops
-            | What::ProviderStops
-            | What::PreparationFails => {}
+            Trouble::NodeDies { node } => {
+                self.provider_died |= node == provider;
+                self.renter_died |= node == renter;
+            }
+            Trouble::DaemonCrashes { node, .. } if node == renter => self.renter_unknown_ms += 2 * INTERVAL.0,
+            Trouble::ClockSteps { node, by_ms } => {
+                self.provider_time_is_off |= node == provider;
+                if node == renter {
+                    self.renter_unknown_ms += by_ms.unsigned_abs() + 2 * INTERVAL.0;
+                }
+            }
+            Trouble::HeadLies { node, head, .. } => {
+                self.provider_time_is_off |= node == provider && matches!(head, Head::Ahead(_));
+            }
+            Trouble::FeesRise { for_ms } => self.inclusion_ms = self.inclusion_ms.max(for_ms),
+            Trouble::DaemonCrashes { .. }
+            | Trouble::ShimDies { .. }
+            | Trouble::LinkParts { .. }
+            | Trouble::ToppedUp { .. }
+            | Trouble::RenterStops { .. }
+            | Trouble::ProviderStops { .. }
+            | Trouble::PreparationFails { .. }
+            | Trouble::OutOfMemory { .. } => {}
         }
+    }
+
+    pub(super) const fn was_reorganised(&self) -> bool {
+        self.reorganised
     }
 
     /// After each block.
-    pub(super) fn block_mined(&mut self, at_ms: u64, chain: &Chain) {
-        if chain.books().status == Status::Open && !chain.is_reclaimable() {
-            self.came_late = self.up_since_ms.is_none_or(|since| at_ms < since + TIME_TO_SETTLE_MS);
+    pub(super) fn block_mined(&mut self, at_ms: u64, chain: &Chain) -> Result<(), Violation> {
+        let slot = chain.slot(self.lease);
+        let in_time = !chain.is_reclaimable(self.lease);
+        if slot.status == Status::Open && in_time {
+            let time_to_settle = TIME_TO_SETTLE_MS + self.inclusion_ms;
+            self.came_late = self
+                .reaches_chain_since_ms
+                .is_none_or(|since| at_ms < since + time_to_settle);
         }
-        self.opened |= chain.books().status != Status::None;
-        self.deposit_most = self.deposit_most.max(chain.books().deposit);
+        self.opened |= slot.status != Status::None;
+        self.deposit_most = self.deposit_most.max(slot.deposit);
+        let reclaimed = slot.status == Status::Closed && chain.is_mined(self.lease, |call| *call == Call::Reclaim);
+        ensure!(
+            !(reclaimed && in_time),
+            GraceIsKept,
+            at_ms,
+            "reclaimed before {:?}",
+            slot.expiry.plus_secs(GRACE_SECS)
+        );
+        let ends = |call: &Call| matches!(call, Call::Settle { .. } | Call::Close { .. } | Call::Reclaim);
+        let reopened = slot.status != Status::Closed && chain.is_mined(self.lease, ends);
+        ensure!(!reopened, ClosedStaysClosed, at_ms, "it is {:?} again", slot.status);
+        Ok(())
     }
 
-    pub(super) fn provider_is_up(&mut self, at_ms: u64, up: bool) {
-        self.up_since_ms = if up { self.up_since_ms.or(Some(at_ms)) } else { None };
+    pub(super) fn provider_is_up(&mut self, at_ms: u64, up: bool, reaches_chain: bool) {
+        self.up_since_ms = self.up_since_ms.or(Some(at_ms)).filter(|_| up);
+        self.reaches_chain_since_ms = self.reaches_chain_since_ms.or(Some(at_ms)).filter(|_| reaches_chain);
     }
 
     /// A receipt that comes after the time for the last one is too late to be claimed.
     pub(super) fn receipt_held(&mut self, at_ms: u64, cumulative: Amount, shim: &Shim) {
         if shim.exists() && shim.work() == Work::Gone {
             let gone_ms = *self.gone_ms.get_or_insert(at_ms);
-            if at_ms > gone_ms + LAST_RECEIPT_MS {
+            if at_ms > gone_ms + LAST_RECEIPT_MS || self.provider_time_is_off {
                 return;
             }
         }
@@ -241,7 +322,7 @@ impl Ledger {
 
     /// What an honest provider's daemon is about to claim.
     pub(super) fn claimed(&self, at_ms: u64, amount: Amount, shim: &Shim, chain: &Chain) -> Result<(), Violation> {
-        let deposit = chain.books().deposit.max(self.deposit_most);
+        let deposit = chain.slot(self.lease).deposit.max(self.deposit_most);
         ensure!(
             amount <= deposit,
             ClaimWithinDeposit,
@@ -283,24 +364,10 @@ impl Ledger {
     }
 
     /// Checked after every step of the world.
-    pub(super) fn check(
-        &mut self,
-        at_ms: u64,
-        scenario: &Scenario,
-        shim: &Shim,
-        chain: &Chain,
-    ) -> Result<(), Violation> {
-        let books = chain.books();
-        let all = books.renter + books.provider + books.builder + books.escrow;
-        ensure!(all == ALL_MONEY, MoneyIsConserved, at_ms, "{all} of {ALL_MONEY}");
-        let claimed = books.claimed;
-        ensure!(
-            claimed <= books.deposit,
-            ClaimWithinDeposit,
-            at_ms,
-            "{claimed} of {}",
-            books.deposit
-        );
+    pub(super) fn check(&mut self, at_ms: u64, shim: &Shim, chain: &Chain) -> Result<(), Violation> {
+        let slot = chain.slot(self.lease);
+        let (claimed, deposit) = (slot.claimed, slot.deposit);
+        ensure!(claimed <= deposit, ClaimWithinDeposit, at_ms, "{claimed} of {deposit}");
         ensure!(
             claimed <= self.signed,
             ClaimWithinReceipt,
@@ -311,9 +378,9 @@ impl Ledger {
         if shim.exists() && shim.work() == Work::Gone {
             self.gone_ms = self.gone_ms.or(Some(at_ms));
         }
-        let honest = matches!(scenario.provider, ProviderKind::Honest | ProviderKind::AsksEarly);
+        let honest = self.deal.provider.works_as_it_says();
         self.check_work(at_ms, honest, shim)?;
-        self.check_renter(at_ms, scenario, shim)
+        self.check_renter(at_ms, shim)
     }
 
     fn check_work(&self, at_ms: u64, honest: bool, shim: &Shim) -> Result<(), Violation> {
@@ -341,7 +408,7 @@ impl Ledger {
         let long_up = self.up_since_ms.is_some_and(|since| at_ms >= since + 1_500);
         // What ran unpaid while the daemon was away was not its doing; the dead-man switch bounds it.
         let one = covered.saturating_add(INTERVAL.0 + STOP_MS + tolerance(delivered));
-        let always_up = self.up_since_ms == Some(0);
+        let always_up = self.up_since_ms == Some(0) && !self.provider_time_is_off;
         ensure!(
             !(long_up && always_up) || delivered <= one,
             WorkStaysWithinOneInterval,
@@ -361,14 +428,14 @@ impl Ledger {
         Ok(())
     }
 
-    fn check_renter(&self, at_ms: u64, scenario: &Scenario, shim: &Shim) -> Result<(), Violation> {
+    fn check_renter(&self, at_ms: u64, shim: &Shim) -> Result<(), Violation> {
         let Some(first) = self.first_signed_ms else {
             return Ok(());
         };
         let (signed, delivered) = (self.signed, shim.delivered_ms);
         let most = self.cost(delivered + 2 * INTERVAL.0 + tolerance(delivered));
         // A provider that says that it works while it does not is caught by no clock of the renter's.
-        let liar = matches!(scenario.provider, ProviderKind::InflatesMeter { .. });
+        let liar = self.deal.provider.lies_about_work();
         ensure!(
             liar || signed <= most,
             RenterLosesTwoIntervalsAtMost,
@@ -376,12 +443,7 @@ impl Ledger {
             "{signed} signed for {delivered} ms of work, {most} at most"
         );
         // Nor can a renter's daemon that comes back tell how long it was away.
-        let restarts = scenario
-            .faults
-            .iter()
-            .filter(|fault| matches!(fault.what, What::RenterCrashes { .. }));
-        let unknown_ms = restarts.count() as u64 * 2 * INTERVAL.0;
-        let own = at_ms - first + unknown_ms;
+        let own = at_ms - first + self.renter_unknown_ms;
         let jitter_ms = 1_000;
         let ahead = INTERVAL.0 + slack(Millis(own)).0 + jitter_ms + tolerance(own);
         let most = self.cost(own + ahead);
@@ -394,39 +456,63 @@ impl Ledger {
         Ok(())
     }
 
-    /// Checked once, long after everything should be over.
-    pub(super) fn check_end(
-        &self,
-        at_ms: u64,
-        scenario: &Scenario,
-        shim: &Shim,
-        chain: &Chain,
-    ) -> Result<(), Violation> {
-        let books = chain.books();
-        let renter_died = scenario.faults.iter().any(|fault| fault.what == What::RenterDies);
-        let unreachable = self.provider_died && renter_died;
-        let open = books.status == Status::Open;
+    /// Checked once, long after everything should be over: what each side lost, in work that ran and money that moved.
+    pub(super) fn check_end(&self, at_ms: u64, shim: &Shim, chain: &Chain) -> Result<(), Violation> {
+        let slot = chain.slot(self.lease);
+        let unreachable = self.provider_died && self.renter_died;
+        let open = slot.status == Status::Open;
         ensure!(!open || unreachable, LeaseEnds, at_ms, "the lease is still open");
+        let paid = slot.claimed;
+        let delivered = shim.delivered_ms;
+        let most = self.cost(delivered + 2 * INTERVAL.0 + tolerance(delivered));
+        let liar = self.deal.provider.lies_about_work();
         ensure!(
-            open || books.escrow == 0,
-            MoneyIsConserved,
+            liar || paid <= most,
+            RenterLosesTwoIntervalsAtMost,
             at_ms,
-            "{} stay in a closed escrow",
-            books.escrow
+            "{paid} paid for {delivered} ms of work"
         );
-        let honest = scenario.provider == ProviderKind::Honest;
-        if !honest || self.provider_died || self.dropped_for_ever || self.came_late {
+        if !self.provider_is_owed() {
             return Ok(());
         }
-        let earned = self.price.cost_of(shim.metered()).min(self.held).min(books.deposit);
-        let paid = books.claimed;
+        let earned = self.price.cost_of(shim.metered()).min(self.held).min(slot.deposit);
         ensure!(
             paid >= earned,
             EntitlementIsCollected,
             at_ms,
             "{paid} paid, {earned} earned"
         );
+        let covered = self.price.time_for(paid).0;
+        let two = covered.saturating_add(2 * INTERVAL.0 + tolerance(delivered));
+        ensure!(
+            delivered <= two,
+            ProviderLosesTwoIntervalsAtMost,
+            at_ms,
+            "{delivered} ms ran, {covered} ms were paid"
+        );
         Ok(())
+    }
+
+    /// Whether the promises to providers cover this one: it is honest, lives, came back in time, and did not choose to
+    /// work on money that a reorganisation took away for ever.
+    fn provider_is_owed(&self) -> bool {
+        let honest = self.deal.provider == ProviderKind::Honest;
+        honest && !self.provider_died && !self.dropped_for_ever && !self.came_late
+    }
+
+    /// In milliseconds of rent: what the provider worked beyond what it was paid, and what the renter paid beyond the
+    /// work that ran; each only where the promises cover it and rounding is less than a millisecond.
+    pub(super) fn losses_ms(&self, shim: &Shim, chain: &Chain) -> (u64, u64) {
+        if self.price.cost_of(Millis(1)) == Amount::ZERO {
+            return (0, 0);
+        }
+        let paid_ms = self.price.time_for(chain.slot(self.lease).claimed).0;
+        let provider = shim.delivered_ms.saturating_sub(paid_ms);
+        let renter = paid_ms.saturating_sub(shim.delivered_ms);
+        (
+            provider * u64::from(self.provider_is_owed()),
+            renter * u64::from(!self.deal.provider.lies_about_work()),
+        )
     }
 
     fn cost(&self, ms: u64) -> Amount {

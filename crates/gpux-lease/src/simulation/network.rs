@@ -1,15 +1,25 @@
-//! Messages between the two daemons: delayed, lost, repeated, overtaken; and the world's only source of chance.
+//! Letters between daemons: delayed, lost, repeated, overtaken, held back on one way or both; and the world's only
+//! source of chance.
 
 use crate::lifecycle::{End, Work};
-use gpux_types::{Amount, Millis};
+use gpux_types::{Amount, Millis, PartIndex};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What travels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Letter {
+    pub(super) lease: usize,
+    pub(super) from: usize,
+    pub(super) to: usize,
+    pub(super) message: Message,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Message {
     ToRenter(Told),
     ToProvider(Said),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Told {
     Ask {
         cumulative: Amount,
@@ -22,16 +32,32 @@ pub(super) enum Told {
     Status {
         metered: Millis,
         work: Work,
-        done: bool,
         end: Option<End>,
+        /// Every try that is over, as often as the renter asks.
+        over: Vec<Try>,
     },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Said {
-    Receipt { cumulative: Amount },
-    Poll,
-    Stop { end: End },
+    Receipt {
+        cumulative: Amount,
+    },
+    /// How is the work, and these tries should be under way.
+    Poll {
+        wanted: Vec<(PartIndex, u32)>,
+    },
+    Stop {
+        end: End,
+    },
+}
+
+/// A try of a part that is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Try {
+    pub(super) part: PartIndex,
+    pub(super) attempt: u32,
+    pub(super) worked: bool,
 }
 
 /// splitmix64: short, and the same on every machine.
@@ -46,15 +72,36 @@ impl Chance {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (z ^ (z >> 31)) % bound.max(1)
     }
+
+    /// The same as a narrower number.
+    pub(super) fn small<T: TryFrom<u64>>(&mut self, least: u64, most: u64) -> T {
+        T::try_from(self.between(least, most)).ok().unwrap()
+    }
+
+    pub(super) fn in_hundred(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+
+    pub(super) fn between(&mut self, least: u64, most: u64) -> u64 {
+        least + self.below(most - least + 1)
+    }
+}
+
+/// A way on which nothing travels for a while.
+#[derive(Debug, Clone, Copy)]
+struct Cut {
+    from: usize,
+    to: usize,
+    until_ms: u64,
 }
 
 #[derive(Debug)]
 pub(super) struct Network {
-    under_way: Vec<(u64, Message)>,
-    pub(super) parted_until_ms: u64,
-    pub(super) latency_ms: u64,
-    pub(super) loss_percent: u64,
-    pub(super) repeat_percent: u64,
+    under_way: Vec<(u64, Letter)>,
+    cuts: Vec<Cut>,
+    latency_ms: u64,
+    loss_percent: u64,
+    repeat_percent: u64,
 }
 
 impl Network {
@@ -62,31 +109,37 @@ impl Network {
         let (loss_percent, repeat_percent) = (u64::from(loss_percent), u64::from(repeat_percent));
         Self {
             under_way: Vec::new(),
-            parted_until_ms: 0,
+            cuts: Vec::new(),
             latency_ms,
             loss_percent,
             repeat_percent,
         }
     }
 
-    pub(super) fn send(&mut self, at_ms: u64, message: Message, chance: &mut Chance) {
-        let copies = 1 + u64::from(chance.below(100) < self.repeat_percent);
+    /// Nothing travels this way until then; what is under way is lost when it arrives meanwhile.
+    pub(super) fn cut(&mut self, from: usize, to: usize, until_ms: u64) {
+        self.cuts.push(Cut { from, to, until_ms });
+    }
+
+    fn is_cut(&self, at_ms: u64, letter: &Letter) -> bool {
+        let mut cuts = self.cuts.iter();
+        cuts.any(|cut| cut.from == letter.from && cut.to == letter.to && at_ms < cut.until_ms)
+    }
+
+    pub(super) fn send(&mut self, at_ms: u64, letter: Letter, chance: &mut Chance) {
+        let copies = 1 + u64::from(chance.in_hundred(self.repeat_percent));
         for _ in 0..copies {
-            if at_ms >= self.parted_until_ms && chance.below(100) >= self.loss_percent {
-                self.under_way
-                    .push((at_ms + chance.below(self.latency_ms + 1), message));
+            if !self.is_cut(at_ms, &letter) && !chance.in_hundred(self.loss_percent) {
+                let due_ms = at_ms + chance.below(self.latency_ms + 1);
+                self.under_way.push((due_ms, letter.clone()));
             }
         }
     }
 
-    pub(super) fn arrived(&mut self, at_ms: u64) -> Vec<Message> {
-        let parted = at_ms < self.parted_until_ms;
-        let (due, later): (Vec<_>, Vec<_>) = self.under_way.drain(..).partition(|(due, _)| *due <= at_ms);
-        self.under_way = later;
-        if parted {
-            Vec::new()
-        } else {
-            due.into_iter().map(|(_, message)| message).collect()
-        }
+    pub(super) fn arrived(&mut self, at_ms: u64) -> Vec<Letter> {
+        self.cuts.retain(|cut| at_ms < cut.until_ms);
+        let due = self.under_way.extract_if(.., |(due_ms, _)| *due_ms <= at_ms);
+        let due: Vec<_> = due.map(|(_, letter)| letter).collect();
+        due.into_iter().filter(|letter| !self.is_cut(at_ms, letter)).collect()
     }
 }

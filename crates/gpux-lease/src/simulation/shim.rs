@@ -23,18 +23,21 @@ pub(super) struct Shim {
     metered_ppm: u64,
     rate: u64,
     since_renewed_ppm: u64,
+    /// Its meter runs and nothing else does.
+    fakes: bool,
     /// True time that work ran.
     pub(super) delivered_ms: u64,
 }
 
 impl Shim {
-    pub(super) fn new(ppm: i32) -> Self {
+    pub(super) fn new(ppm: i32, fakes: bool) -> Self {
         let rate = 1_000_000u64.checked_add_signed(i64::from(ppm)).unwrap();
         Self {
             condition: Condition::Absent,
             metered_ppm: 0,
             rate,
             since_renewed_ppm: 0,
+            fakes,
             delivered_ms: 0,
         }
     }
@@ -44,7 +47,7 @@ impl Shim {
             return;
         }
         if self.condition == Condition::Running {
-            self.delivered_ms += ms;
+            self.delivered_ms += if self.fakes { 0 } else { ms };
             self.metered_ppm += ms * self.rate;
         }
         self.since_renewed_ppm += ms * self.rate;

@@ -3,7 +3,8 @@
 
 use super::bug::Bug;
 use super::ledger::Invariant;
-use super::world::{Outcome, provider_config, renter_config, run};
+use super::pair::{provider_config, renter_config};
+use super::world::{Outcome, run};
 use super::{CrashPoint, Fault, Logged, ProviderKind, RenterKind, Scenario, What};
 use crate::lifecycle::{Actor, End, EndReason};
 use crate::provider::{ProviderLease, ProviderState};
@@ -57,7 +58,7 @@ fn crash_of_renter(down_secs: u64) -> What {
 }
 
 fn went_well(scenario: &Scenario) -> Outcome {
-    run(scenario, None).unwrap()
+    run(scenario, None).unwrap().0
 }
 
 #[track_caller]
@@ -73,7 +74,8 @@ fn any_fault() -> impl Strategy<Value = What> {
     let point = prop_oneof![
         Just(CrashPoint::Between),
         Just(CrashPoint::BeforeJournal),
-        Just(CrashPoint::BeforeEffects)
+        Just(CrashPoint::BeforeEffects),
+        Just(CrashPoint::AmidEffects)
     ];
     let down = prop_oneof![3 => 0u64..20_000, 1 => 20_000u64..200_000];
     prop_oneof![
@@ -89,6 +91,7 @@ fn any_fault() -> impl Strategy<Value = What> {
         1 => Just(What::RenterStops),
         1 => Just(What::ProviderStops),
         1 => Just(What::PreparationFails),
+        1 => Just(What::OutOfMemory),
     ]
 }
 
@@ -98,6 +101,8 @@ fn any_provider() -> impl Strategy<Value = ProviderKind> {
         2 => (1u64..1_000).prop_map(|secs| ProviderKind::AsksTooMuch { secs }),
         1 => (1u64..300).prop_map(|percent| ProviderKind::InflatesMeter { percent }),
         1 => Just(ProviderKind::AsksEarly),
+        1 => Just(ProviderKind::FakesProgress),
+        1 => Just(ProviderKind::SettlesWildly),
     ]
 }
 
@@ -107,6 +112,9 @@ fn any_renter() -> impl Strategy<Value = RenterKind> {
         2 => (0u64..100_000).prop_map(|at_ms| RenterKind::StopsSigning { at_ms }),
         1 => (1u64..10).prop_map(|secs| RenterKind::SignsLess { secs }),
         1 => Just(RenterKind::NeverResends),
+        1 => Just(RenterKind::SignsOld),
+        1 => (0u64..100_000).prop_map(|at_ms| RenterKind::GoesSilent { at_ms }),
+        1 => Just(RenterKind::Grabs),
     ]
 }
 
@@ -146,7 +154,8 @@ fn any_survivable() -> impl Strategy<Value = Scenario> {
     let point = prop_oneof![
         Just(CrashPoint::Between),
         Just(CrashPoint::BeforeJournal),
-        Just(CrashPoint::BeforeEffects)
+        Just(CrashPoint::BeforeEffects),
+        Just(CrashPoint::AmidEffects)
     ];
     let fault = prop_oneof![
         (short.clone(), point.clone()).prop_map(|(down_ms, point)| What::ProviderCrashes { down_ms, point }),
@@ -186,7 +195,7 @@ proptest! {
     fn short_outages_end_no_honest_lease(scenario in any_survivable()) {
         match run(&scenario, None) {
             Err(failure) => return Err(TestCaseError::fail(failure.to_string())),
-            Ok(outcome) => {
+            Ok((outcome, _)) => {
                 let line = serde_json::to_string(&scenario).unwrap();
                 prop_assert!(survived(&outcome), "{:?} {:?} {}", outcome.provider, outcome.renter, line);
             }
@@ -198,7 +207,7 @@ proptest! {
 fn a_provider_that_forgets_to_thaw_does_not_survive_an_outage() {
     let scenario = with(30, crash_of_renter(30));
     assert!(survived(&went_well(&scenario)));
-    assert!(!survived(&run(&scenario, Some(Bug::NeverThaws)).unwrap()));
+    assert!(!survived(&run(&scenario, Some(Bug::NeverThaws)).unwrap().0));
 }
 
 #[test]
@@ -295,13 +304,14 @@ fn work_stops_before_the_expiry() {
 #[test]
 fn a_deposit_that_is_not_deep_is_worked_off_only_up_to_the_exposure() {
     // Sixty blocks deep is two minutes: the work starts, stops at the exposure, and goes on then.
-    let outcome = went_well(&Scenario {
+    let scenario = Scenario {
         depth: 60,
         exposure_secs: 20,
         ..calm()
-    });
+    };
+    let (outcome, log) = run(&scenario, None).unwrap();
     assert_ended(&outcome, EndReason::Completed, Actor::Renter);
-    let frozen = outcome.log.iter().any(|entry| {
+    let frozen = log.iter().any(|entry| {
         matches!(entry.event, Logged::Provider(crate::ProviderEvent::Metered { metered, work: crate::Work::Frozen })
             if (18_000..=20_000).contains(&metered.0))
     });
@@ -362,25 +372,22 @@ fn a_log_replays_to_the_same_states() {
         faults,
         ..calm()
     };
-    let outcome = went_well(&scenario);
-    let text: Vec<String> = outcome
-        .log
-        .iter()
-        .map(|entry| serde_json::to_string(entry).unwrap())
-        .collect();
+    let (outcome, log) = run(&scenario, None).unwrap();
+    let text: Vec<String> = log.iter().map(|entry| serde_json::to_string(entry).unwrap()).collect();
     let log: Vec<super::Entry> = text.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let deal = scenario.plan().leases[0].deal;
     let zeros = {
         let mut chance = super::network::Chance(scenario.seed);
         (chance.below(1 << 40), chance.below(1 << 40))
     };
-    let (mut provider, _) = ProviderLease::request(provider_config(&scenario), Millis(zeros.0));
-    let mut renter = RenterLease::quoted(renter_config(&scenario), Millis(zeros.1));
+    let (mut provider, _) = ProviderLease::request(provider_config(&deal), Millis(zeros.0));
+    let mut renter = RenterLease::quoted(renter_config(&deal), Millis(zeros.1));
     for entry in log {
         // Contradictions were answered with an error then and are now.
         match entry.event {
             Logged::Provider(event) => drop(provider.handle(Millis(entry.now_ms), event)),
             Logged::Renter(event) => drop(renter.handle(Millis(entry.now_ms), event)),
-            Logged::Happened(_) => {}
+            Logged::Part(_) | Logged::Happened(_) => {}
         }
     }
     assert_eq!((provider, renter), outcome.machines);
@@ -468,15 +475,47 @@ fn planted_at_the_renter() -> Vec<(Bug, Invariant, Scenario)> {
             with(20, What::RenterTopsUp { secs: 5 }),
         ),
         (Bug::NeverReclaims, I::LeaseEnds, with(30, What::ProviderDies)),
+        (Bug::NeverRequeues, I::JobEnds, with(30, What::ProviderDies)),
+        (
+            Bug::QueueIsNotJournaled,
+            I::DonePartsStayDone,
+            with(70, crash_of_renter(1)),
+        ),
+        (
+            Bug::FailedPartsAreDone,
+            I::KeptPartsWereDelivered,
+            with(20, What::OutOfMemory),
+        ),
     ]
+}
+
+/// The same in the escrow, with a renter that tries everything.
+fn planted_in_the_escrow() -> Vec<(Bug, Invariant, Scenario)> {
+    use Invariant as I;
+    let grabbing = |scenario| Scenario {
+        renter: RenterKind::Grabs,
+        ..scenario
+    };
+    let dead = with(30, What::ProviderDies);
+    vec![
+        (Bug::EscrowOpensAgain, I::ClosedStaysClosed, grabbing(calm())),
+        (Bug::EscrowForgetsGrace, I::GraceIsKept, grabbing(dead)),
+        (Bug::EscrowClosesUnsigned, I::EntitlementIsCollected, grabbing(calm())),
+    ]
+}
+
+fn planted() -> Vec<(Bug, Invariant, Scenario)> {
+    let lists = [
+        planted_at_the_provider(),
+        planted_at_the_renter(),
+        planted_in_the_escrow(),
+    ];
+    lists.concat()
 }
 
 #[test]
 fn every_invariant_has_a_planted_bug() {
-    let planted: Vec<_> = planted_at_the_provider()
-        .into_iter()
-        .chain(planted_at_the_renter())
-        .collect();
+    let planted = planted();
     for invariant in Invariant::ALL {
         assert!(
             planted.iter().any(|(_, broken, _)| *broken == invariant),
@@ -487,11 +526,11 @@ fn every_invariant_has_a_planted_bug() {
 
 #[test]
 fn each_planted_bug_breaks_its_invariant_and_nothing_breaks_without_it() {
-    for (bug, invariant, scenario) in planted_at_the_provider().into_iter().chain(planted_at_the_renter()) {
+    for (bug, invariant, scenario) in planted() {
         went_well(&scenario);
         let failure = match run(&scenario, Some(bug)) {
             Err(failure) => failure,
-            Ok(outcome) => panic!("{bug:?} was not noticed: {outcome:?}"),
+            Ok((outcome, _)) => panic!("{bug:?} was not noticed: {outcome:?}"),
         };
         assert_eq!(failure.violation.invariant, invariant, "{bug:?}: {}", failure.violation);
     }
