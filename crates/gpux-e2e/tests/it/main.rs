@@ -13,6 +13,8 @@ mod cheats;
 #[cfg(test)]
 mod exit_codes;
 #[cfg(test)]
+mod following;
+#[cfg(test)]
 mod job;
 #[cfg(test)]
 mod ledger;

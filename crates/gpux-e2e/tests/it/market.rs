@@ -224,13 +224,18 @@ impl Market {
         let (file, output) = (self.write_job(job), self.output(job));
         let mut command = self.command(&["run", &file, "-y", "--output", &output]);
         let mut follower = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        self.await_job(&mut follower, job.name);
+        follower
+    }
+
+    /// Waits until the job that the command starts is known.
+    pub(crate) fn await_job(&self, follower: &mut Child, name: &str) {
         wait_for("the job to be known", PATIENCE, || {
             let ended = follower.try_wait().unwrap();
             assert!(ended.is_none(), "gpux run ended before there was a job: {ended:?}");
             let list: JobList = self.ask(&["ps", "--all"]);
-            list.jobs.into_iter().find(|known| known.name == job.name).map(drop)
+            list.jobs.into_iter().find(|known| known.name == name).map(drop)
         });
-        follower
     }
 
     pub(crate) fn write_job(&self, job: &Job) -> String {

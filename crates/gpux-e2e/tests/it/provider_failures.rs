@@ -116,7 +116,11 @@ fn a_restarted_provider_thaws_the_same_container_and_bills_no_frozen_time() {
     assert!(cost.balanced, "{cost:?}");
     let bill = cost.leases.first().expect("one lease");
     let metered = bill.metered.0 as f64 / 1000.0;
-    assert!(metered >= f64::from(JOB.seconds), "it worked that long: {metered}");
+    // The second in which it was frozen passed meanwhile, so it may have worked one less.
+    assert!(
+        metered >= f64::from(JOB.seconds) - 1.0,
+        "it worked that long: {metered}"
+    );
     assert!(
         metered <= ran - lasted + 4.0,
         "metered {metered} s of {ran} s, of which {lasted} s were frozen"
