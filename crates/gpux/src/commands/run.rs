@@ -44,14 +44,28 @@ pub(super) async fn run(global: &Global, args: RunArgs) -> Result<u8, Failure> {
         (false, true) => Progress::plain(&job.name),
         (false, false) => Progress::new(&job.name),
     };
-    if args.logs {
-        follow_with_logs(global, &client, &job, progress).await
+    let over = if args.logs {
+        follow_with_logs(global, &client, &job, progress).await?
     } else {
-        follow(global, &client, &job, progress, Words::Last).await
+        follow(global, &client, &job, progress).await?
+    };
+    let Some(last) = over else {
+        return Ok(INTERRUPTED);
+    };
+    if last.state != JobState::Succeeded && !args.logs {
+        super::job::print_last_words(global, &client, &last).await?;
     }
+    super::job::print_end(global, &client, &last).await?;
+    Ok(exit_status(&last))
 }
 
-async fn follow_with_logs(global: &Global, client: &Client, job: &JobView, progress: Progress) -> Result<u8, Failure> {
+/// As [`follow`], and prints what the job's processes write: all of it before the end is told.
+async fn follow_with_logs(
+    global: &Global,
+    client: &Client,
+    job: &JobView,
+    progress: Progress,
+) -> Result<Option<JobView>, Failure> {
     let request = super::logs::Request {
         job: job.id.to_string(),
         follow: true,
@@ -59,31 +73,21 @@ async fn follow_with_logs(global: &Global, client: &Client, job: &JobView, progr
         tail: None,
     };
     let show = |line| super::job::print_words(global, line);
-    let (status, printed) = tokio::join!(
-        follow(global, client, job, progress, Words::All),
+    let (over, printed) = tokio::join!(
+        follow(global, client, job, progress),
         super::logs::print(client, &request, show)
     );
     printed?;
-    status
+    over
 }
 
-/// Which of a job's own words are shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Words {
-    /// All, by another task, as they come.
-    All,
-    /// The last ones of what failed, at the end.
-    Last,
-}
-
-/// Shows a job until it is over or the user presses Ctrl-C, which leaves the job alone.
+/// Shows a job until it is over, and returns it; nothing when the user presses Ctrl-C, which leaves the job alone.
 async fn follow(
     global: &Global,
     client: &Client,
     job: &JobView,
     mut progress: Progress,
-    words: Words,
-) -> Result<u8, Failure> {
+) -> Result<Option<JobView>, Failure> {
     let mut views = client.stream::<JobView>(&format!("/jobs/{}/watch", job.id)).await?;
     let mut last = job.clone();
     loop {
@@ -92,7 +96,7 @@ async fn follow(
             _ = tokio::signal::ctrl_c() => {
                 progress.finish();
                 detached(global, job)?;
-                return Ok(INTERRUPTED);
+                return Ok(None);
             }
             view = views.next() => match view {
                 Some(view) => { last = view?; progress.update(&last)?; }
@@ -101,11 +105,7 @@ async fn follow(
         }
     }
     progress.finish();
-    if last.state != JobState::Succeeded && words == Words::Last {
-        super::job::print_last_words(global, client, &last).await?;
-    }
-    super::job::print_end(global, client, &last).await?;
-    Ok(exit_status(&last))
+    Ok(Some(last))
 }
 
 fn detached(global: &Global, job: &JobView) -> Result<(), Failure> {
