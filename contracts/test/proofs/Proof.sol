@@ -3,8 +3,8 @@ pragma solidity ^0.8.30;
 
 import {Escrow} from "../../src/Escrow.sol";
 import {IEscrow} from "../../src/interfaces/IEscrow.sol";
-import {LeaseMath} from "../../src/libraries/LeaseMath.sol";
 import {Status, Terms} from "../../src/types/Lease.sol";
+import {JobTerms, NodeTerms} from "../../src/types/Legs.sol";
 import {ProofToken} from "./ProofToken.sol";
 
 /// @dev The cheat codes that the proofs use.
@@ -14,63 +14,141 @@ interface Vm {
     function warp(uint256 time) external;
 }
 
-/// @dev Halmos's own.
+/// @dev Those of Halmos alone.
 interface Svm {
-    function createCalldata(string calldata contractName) external returns (bytes memory);
     function enableSymbolicStorage(address target) external;
     function createAddress(string calldata name) external returns (address);
+    function createBytes32(string calldata name) external returns (bytes32);
     function createUint(uint256 bits, string calldata name) external returns (uint256);
 }
 
+/// @dev What is known of the lease and of everybody's money at one moment.
+struct Picture {
+    uint256 deposit;
+    uint256 claimed;
+    uint256 expiry;
+    Status status;
+    uint256 owed; // what the escrow holds for the lease
+    uint256 vault; // the escrow's balance
+    uint256 credits; // of the three payees
+    uint256 renter; // what a payee has, in hand or as a credit
+    uint256 provider;
+    uint256 builder;
+    bytes32 others; // a lease and a credit that the call does not name
+}
+
+/// @dev Whom a call came from and what was signed for it.
+struct Deed {
+    address caller;
+    uint256 amount; // that the caller claims
+    uint256 receiptSigned; // 1 if the receipt key signed for at least that amount
+    uint256 closingSigned; // 1 if the provider's signer signed that amount as the closing amount
+}
+
+/// @dev The world of a proof: an escrow and a token with arbitrary storage, so with any history behind them; a lease of
+/// five different parties with any grace; any block time. `README.md` says what that covers.
 abstract contract Proof {
     Vm internal constant vm = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
     Svm internal constant svm = Svm(0xF3993A62377BCd56AE39D773740A5390411E8BC9);
 
+    address internal constant RENTER = address(0xA1);
+    address internal constant KEY = address(0xA2);
+    address internal constant PROVIDER = address(0xA3);
+    address internal constant SIGNER = address(0xA4);
+    address internal constant BUILDER = address(0xA5);
+
     IEscrow internal escrow;
     ProofToken internal token;
+    uint16 internal bps;
+    uint32 internal grace;
+    bytes32 internal id;
+    bytes32 private _otherId;
+    address private _otherPayee;
 
+    /// @dev A twin puts its broken escrow here.
     function deploy() internal virtual returns (IEscrow) {
         return new Escrow();
     }
 
+    /// @dev The builder's share. `Share.sol` is about those that are not zero.
+    function share() internal virtual returns (uint16) {
+        return 0;
+    }
+
+    /// @dev How the token refuses payees.
+    function refusesByReverting() internal virtual returns (bool) {
+        return false;
+    }
+
     function setUp() public {
         escrow = deploy();
-        token = new ProofToken();
+        token = new ProofToken(refusesByReverting());
         svm.enableSymbolicStorage(address(escrow));
         svm.enableSymbolicStorage(address(token));
+        bps = share();
+        grace = uint32(svm.createUint(32, "grace"));
+        vm.warp(svm.createUint(40, "now"));
+        id = escrow.leaseIdOf(terms());
+        _otherId = svm.createBytes32("other lease");
+        vm.assume(_otherId != id);
+        _otherPayee = svm.createAddress("other payee");
+        vm.assume(_otherPayee != RENTER && _otherPayee != PROVIDER && _otherPayee != BUILDER);
     }
 
-    function owed(bytes32 id) internal view returns (uint256) {
-        (uint96 deposit, uint96 claimed,, Status status) = escrow.leaseOf(id);
-        return status == Status.Open ? deposit - claimed : 0;
+    function terms() internal view returns (Terms memory) {
+        return Terms(RENTER, KEY, PROVIDER, SIGNER, address(token), BUILDER, bps, grace, bytes32("quote"));
     }
 
-    function assumeTerms(Terms memory terms) internal view {
-        terms.token = address(token);
-        vm.assume(terms.builderBps <= 1000);
+    function job() internal view returns (JobTerms memory) {
+        return JobTerms(RENTER, KEY, address(token), BUILDER, bps, grace);
     }
-}
 
-contract SolvencyProof is Proof {
-    function check_settle(Terms memory terms, uint96 amount, uint96 cumulative, bytes memory signature, address caller) external {
-        assumeTerms(terms);
-        bytes32 id = escrow.leaseIdOf(terms);
-        (uint96 deposit, uint96 claimed,, ) = escrow.leaseOf(id);
-        vm.assume(claimed <= deposit);
-        uint256 before = token.balanceOf(address(escrow));
-        uint256 owedBefore = owed(id);
-        uint256 creditP = escrow.creditOf(address(token), terms.provider);
-        vm.assume(terms.provider != address(escrow) && terms.renter != address(escrow) && terms.builder != address(escrow));
-        vm.assume(terms.provider != terms.renter && terms.renter != terms.builder && terms.builder != terms.provider);
-        vm.assume(terms.builderBps == 0);
+    function node() internal pure returns (NodeTerms memory) {
+        return NodeTerms(PROVIDER, SIGNER, bytes32("quote"));
+    }
 
-        vm.prank(caller);
-        escrow.settle(terms, amount, cumulative, signature);
-        assert(token.balanceOf(address(escrow)) <= before);
-        assert(owed(id) == 0);
-        uint256 creditP2 = escrow.creditOf(address(token), terms.provider);
+    /// @dev A caller who is anybody but the escrow, which calls nobody but tokens.
+    function anybody() internal returns (address caller) {
+        caller = svm.createAddress("caller");
+        vm.assume(caller != address(escrow));
+    }
+
+    function someAmount(string memory name) internal returns (uint96) {
+        return uint96(svm.createUint(96, name));
+    }
+
+    /// @dev Any 65 bytes. Halmos knows of `ecrecover` only that equal arguments give equal results: whatever holds for
+    /// every such function holds for the real one. So a proof that needs a signature to be absent says so by its result.
+    function someSignature() internal returns (bytes memory signature, uint8 v, bytes32 r, bytes32 s) {
+        (v, r, s) = (uint8(svm.createUint(8, "v")), svm.createBytes32("r"), svm.createBytes32("s"));
+        signature = abi.encodePacked(r, s, v);
+    }
+
+    function held(address who) internal view returns (uint256) {
         unchecked {
-        assert(creditP2 - creditP <= owedBefore);
+            return token.balanceOf(who) + escrow.creditOf(address(token), who);
+        }
+    }
+
+    function picture() internal view returns (Picture memory now_) {
+        (now_.deposit, now_.claimed, now_.expiry, now_.status) = escrow.leaseOf(id);
+        now_.vault = token.balanceOf(address(escrow));
+        unchecked {
+            now_.owed = now_.status == Status.Open ? now_.deposit - now_.claimed : 0;
+            now_.credits = escrow.creditOf(address(token), RENTER) + escrow.creditOf(address(token), PROVIDER)
+                + escrow.creditOf(address(token), BUILDER);
+        }
+        (now_.renter, now_.provider, now_.builder) = (held(RENTER), held(PROVIDER), held(BUILDER));
+        (uint96 deposit, uint96 claimed, uint40 expiry, Status status) = escrow.leaseOf(_otherId);
+        now_.others = keccak256(
+            abi.encode(deposit, claimed, expiry, status, escrow.creditOf(address(token), _otherPayee))
+        );
+    }
+
+    /// @dev 1 for true. Conditions are joined by `&` and `|` on such numbers: `&&` and `||` would make two paths of one.
+    function one(bool condition) internal pure returns (uint256 result) {
+        assembly ("memory-safe") {
+            result := condition
         }
     }
 }
