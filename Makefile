@@ -56,6 +56,9 @@ bench: deps  ## figures against peers, re-run in one go, of the release build
 	cargo build --release --package gpux
 	bench/run --gpux $(CARGO_TARGET_DIR)/release/gpux
 
+proofs: deps  ## every proof: what is proven, by which tool, in how long; not part of `make test`
+	contracts/tools/proofs
+
 clean:
 	cargo clean
 	rm -rf contracts/out contracts/cache target
