@@ -157,6 +157,7 @@ fn with_logs_every_line_is_an_event_and_none_is_repeated_at_the_end() {
     assert_eq!(ended.talk, "");
     let lines = names(&ended).iter().filter(|name| *name == "log").count();
     assert_eq!(lines, 2, "{}", ended.out);
+    assert_eq!(names(&ended).last().unwrap(), "ended", "no word comes after the end");
     assert_eq!(events(&ended).len(), names(&ended).len());
 }
 
