@@ -10,6 +10,7 @@ import {ProofToken} from "./ProofToken.sol";
 /// @dev The cheat codes that the proofs use.
 interface Vm {
     function assume(bool condition) external pure;
+    function load(address target, bytes32 slot) external view returns (bytes32);
     function prank(address sender) external;
     function warp(uint256 time) external;
 }
@@ -140,9 +141,24 @@ abstract contract Proof {
         }
         (now_.renter, now_.provider, now_.builder) = (held(RENTER), held(PROVIDER), held(BUILDER));
         (uint96 deposit, uint96 claimed, uint40 expiry, Status status) = escrow.leaseOf(_otherId);
-        now_.others = keccak256(
-            abi.encode(deposit, claimed, expiry, status, escrow.creditOf(address(token), _otherPayee))
-        );
+        now_.others =
+            keccak256(abi.encode(deposit, claimed, expiry, status, escrow.creditOf(address(token), _otherPayee)));
+    }
+
+    /// @dev The lease's word as it is stored: the mapping of leases is in slot 2.
+    function word() private view returns (uint256) {
+        return uint256(vm.load(address(escrow), keccak256(abi.encode(id, uint256(2)))));
+    }
+
+    /// @dev 1 if the lease's word is one that the escrow writes: nothing in the spare bits, no more claimed than deposited.
+    function isSound(Picture memory moment) internal view returns (uint256) {
+        return one(word() >> 240 == 0) & one(moment.claimed <= moment.deposit);
+    }
+
+    /// @dev Arbitrary storage holds other words as well. None is ever written: the steps show that a sound word stays so.
+    function assumeSound(Picture memory moment) internal view {
+        vm.assume(isSound(moment) == 1);
+        vm.assume(one(moment.status != Status.None) | one(moment.deposit == 0) == 1);
     }
 
     /// @dev 1 for true. Conditions are joined by `&` and `|` on such numbers: `&&` and `||` would make two paths of one.

@@ -50,7 +50,8 @@ abstract contract Properties is Steps {
     {
         uint256 lost = (1 - was(afterwards, Status.Open)) | one(afterwards.claimed != before.claimed)
             | one(afterwards.deposit < before.deposit) | one(afterwards.expiry < before.expiry);
-        return was(before, Status.Open) & (1 - isLate(before)) & (1 - byProvider(deed)) & (1 - deed.closingSigned) & lost;
+        return
+            was(before, Status.Open) & (1 - isLate(before)) & (1 - byProvider(deed)) & (1 - deed.closingSigned) & lost;
     }
 
     /// @dev A lease is closed by its provider's side, or by its renter: late, or with the provider's signature.
@@ -64,8 +65,13 @@ abstract contract Properties is Steps {
     }
 
     /// @dev Nothing is claimed that was not signed for.
-    function consent(Picture memory before, Picture memory afterwards, Deed memory deed) internal pure returns (uint256) {
-        uint256 signed = (deed.receiptSigned | deed.closingSigned) & one(afterwards.claimed <= deed.amount);
+    function consent(Picture memory before, Picture memory afterwards, Deed memory deed)
+        internal
+        pure
+        returns (uint256)
+    {
+        uint256 signed =
+            (deed.receiptSigned | deed.closingSigned) & one(afterwards.claimed <= deed.amount);
         return was(before, Status.Open) & one(afterwards.claimed != before.claimed) & (1 - signed);
     }
 

@@ -35,15 +35,14 @@ abstract contract Share is Proof {
         assert(total == claimed || total == amount || total == deposit);
         assert(uint256(toProvider) + toBuilder == total - claimed);
         assert(uint256(total) + left == deposit);
-        assert(
-            uint256(LeaseMath.builderTotal(claimed, bps)) + toBuilder == uint256(LeaseMath.builderTotal(total, bps))
-        );
+        assert(uint256(LeaseMath.builderTotal(claimed, bps)) + toBuilder == uint256(LeaseMath.builderTotal(total, bps)));
     }
 
     /// @dev The escrow pays each its own part of such a split, here to payees that take it.
     function check_settle() external {
         Picture memory before = picture();
-        vm.assume(before.claimed <= before.deposit && before.status == Status.Open);
+        vm.assume(before.status == Status.Open);
+        assumeSound(before);
         vm.assume(!token.refuses(PROVIDER) && !token.refuses(BUILDER) && !token.refuses(RENTER));
         uint96 amount = someAmount("amount");
         (bytes memory signature,,,) = someSignature();

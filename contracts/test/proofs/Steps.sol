@@ -14,15 +14,13 @@ abstract contract Steps is Proof {
 
     function begin() internal returns (Picture memory before, Deed memory deed) {
         before = picture();
-        // What every word is: `end` shows that it stays so.
-        vm.assume(before.claimed <= before.deposit);
-        vm.assume(one(before.status != Status.None) | one(before.deposit == 0) == 1);
+        assumeSound(before);
         deed.caller = anybody();
     }
 
     function end(Picture memory before, Deed memory deed, bool exit) internal view {
         Picture memory afterwards = picture();
-        assert(afterwards.claimed <= afterwards.deposit);
+        assert(isSound(afterwards) == 1);
         judge(before, afterwards, deed, exit);
     }
 

@@ -9,7 +9,7 @@ import {Picture, Proof} from "./Proof.sol";
 /// skipped. Top-ups are absent: sending one twice adds twice, as it says.
 abstract contract Twice is Proof {
     function twice(address caller, bytes memory data, bool alone) internal {
-        vm.assume(picture().claimed <= picture().deposit);
+        assumeSound(picture());
         vm.prank(caller);
         (bool done,) = address(escrow).call(data);
         vm.assume(done);
