@@ -5,6 +5,8 @@
 
 mod lifecycle;
 mod meter;
+#[cfg(test)]
+mod model_check;
 mod parts;
 mod provider;
 mod receipt;
