@@ -12,7 +12,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 GPUX := $(CARGO_TARGET_DIR)/debug/gpux
 export GPUX
 
-.PHONY: demo test sim bench deps build image lint contracts unit e2e clean
+.PHONY: demo test sim bench proofs deps build image lint contracts unit e2e clean
 
 demo: build image  ## three nodes render an animation, paid from escrow; ends with 0 only if the verifier does
 	demo/run --gpux $(GPUX)
