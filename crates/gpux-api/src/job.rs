@@ -15,6 +15,14 @@ pub struct RunRequest {
     pub plan: PlanRequest,
     /// The most that the person said yes to: nothing is opened when the plan has become dearer since.
     pub agreed_total: Amount,
+    /// Whether all leases are opened, topped up and closed together: three transactions, whatever their number, rather than
+    /// three for each. Absent: no.
+    #[serde(default)]
+    pub batch: bool,
+    /// The most that is added to deposits that run low, by itself and in all, as people write it, such as `2.50`. Absent:
+    /// nothing.
+    #[serde(default)]
+    pub top_up_within: Option<String>,
 }
 
 /// All jobs, the newest first.
@@ -154,6 +162,9 @@ pub struct LeaseView {
     pub prepared: ByteSize,
     /// Bytes to fetch.
     pub to_prepare: ByteSize,
+    /// Whether its deposit pays for so little more work that it is time to top up. Written only when it is so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub low: bool,
     /// Why it ended.
     pub end: Option<EndView>,
 }

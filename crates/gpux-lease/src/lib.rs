@@ -11,21 +11,24 @@ mod parts;
 mod provider;
 mod receipt;
 mod renter;
+mod runway;
 mod settlement;
 #[cfg(test)]
 mod simulation;
 mod terms;
 
 pub use lifecycle::{Actor, End, EndReason, EscrowView, JOURNAL_VERSION, UnexpectedEvent, Work};
-pub use meter::{FREEZE_MARGIN, HOLD, INTERVAL, Tariff, WorkClock, sign, slack};
+pub use meter::{FREEZE_MARGIN, HOLD, INTERVAL, Tariff, WorkClock, draw_from, sign, slack};
 pub use parts::{
     PartEffect, PartEvent, PartFault, PartPolicy, PartQueue, PartState, PartsSummary, ReleaseRule, UnknownPart,
 };
 pub use provider::{
-    Closing, FreezeCause, Preparation, ProviderConfig, ProviderEffect, ProviderEvent, ProviderLease, ProviderState,
+    CLOSING_WAIT, Closing, FreezeCause, Preparation, ProviderConfig, ProviderEffect, ProviderEvent, ProviderLease,
+    ProviderState,
 };
 pub use receipt::{Receipt, SignedClosing, VerifiedReceipt, VerifyReceiptError};
 pub use renter::{RenterConfig, RenterEffect, RenterEvent, RenterLease, RenterState, TopUp};
+pub use runway::Runway;
 pub use settlement::Settlement;
 pub use terms::{
     EscrowRef, Terms, VerifySignatureError, closing_digest, receipt_digest, recover_signer, verify_signer,

@@ -103,6 +103,20 @@ pub const fn slack(counted: Millis) -> Millis {
     Millis(if hundredth < most { hundredth } else { most })
 }
 
+/// How many times its fee a draw must bring: the fee is at most a hundredth of it.
+const DRAW_FEES: u128 = 100;
+
+/// From how much unclaimed money on a provider draws: when the fee of a transaction, in the token, is worth it, and not
+/// before more is unclaimed than the provider lets lie at risk anyhow (`exposure`).
+#[must_use]
+pub fn draw_from(fee: Amount, exposure: Amount) -> Amount {
+    let worth = fee
+        .units()
+        .checked_mul(DRAW_FEES)
+        .and_then(|units| Amount::new(units).ok());
+    worth.unwrap_or(Amount::MAX).max(exposure)
+}
+
 /// What a renter signs when `asked`: never more than it is `willing` to, never less than it `signed` before.
 ///
 /// A repeated ask is answered with the same amount, and an ask below what is signed with the newest.

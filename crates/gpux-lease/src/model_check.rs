@@ -210,7 +210,14 @@ impl State {
                 self.claimed = true;
                 self.send(Call::Settle { amount, receipt });
             }
-            Do::AllowWork | Do::Freeze | Do::Thaw | Do::SignClosing { .. } | Do::Forget | Do::WakeAt(_) => {}
+            // Nothing is drawn and no closing is wanted here: the simulated world does both.
+            Do::AllowWork
+            | Do::Freeze
+            | Do::Thaw
+            | Do::Draw { .. }
+            | Do::SignClosing { .. }
+            | Do::Forget
+            | Do::WakeAt(_) => {}
         }
     }
 
@@ -242,6 +249,7 @@ impl State {
                 RenterEffect::AskStop { .. } => self.stop = true,
                 RenterEffect::Reclaim if bug != Some(Bug::NeverReclaims) => self.send(Call::Reclaim),
                 RenterEffect::Reclaim
+                | RenterEffect::Close { .. }
                 | RenterEffect::SendTopUp(_)
                 | RenterEffect::OfferParts
                 | RenterEffect::RequeueParts

@@ -27,7 +27,11 @@ pub use events::{ProviderEffect, ProviderEvent};
 use gpux_types::{Amount, Millis};
 use serde::{Deserialize, Serialize};
 
-/// What the provider agreed to and how patient it is. Fixed for the life of a lease.
+/// How long a renter that wants to close a lease itself has, once it holds the closing amount.
+pub const CLOSING_WAIT: Millis = Millis::from_secs(600);
+
+/// What the provider agreed to and how patient it is. Fixed for the life of a lease, but for `closing`, which the renter may
+/// ask to be an offer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderConfig {
     /// Gross price and pace of receipts.
@@ -54,6 +58,10 @@ pub struct ProviderConfig {
     pub late_deposit_limit: Millis,
     /// Who closes a lease whose work is gone.
     pub closing: Closing,
+    /// From how much unclaimed money on the provider draws it while the work goes on; `None` means never. See
+    /// [`draw_from`](crate::draw_from).
+    #[serde(default)]
+    pub draw_from: Option<Amount>,
 }
 
 impl ProviderConfig {
@@ -73,6 +81,7 @@ impl ProviderConfig {
             last_receipt_limit: Millis::from_secs(10),
             late_deposit_limit: Millis::from_secs(3_600),
             closing: Closing::SettleAlone,
+            draw_from: None,
         }
     }
 }
@@ -201,6 +210,12 @@ struct Account {
     receipt: Option<VerifiedReceipt>,
     /// When the receipt that is still missing was last asked for.
     asked: Option<Millis>,
+    /// What was last drawn, or is being.
+    #[serde(default)]
+    drawn: Amount,
+    /// How often.
+    #[serde(default)]
+    draws: u32,
 }
 
 /// One lease, as its provider sees it.
@@ -224,6 +239,8 @@ impl ProviderLease {
             read: Some(now),
             receipt: None,
             asked: None,
+            drawn: Amount::ZERO,
+            draws: 0,
         };
         let state = ProviderState::Waiting {
             since: now,
@@ -376,6 +393,7 @@ impl ProviderLease {
             (ProviderEvent::StopRequested { by }, _) if live => {
                 next = Some(self.stopping(now, End::new(EndReason::Stopped, by)));
             }
+            (ProviderEvent::ClosingWanted, _) => self.offer_closing(),
             (
                 ProviderEvent::Prepared
                 | ProviderEvent::PreparationFailed { .. }
@@ -392,6 +410,13 @@ impl ProviderLease {
         Ok(next)
     }
 
+    /// The renter closes: too late once an amount is fixed for the one way or the other.
+    const fn offer_closing(&mut self) {
+        if !self.state.is_fixed() {
+            self.config.closing = Closing::Offer { wait: CLOSING_WAIT };
+        }
+    }
+
     fn stopping(&self, now: Millis, end: End) -> ProviderState {
         ProviderState::Stopping {
             since: self.now.max(now),
@@ -400,11 +425,7 @@ impl ProviderLease {
     }
 
     fn take_receipt(&mut self, receipt: VerifiedReceipt) {
-        let fixed = matches!(
-            self.state,
-            ProviderState::Offering { .. } | ProviderState::Settling { .. }
-        );
-        if !fixed && receipt.cumulative() > self.signed() {
+        if !self.state.is_fixed() && receipt.cumulative() > self.signed() {
             self.account.receipt = Some(receipt);
             self.account.asked = None;
         }
@@ -465,6 +486,11 @@ impl ProviderState {
     /// Whether work may still come of it.
     const fn is_live(&self) -> bool {
         self.end().is_none()
+    }
+
+    /// Whether what is claimed in the end is decided.
+    const fn is_fixed(&self) -> bool {
+        matches!(self, Self::Offering { .. } | Self::Settling { .. })
     }
 
     const fn restarted(self, now: Millis) -> Self {

@@ -119,6 +119,9 @@ struct Account {
     heard: Millis,
     top_ups: u32,
     top_up: Option<TopUp>,
+    /// What the provider said is all that it will claim.
+    #[serde(default)]
+    closing: Option<Amount>,
 }
 
 /// One lease, as its renter sees it.
@@ -143,6 +146,7 @@ impl RenterLease {
             heard: now,
             top_ups: 0,
             top_up: None,
+            closing: None,
         };
         Self {
             config,
@@ -270,6 +274,7 @@ impl RenterLease {
         let mut next = None;
         match (event, self.state) {
             (On::Reported { .. } | On::ReceiptAsked { .. } | On::ProviderEnded { .. }, S::Quoted { .. })
+            | (On::ClosingOffered { .. }, S::Quoted { .. } | S::Opening)
             | (On::ReceiptAsked { .. }, S::Opening) => return Err(unexpected),
             (On::OpenFailed, S::Quoted { .. } | S::Open | S::Running | S::Lost { .. } | S::Reclaimable { .. }) => {
                 return Err(unexpected);
@@ -292,6 +297,9 @@ impl RenterLease {
                 self.take_report(now, metered, work);
             }
             (On::ProviderEnded { end }, _) => next = self.ending(now, end),
+            (On::ClosingOffered { amount, end }, _) => {
+                next = self.take_closing(now, (amount, end), effects).ok_or(unexpected)?;
+            }
             (On::PartsDrained, _) => next = self.ending(now, End::new(EndReason::Completed, Actor::Renter)),
             (On::StopRequested, S::Quoted { .. }) => {
                 next = Some(S::Failed {
@@ -307,6 +315,24 @@ impl RenterLease {
         }
         self.now = now;
         Ok(next)
+    }
+
+    /// `None` for more than a settlement could take, and for a second amount.
+    fn take_closing(
+        &mut self,
+        now: Millis,
+        (amount, end): (Amount, End),
+        effects: &mut Vec<RenterEffect>,
+    ) -> Option<Option<RenterState>> {
+        let other = self.account.closing.is_some_and(|before| before != amount);
+        if amount > self.account.signed || other {
+            return None;
+        }
+        self.account.closing = Some(amount);
+        if let RenterState::Ending { .. } = self.state {
+            effects.push(RenterEffect::Close { amount });
+        }
+        Some(self.ending(now, end))
     }
 
     /// The end, unless one was decided before.

@@ -155,6 +155,8 @@ pub struct ProvideSection {
     pub memory: Option<ByteSize>,
     /// The part of the free disk that is offered. Absent: half.
     pub disk: Option<ByteSize>,
+    /// What one whole coin of the chain is worth in the token: how fees are weighed. Absent: 4,000.
+    pub coin_price: Option<String>,
     /// Where this node says that it is, such as `eu-west`.
     pub region: Option<String>,
     /// The longest lease that is offered.

@@ -31,6 +31,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// How long tasks may take to end once they are told to.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
+/// What a whole coin is worth in the token, unless the configuration says: fees are weighed with it, never paid.
+const COIN_PRICE: &str = "4000";
+
 /// The name under which met peers are kept.
 const PEERS: &str = "peers";
 /// How often they are looked at.
@@ -321,6 +324,7 @@ fn provider(
         },
         total: offered(&machine, section),
         longest: section.longest_lease,
+        coin_price: price("coin_price", section.coin_price.as_deref().unwrap_or(COIN_PRICE))?.0,
         region,
         cpu_score: machine.cpu_score,
         cpu_model: machine.cpu_model,

@@ -322,6 +322,7 @@ impl Share {
             cpu: Some(self.cpu),
             memory: Some(self.memory),
             disk: Some(self.disk),
+            coin_price: None,
             region: Some(pick(regions).into()),
             longest_lease: Millis::from_secs(24 * 3_600),
         }

@@ -30,10 +30,12 @@ impl Peers {
         match request {
             Request::Meter(report) => return node.renter.sign_receipt(from, report).await,
             Request::PartReport(report) => return node.renter.part_report(from, report).await,
+            Request::Closing(offer) => return node.renter.closing_offered(from, offer).await,
             Request::Quote(_)
             | Request::Lease(_)
             | Request::Part(..)
             | Request::CancelPart(_)
+            | Request::WillClose(_)
             | Request::Stop(_)
             | Request::Status(_) => {}
         }
@@ -43,10 +45,13 @@ impl Peers {
             Request::Quote(request) => provider.quote(&node, from, &request).await,
             Request::Lease(request) => provider.lease(&node, from, *request),
             Request::Part(lease, part) => provider.part(from, lease, part).await,
+            Request::WillClose(lease) => provider.will_close(from, lease).await,
             Request::CancelPart(cancel) => provider.cancel_part(from, cancel).await,
             Request::Stop(stop) => provider.stop(from, stop.lease).await,
             Request::Status(lease) => provider.status(from, lease),
-            Request::Meter(_) | Request::PartReport(_) => Err(PeerError::new(ErrorCode::BadRequest, "not understood")),
+            Request::Meter(_) | Request::PartReport(_) | Request::Closing(_) => {
+                Err(PeerError::new(ErrorCode::BadRequest, "not understood"))
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 //! ```
 
 mod capacity;
+mod chain;
 mod disk;
 mod lease;
 mod meter;
@@ -26,7 +27,7 @@ use gpux_proto::{
     CancelPart, ErrorCode, LeaseReport, LeaseRequest, LogsRequest, PartSpec, PeerError, QuoteRequest, Response,
     SignedQuoteRequest,
 };
-use gpux_types::{Address, LeaseId, Millis, NodeId, Resources};
+use gpux_types::{Address, Amount, LeaseId, Millis, NodeId, Resources};
 use lease::{LeaseInput, LeaseRecord, LeaseTask};
 use std::{
     collections::HashMap,
@@ -48,6 +49,8 @@ pub(crate) struct Selling {
     pub(crate) total: Resources,
     /// The longest lease.
     pub(crate) longest: Millis,
+    /// What one whole coin of the chain is worth in the token.
+    pub(crate) coin_price: Amount,
     /// Where the node says that it is.
     pub(crate) region: Option<gpux_market::Tag>,
     /// The measured speed of one core.
@@ -300,6 +303,11 @@ impl Provider {
             attempt: cancel.attempt,
         };
         self.tell(from, cancel.lease, LeaseInput::PartCancelled(key)).await
+    }
+
+    /// The renter will close a lease itself.
+    pub(crate) async fn will_close(&self, from: NodeId, lease: LeaseId) -> Result<Response, PeerError> {
+        self.tell(from, lease, LeaseInput::ClosingWanted).await
     }
 
     /// Ends a lease for its renter.

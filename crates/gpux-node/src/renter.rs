@@ -29,12 +29,12 @@ use crate::{
 use gpux_api::{ErrorBody, ErrorCode, JobList, JobView, RunRequest, TopUpReply, TopUpRequest};
 use gpux_chain::HotKey;
 use gpux_lease::{PartQueue, RenterConfig, RenterLease, Tariff};
-use gpux_proto::{MeterReport, PartReport, PeerError, Response};
-use gpux_types::{Address, BasisPoints, JobId, LeaseId, Millis, NodeId, PartIndex};
+use gpux_proto::{ClosingOffer, MeterReport, PartReport, PeerError, Response};
+use gpux_types::{Address, Amount, BasisPoints, JobId, LeaseId, Millis, NodeId, PartIndex};
 use job::{Beginning, JobInput, JobTask};
 use plan::Planned;
 use quotes::Firm;
-use record::{Finishing, JobRecord, LeaseRecord, RECORD_VERSION, Secret, Try};
+use record::{Batches, Finishing, Fund, JobRecord, LeaseRecord, RECORD_VERSION, Secret, Try};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -248,6 +248,12 @@ impl Renter {
             .await
     }
 
+    /// Takes a closing amount from a provider.
+    pub(crate) async fn closing_offered(&self, from: NodeId, offer: ClosingOffer) -> Result<Response, PeerError> {
+        self.ask(offer.lease, |reply| JobInput::ClosingOffered(from, offer, reply))
+            .await
+    }
+
     fn free_name(&self, wanted: &str) -> String {
         let registry = self.lock();
         let taken = |name: &str| registry.jobs.values().any(|handle| handle.view.borrow().name == name);
@@ -263,6 +269,18 @@ impl Renter {
 
 /// Starts a job: plans it again, gets firm prices, and opens its leases when all of it is still what was agreed.
 pub(crate) async fn start(node: &Arc<Node>, request: RunRequest) -> Result<JobView, ErrorBody> {
+    let token = &node.chain.token().token;
+    let fund = request
+        .top_up_within
+        .as_deref()
+        .map(|text| token.parse(text))
+        .transpose();
+    let fund = fund
+        .map_err(|error| fault(ErrorCode::InvalidInput, "setting a limit on top-ups", &error))?
+        .map(|limit| Fund {
+            limit,
+            spent: Amount::ZERO,
+        });
     let planned = plan(node, request.plan).await?;
     if planned.view.worst_case > request.agreed_total {
         let token = &planned.view.token;
@@ -293,7 +311,7 @@ pub(crate) async fn start(node: &Arc<Node>, request: RunRequest) -> Result<JobVi
         .into_iter()
         .map(|firm| lease_record(node, id, &planned, firm, head.timestamp))
         .collect();
-    let record = job_record(
+    let mut record = job_record(
         node,
         id,
         planned.job,
@@ -303,6 +321,8 @@ pub(crate) async fn start(node: &Arc<Node>, request: RunRequest) -> Result<JobVi
         &leases,
         head.number,
     );
+    record.batches = request.batch.then(Batches::default);
+    record.fund = fund;
     begin(node, record, leases, receipt_key, planned.image)
 }
 
@@ -353,6 +373,7 @@ fn lease_record(node: &Node, job: JobId, planned: &Planned, firm: Firm, now: gpu
         metered: Millis::ZERO,
         final_reading: false,
         parts_done: 0,
+        closing: None,
     }
 }
 
@@ -390,6 +411,8 @@ fn job_record(
         first_exit: None,
         stopped: false,
         over: false,
+        batches: None,
+        fund: None,
         job,
     }
 }

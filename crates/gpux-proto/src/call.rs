@@ -26,6 +26,10 @@ pub enum Request {
     PartReport(PartReport),
     /// Ends one try of a part without an answer: another node was first. Idempotent.
     CancelPart(CancelPart),
+    /// Tells the provider that the renter will close the lease itself, once it has the closing amount. Idempotent.
+    WillClose(LeaseId),
+    /// Gives the renter the closing amount: all that the provider will ever claim.
+    Closing(ClosingOffer),
 }
 
 /// One answer.
@@ -127,6 +131,21 @@ pub struct CancelPart {
     pub part: PartIndex,
     /// Which attempt.
     pub attempt: u32,
+}
+
+/// The closing amount of a lease whose work is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClosingOffer {
+    /// Which lease.
+    pub lease: LeaseId,
+    /// All that the provider claims over the lease's life.
+    pub amount: Amount,
+    /// By the provider's signer, over the closing digest of the escrow.
+    pub signature: Signature,
+    /// The last reading of the meter.
+    pub metered: Millis,
+    /// Why the lease ends.
+    pub end: End,
 }
 
 /// What was metered, and what is asked for.

@@ -168,6 +168,12 @@ pub(crate) struct RunArgs {
     /// Print what the job's processes write, as it comes, on standard output
     #[arg(short, long, conflicts_with = "detach")]
     pub(crate) logs: bool,
+    /// Open, top up and close all leases together: three transactions in all rather than three for each node
+    #[arg(long)]
+    pub(crate) batch: bool,
+    /// Add to deposits that run low by itself, up to this much in all
+    #[arg(long, value_name = "AMOUNT")]
+    pub(crate) top_up_within: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -43,6 +43,7 @@ fn job() -> JobView {
         parts_running: 0,
         prepared: ByteSize(1 << 20),
         to_prepare: ByteSize(1 << 20),
+        low: false,
         end: end.clone(),
     };
     JobView {

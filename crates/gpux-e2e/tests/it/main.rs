@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod batched;
+#[cfg(test)]
 mod cancelled_part;
 #[cfg(test)]
 mod cheats;
@@ -22,6 +24,8 @@ mod ledger;
 mod lifecycle;
 #[cfg(test)]
 mod logs;
+#[cfg(test)]
+mod low_deposit;
 #[cfg(test)]
 mod market;
 #[cfg(test)]

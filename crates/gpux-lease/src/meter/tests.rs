@@ -141,3 +141,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_draw_is_worth_a_hundred_fees_and_at_least_the_exposure() {
+    let units = |units| Amount::new(units).unwrap();
+    assert_eq!(draw_from(units(3), units(1_000)), units(1_000));
+    assert_eq!(draw_from(units(30), units(1_000)), units(3_000));
+    assert_eq!(
+        draw_from(Amount::MAX, Amount::ZERO),
+        Amount::MAX,
+        "products do not wrap"
+    );
+}

@@ -42,6 +42,9 @@ impl ProviderLease {
                     effects.push(ProviderEffect::Thaw);
                 }
                 effects.push(ProviderEffect::AllowWork);
+                if before.is_none() {
+                    self.repeat_draw(effects);
+                }
             }
             S::Frozen { .. } => {
                 self.account.work = Work::Frozen;
@@ -199,7 +202,37 @@ impl ProviderLease {
         if metered >= covered {
             self.ask(self.config.tariff.ask(metered, self.ask_cap()), effects);
         }
+        self.draw(effects);
         None
+    }
+
+    /// Draws what is earned and signed for once that is worth a transaction. What does not go through is drawn with the next
+    /// one, or settled.
+    fn draw(&mut self, effects: &mut Vec<ProviderEffect>) {
+        let Some(from) = self.config.draw_from.filter(|from| *from > Amount::ZERO) else {
+            return;
+        };
+        let EscrowView::Open { assured, .. } = self.account.escrow else {
+            return;
+        };
+        let earned = self.config.tariff.due(self.account.metered);
+        let owed = earned.min(self.signed()).min(assured);
+        if owed.saturating_sub(self.account.drawn) >= from {
+            self.account.drawn = owed;
+            self.account.draws = self.account.draws.saturating_add(1);
+            self.repeat_draw(effects);
+        }
+    }
+
+    fn repeat_draw(&self, effects: &mut Vec<ProviderEffect>) {
+        let (amount, number) = (self.account.drawn, self.account.draws.saturating_sub(1));
+        if let Some(receipt) = self.account.receipt.filter(|_| amount > Amount::ZERO) {
+            effects.push(ProviderEffect::Draw {
+                number,
+                amount,
+                receipt,
+            });
+        }
     }
 
     fn after_frozen(

@@ -45,6 +45,8 @@ pub enum ProviderEvent {
         /// Who.
         by: Actor,
     },
+    /// The renter wants to close the lease itself, with a closing amount.
+    ClosingWanted,
     /// The time of the last [`ProviderEffect::WakeAt`] has come and there is no meter to read.
     Ticked,
     /// The daemon read this machine from its journal; its clock may have started anew. Comes first after a restart.
@@ -74,6 +76,7 @@ impl ProviderEvent {
             Self::ShimLost { .. } => "shim lost",
             Self::PartsDrained => "parts drained",
             Self::StopRequested { .. } => "stop requested",
+            Self::ClosingWanted => "closing wanted",
             Self::Ticked => "ticked",
             Self::Restarted => "restarted",
         }
@@ -108,6 +111,15 @@ pub enum ProviderEffect {
     SignClosing {
         /// All that the provider wants.
         amount: Amount,
+    },
+    /// Collect on the chain what is owed so far; the lease stays open.
+    Draw {
+        /// Counts the lease's draws from 0: the same number is the same draw.
+        number: u32,
+        /// What is claimed over the lease's life: more each time, and at most the receipt's amount.
+        amount: Amount,
+        /// The newest receipt.
+        receipt: VerifiedReceipt,
     },
     /// Settle on the chain.
     Settle {

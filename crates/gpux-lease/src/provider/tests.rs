@@ -336,3 +336,75 @@ fn what_an_end_asks_for_is_asked_for_again_after_a_restart() {
     );
     assert_eq!(lease, ended);
 }
+
+#[test]
+fn a_renter_that_wants_to_close_gets_a_closing_amount_and_ten_minutes() {
+    let mut lease = running(config());
+    handle(&mut lease, 2, ProviderEvent::ClosingWanted);
+    handle(&mut lease, 4, metered(3, Work::Running));
+    handle(&mut lease, 5, ProviderEvent::PartsDrained);
+    let signed = handle(&mut lease, 6, metered(4, Work::Gone));
+    let amount = amount(4_000);
+    assert_eq!(
+        signed,
+        [ProviderEffect::SignClosing { amount }],
+        "what was metered, and nothing is sent"
+    );
+    assert!(handle(&mut lease, 605, ProviderEvent::Ticked).is_empty());
+    let again = handle(&mut lease, 605, ProviderEvent::Restarted);
+    assert_eq!(
+        again,
+        [ProviderEffect::SignClosing { amount }],
+        "the same amount after a restart"
+    );
+    assert!(handle(&mut lease, 1_204, ProviderEvent::Ticked).is_empty());
+    let settled = handle(&mut lease, 1_205, ProviderEvent::Ticked);
+    assert!(
+        matches!(settled.as_slice(), [ProviderEffect::Settle { amount: claimed, .. }] if *claimed == amount),
+        "no close came: {settled:?}"
+    );
+}
+
+#[test]
+fn a_wish_to_close_comes_too_late_once_the_settlement_is_sent() {
+    let mut lease = running(config());
+    handle(&mut lease, 4, metered(3, Work::Running));
+    handle(&mut lease, 5, ProviderEvent::PartsDrained);
+    let settled = handle(&mut lease, 6, metered(4, Work::Gone));
+    assert!(matches!(settled.as_slice(), [ProviderEffect::Settle { .. }]));
+    let before = lease.clone();
+    handle(&mut lease, 6, ProviderEvent::ClosingWanted);
+    assert_eq!(lease, before);
+}
+
+#[test]
+fn earned_and_signed_money_is_drawn_when_enough_lies_unclaimed_and_never_more_than_either() {
+    let mut config = config();
+    config.draw_from = Some(amount(10_000));
+    let mut lease = running(config);
+    let draw = |effects: &[ProviderEffect]| {
+        effects.iter().find_map(|effect| {
+            if let ProviderEffect::Draw { amount, receipt, .. } = effect {
+                assert!(*amount <= receipt.cumulative());
+                Some(amount.units())
+            } else {
+                None
+            }
+        })
+    };
+    handle(&mut lease, 6, metered(5, Work::Running));
+    handle(&mut lease, 6, receipt(40_000));
+    assert_eq!(draw(&handle(&mut lease, 10, metered(9, Work::Running))), None);
+    assert_eq!(
+        draw(&handle(&mut lease, 11, metered(10, Work::Running))),
+        Some(10_000),
+        "signed is more, earned is not"
+    );
+    assert_eq!(draw(&handle(&mut lease, 12, metered(11, Work::Running))), None, "once");
+    assert_eq!(
+        draw(&handle(&mut lease, 13, ProviderEvent::Restarted)),
+        Some(10_000),
+        "what may not have been sent"
+    );
+    assert_eq!(draw(&handle(&mut lease, 22, metered(20, Work::Running))), Some(20_000));
+}

@@ -32,9 +32,7 @@ impl RenterLease {
             S::Opening => effects.push(RenterEffect::Deposit),
             S::Open | S::Running if !had_parts => effects.push(RenterEffect::OfferParts),
             S::Lost { .. } => effects.push(RenterEffect::RequeueParts),
-            S::Ending { end, .. } => {
-                effects.extend([RenterEffect::RequeueParts, RenterEffect::AskStop { end }]);
-            }
+            S::Ending { end, .. } => effects.extend([RenterEffect::RequeueParts, self.towards_the_end(end)]),
             S::Reclaimable { .. } => effects.push(RenterEffect::Reclaim),
             S::Settled { .. } | S::Reclaimed { .. } | S::Failed { .. } => {
                 effects.extend([RenterEffect::RequeueParts, RenterEffect::Forget]);
@@ -124,9 +122,16 @@ impl RenterLease {
                 end,
                 counted,
             };
-            effects.push(RenterEffect::AskStop { end });
+            effects.push(self.towards_the_end(end));
         }
         None
+    }
+
+    /// What brings a lease that ends to its end: closing it, once the provider said for how much.
+    fn towards_the_end(&self, end: End) -> RenterEffect {
+        self.account
+            .closing
+            .map_or(RenterEffect::AskStop { end }, |amount| RenterEffect::Close { amount })
     }
 
     fn after_reclaimable(&mut self, since: Millis, end: End, effects: &mut Vec<RenterEffect>) -> Option<RenterState> {

@@ -52,6 +52,13 @@ pub enum RenterEvent {
         /// Why.
         end: End,
     },
+    /// The provider gave a closing amount whose signature fits the terms: all that it will ever claim.
+    ClosingOffered {
+        /// The amount.
+        amount: Amount,
+        /// Why the provider ended the lease.
+        end: End,
+    },
     /// Every part that this lease was wanted for is done.
     PartsDrained,
     /// The renter wants the lease to end.
@@ -88,6 +95,7 @@ impl RenterEvent {
             Self::Reported { .. } => "reported",
             Self::ReceiptAsked { .. } => "receipt asked",
             Self::ProviderEnded { .. } => "provider ended",
+            Self::ClosingOffered { .. } => "closing offered",
             Self::PartsDrained => "parts drained",
             Self::StopRequested => "stop requested",
             Self::TopUpRequested(_) => "top-up requested",
@@ -119,6 +127,11 @@ pub enum RenterEffect {
     AskStop {
         /// Why.
         end: End,
+    },
+    /// Close the lease on the chain with the provider's closing amount.
+    Close {
+        /// The amount.
+        amount: Amount,
     },
     /// Fetch the money back.
     Reclaim,

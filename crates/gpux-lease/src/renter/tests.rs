@@ -251,3 +251,45 @@ fn what_an_end_asks_for_is_asked_for_again_after_a_restart_and_no_top_up_with_it
     assert_eq!(handle(&mut lease, 0, RenterEvent::Restarted), end);
     assert_eq!(lease, ended);
 }
+
+fn closing(units: u128) -> RenterEvent {
+    RenterEvent::ClosingOffered {
+        amount: amount(units),
+        end: End::new(EndReason::Completed, Actor::Renter),
+    }
+}
+
+#[test]
+fn a_closing_amount_is_taken_up_to_what_was_signed_and_closed_with_until_it_is() {
+    let mut lease = opened();
+    handle(&mut lease, 2, ask(5_000, 0));
+    let before = lease.clone();
+    lease.handle(at(3), closing(5_001)).unwrap_err();
+    assert_eq!(lease, before, "more than a settlement could take");
+    let close = RenterEffect::Close { amount: amount(4_000) };
+    assert_eq!(
+        handle(&mut lease, 3, closing(4_000)),
+        [RenterEffect::RequeueParts, close]
+    );
+    assert_eq!(handle(&mut lease, 3, closing(4_000)), [close], "told again, done again");
+    lease.handle(at(4), closing(3_000)).unwrap_err();
+    assert_eq!(
+        handle(&mut lease, 9, RenterEvent::Ticked),
+        [close],
+        "instead of asking for the end"
+    );
+    let mut restarted: RenterLease = serde_json::from_str(&serde_json::to_string(&lease).unwrap()).unwrap();
+    assert!(handle(&mut restarted, 0, RenterEvent::Restarted).contains(&close));
+    let paid = amount(4_000);
+    handle(&mut lease, 10, RenterEvent::EscrowSeen(EscrowView::Closed { paid }));
+    let end = End::new(EndReason::Completed, Actor::Renter);
+    assert_eq!(lease.state(), RenterState::Settled { end, paid });
+}
+
+#[test]
+fn a_closing_amount_before_the_deposit_is_a_contradiction() {
+    let mut lease = quoted();
+    lease.handle(at(0), closing(0)).unwrap_err();
+    handle(&mut lease, 0, RenterEvent::Accepted);
+    lease.handle(at(1), closing(0)).unwrap_err();
+}

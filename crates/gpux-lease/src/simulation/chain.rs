@@ -31,6 +31,10 @@ pub(super) enum Call {
         amount: Amount,
         receipt: Option<VerifiedReceipt>,
     },
+    Draw {
+        amount: Amount,
+        receipt: VerifiedReceipt,
+    },
     /// With the provider's signature over the amount, or with none.
     Close {
         amount: Amount,
@@ -135,6 +139,7 @@ impl Chain {
     pub(super) fn send(&mut self, lease: usize, call: Call, not_before_ms: u64) {
         let same = |other: &Call| match (other, &call) {
             (Call::TopUp { number: a, .. }, Call::TopUp { number: b, .. }) => a == b,
+            (Call::Draw { amount: a, .. }, Call::Draw { amount: b, .. }) => a == b,
             _ => std::mem::discriminant(other) == std::mem::discriminant(&call),
         };
         let waits = self
@@ -223,6 +228,14 @@ impl Chain {
                 self.close(books, lease, amount);
                 true
             }
+            Call::Draw { amount, receipt } if slot.status == Status::Open => {
+                let more = amount.min(slot.deposit) > slot.claimed;
+                let owed = amount <= receipt.cumulative();
+                if more && owed {
+                    self.pay(books, lease, amount);
+                }
+                more && owed
+            }
             Call::Close { amount, signed }
                 if slot.status == Status::Open && (signed || self.bug == Some(Bug::EscrowClosesUnsigned)) =>
             {
@@ -233,7 +246,12 @@ impl Chain {
                 self.close(books, lease, Amount::ZERO);
                 true
             }
-            Call::Open { .. } | Call::TopUp { .. } | Call::Settle { .. } | Call::Close { .. } | Call::Reclaim => false,
+            Call::Open { .. }
+            | Call::TopUp { .. }
+            | Call::Settle { .. }
+            | Call::Draw { .. }
+            | Call::Close { .. }
+            | Call::Reclaim => false,
         }
     }
 
@@ -246,24 +264,29 @@ impl Chain {
         time > slot.expiry.plus_secs(grace)
     }
 
-    fn close(&self, books: &mut Books, lease: usize, amount: Amount) {
-        let Payees {
-            renter,
-            provider,
-            share,
-        } = self.leases[lease];
+    /// Pays provider and builder up to `amount` over the lease's life; gives what the renter would get back now.
+    fn pay(&self, books: &mut Books, lease: usize, amount: Amount) -> Amount {
+        let Payees { provider, share, .. } = self.leases[lease];
         let slot = &mut books.slots[lease];
         let paid = Settlement::of(slot.deposit, slot.claimed, amount, share);
-        (slot.claimed, slot.status) = (paid.claimed, Status::Closed);
+        slot.claimed = paid.claimed;
         slot.to_builder += paid.to_builder.units();
-        slot.refunded += paid.refund.units();
-        let escrow = slot.deposit.units();
         books.builders += paid.to_builder.units();
         books.purses[provider] += paid.to_provider.units();
+        books.escrow -= paid.to_builder.units() + paid.to_provider.units();
+        paid.refund
+    }
+
+    fn close(&self, books: &mut Books, lease: usize, amount: Amount) {
+        let renter = self.leases[lease].renter;
+        let refund = self.pay(books, lease, amount).units();
+        let slot = &mut books.slots[lease];
+        slot.status = Status::Closed;
+        slot.refunded += refund;
         if self.bug != Some(Bug::RefundIsForgotten) {
-            books.purses[renter] += paid.refund.units();
+            books.purses[renter] += refund;
         }
-        books.escrow -= escrow;
+        books.escrow -= refund;
     }
 
     /// Takes `blocks` back and mines as many anew; their calls wait again, the openings maybe never.
@@ -332,7 +355,8 @@ impl Chain {
             let deposit = slot.deposit.units();
             purses[payees.renter] -= deposit;
             if slot.status == Status::Open {
-                held += deposit;
+                held += deposit - slot.claimed.units();
+                purses[payees.provider] += slot.claimed.units() - slot.to_builder;
             } else {
                 purses[payees.renter] += slot.refunded;
                 purses[payees.provider] += deposit.saturating_sub(slot.refunded + slot.to_builder);

@@ -28,6 +28,7 @@ pub(super) enum Told {
     },
     Closing {
         amount: Amount,
+        end: End,
     },
     Status {
         metered: Millis,

@@ -66,6 +66,8 @@ pub(super) fn provider_config(deal: &Deal) -> ProviderConfig {
         config.closing = Closing::Offer {
             wait: Millis::from_secs(secs),
         };
+        // Those who leave the end to the renter also draw on the way.
+        config.draw_from = Some(tariff.due(Millis::from_secs(secs.max(1))));
     }
     config
 }
@@ -404,12 +406,7 @@ impl Lease {
                 }
                 Ok(())
             }
-            Told::Closing { amount } => {
-                if self.plan.deal.renter == RenterKind::Honest {
-                    world.call(self.plan.renter, self.index, Call::Close { amount, signed: true });
-                }
-                Ok(())
-            }
+            Told::Closing { amount, end } => self.tell_renter(world, RenterEvent::ClosingOffered { amount, end }),
         }
     }
 
@@ -567,11 +564,17 @@ impl Lease {
                 }
                 self.tasks.push((soon, Task::Destroy));
             }
+            Do::Draw { amount, receipt, .. } => {
+                self.ledger.claimed(world.at_ms, amount, &self.shim, &world.chain)?;
+                world.call(self.plan.provider, self.index, Call::Draw { amount, receipt });
+            }
             Do::Settle { amount, receipt } => self.settle(world, amount, receipt)?,
             Do::WakeAt(at) => self.provider.wake = Some(at),
             Do::SignClosing { amount } => {
                 self.ledger.closing_given(world.at_ms, amount, &self.shim)?;
-                self.send(world, Message::ToRenter(Told::Closing { amount }));
+                if let Some(end) = self.provider.machine.end() {
+                    self.send(world, Message::ToRenter(Told::Closing { amount, end }));
+                }
             }
             Do::Forget => {}
         }
@@ -699,6 +702,11 @@ impl Lease {
                 world.call(self.plan.renter, self.index, Call::TopUp { number, amount })
             }
             Do::AskStop { end } => self.send(world, Message::ToProvider(Said::Stop { end })),
+            Do::Close { amount } if self.plan.deal.renter == RenterKind::Honest => {
+                world.call(self.plan.renter, self.index, Call::Close { amount, signed: true });
+            }
+            // Left to the provider, who settles after its wait.
+            Do::Close { .. } => {}
             Do::Reclaim if world.bug == Some(Bug::NeverReclaims) => {}
             Do::Reclaim => world.call(self.plan.renter, self.index, Call::Reclaim),
             Do::WakeAt(at) => self.renter.wake = Some(at),

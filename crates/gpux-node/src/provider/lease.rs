@@ -9,7 +9,7 @@
 //! ```
 
 use super::{
-    Provider,
+    Provider, chain,
     disk::Reserved,
     meter, outputs,
     parts::{Parts, Told},
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{node::Node, store::Role};
 use futures_util::{FutureExt, future::BoxFuture};
-use gpux_chain::{Call, Intent, IntentKey, LeaseSeen};
+use gpux_chain::LeaseSeen;
 use gpux_lease::{
     End, EscrowView, JOURNAL_VERSION, ProviderConfig, ProviderEffect, ProviderEvent, ProviderLease, ProviderState,
     Tariff, Terms, VerifiedReceipt, Work,
@@ -65,6 +65,10 @@ pub(super) enum LeaseInput {
     PartCancelled(PartKey),
     /// A part was asked to end, or could not be.
     PartStopped(PartKey, bool),
+    /// The renter will close the lease itself.
+    ClosingWanted,
+    /// The renter does not have the closing amount yet.
+    ClosingUntold,
     /// The renter wants the end.
     StopAsked,
     /// Image and inputs are there, or cannot be had.
@@ -99,11 +103,11 @@ enum Woken {
 /// The task of one lease.
 pub(super) struct LeaseTask {
     pub(super) node: Arc<Node>,
-    provider: Provider,
+    pub(super) provider: Provider,
     pub(super) record: LeaseRecord,
     inputs: mpsc::Receiver<LeaseInput>,
     report: watch::Sender<LeaseReport>,
-    effects: JoinSet<LeaseInput>,
+    pub(super) effects: JoinSet<LeaseInput>,
     fetched: Arc<AtomicU64>,
     wake: Option<Millis>,
     asking: bool,
@@ -125,6 +129,7 @@ impl LeaseRecord {
         config.expiry_margin_secs = 10;
         config.exposure = node.assurance.exposure;
         config.assurance_limit = ASSURANCE_LIMIT;
+        config.draw_from = chain::draw_from(node);
         let (machine, effects) = ProviderLease::request(config, node.clock.now());
         (
             Self {
@@ -279,6 +284,8 @@ impl LeaseTask {
             LeaseInput::StopAsked => self.event(ProviderEvent::StopRequested {
                 by: gpux_lease::Actor::Renter,
             }),
+            LeaseInput::ClosingWanted => self.event(ProviderEvent::ClosingWanted),
+            LeaseInput::ClosingUntold => self.tell_closing(),
             LeaseInput::Prepared(result) => self.prepared(result),
             LeaseInput::Status(Some(status)) => self.status_seen(*status),
             LeaseInput::Status(None) | LeaseInput::Done => {}
@@ -379,8 +386,12 @@ impl LeaseTask {
                     self.on_runtime(|runtime, lease| async move { runtime.thaw(lease).await }.boxed())
                 }
                 ProviderEffect::StopWork { end } => self.stop_work(end),
-                // The provider settles by itself: no closing amount is ever offered under this configuration.
-                ProviderEffect::SignClosing { amount } => tracing::debug!(%amount, "a closing amount is not offered"),
+                ProviderEffect::SignClosing { .. } => self.tell_closing(),
+                ProviderEffect::Draw {
+                    number,
+                    amount,
+                    receipt,
+                } => self.draw(number, amount, receipt),
                 ProviderEffect::Settle { amount, receipt } => self.settle(amount, receipt),
                 ProviderEffect::Forget => self.keep(),
                 ProviderEffect::WakeAt(at) => self.wake = Some(at),
@@ -512,35 +523,6 @@ impl LeaseTask {
         let metered = self.record.machine.metered();
         self.effects
             .spawn(async move { meter::destroy(&node, lease, metered).await });
-    }
-
-    fn settle(&mut self, amount: Amount, receipt: Option<VerifiedReceipt>) {
-        let (cumulative, signature) = match &receipt {
-            Some(receipt) => (receipt.cumulative(), Some(receipt.receipt().signature)),
-            None => (Amount::ZERO, None),
-        };
-        let call = Call::Settle {
-            terms: self.record.terms.clone(),
-            amount,
-            cumulative,
-            signature,
-        };
-        let intent = Intent {
-            key: IntentKey::settle(self.record.lease),
-            call,
-        };
-        let (node, lease) = (self.node.clone(), self.record.lease);
-        self.effects.spawn(async move {
-            match node.provider_sender.send(intent).await {
-                Ok(sent) => {
-                    tracing::info!(lease = %lease.short(), %amount, transaction = %sent.hash, "settlement sent")
-                }
-                Err(error) => {
-                    tracing::warn!(lease = %lease.short(), error = %crate::error_chain(&error), "sending a settlement")
-                }
-            }
-            LeaseInput::Done
-        });
     }
 
     /// Starts parts that may start, collects what ended, tells the renter what it does not know.

@@ -9,8 +9,10 @@
 //! ```
 
 mod ending;
+mod fund;
 mod leases;
 mod parts;
+mod together;
 mod top_up;
 
 use super::{
@@ -21,7 +23,7 @@ use crate::{node::Node, store::Role};
 use gpux_api::{ErrorBody, JobView, OutputView, TransactionView};
 use gpux_chain::{Head, HotKey, LeaseSeen};
 use gpux_lease::{RenterEvent, RenterState, Work};
-use gpux_proto::{LeaseReport, MeterReport, PartReport, PeerError, Response};
+use gpux_proto::{ClosingOffer, LeaseReport, MeterReport, PartReport, PeerError, Response};
 use gpux_runtime::ResolvedImage;
 use gpux_types::{Amount, LeaseId, Millis, NodeId, PartIndex};
 use std::{
@@ -50,6 +52,8 @@ pub(super) enum JobInput {
     ReceiptAsked(NodeId, MeterReport, PeerReply),
     /// A provider tells what became of a part.
     PartReported(NodeId, PartReport, PeerReply),
+    /// A provider gives its closing amount.
+    ClosingOffered(NodeId, ClosingOffer, PeerReply),
     /// The user adds money to each lease.
     TopUpAsked {
         amount: Amount,
@@ -77,6 +81,12 @@ pub(super) enum JobInput {
         attempt: u32,
         files: Result<Vec<Fetched>, String>,
     },
+    /// The deposits that were to be made together cannot be.
+    OpenManyFailed(Vec<LeaseId>, String),
+    /// Top-ups that were sent together are mined, or failed.
+    TopUpsEnded(Vec<(LeaseId, u32, Result<TransactionView, String>)>),
+    /// The transaction of that number that closes leases is mined, or could not be sent.
+    ClosesEnded(usize),
     /// A top-up is mined, or failed.
     TopUpEnded {
         lease: LeaseId,
@@ -112,6 +122,10 @@ struct Live {
     wake: Option<Millis>,
     polling: bool,
     silent_polls: u32,
+    /// What is being added to its deposit by itself.
+    adding: Option<Amount>,
+    /// Nothing is added by itself before then: the last try failed.
+    add_again: Millis,
     /// Whether the newest block has it closed, however deep that must lie to be relied on.
     closed: bool,
 }
@@ -146,6 +160,7 @@ pub(super) struct JobTask {
     tries: watch::Sender<BTreeMap<PartIndex, Try>>,
     effects: JoinSet<JobInput>,
     top_up: Option<top_up::Pending>,
+    together: together::Together,
     fetching: HashSet<(LeaseId, PartIndex, u32)>,
 }
 
@@ -172,6 +187,8 @@ impl JobTask {
                     polling: false,
                     silent_polls: 0,
                     closed: false,
+                    adding: None,
+                    add_again: Millis::ZERO,
                 },
             )
         };
@@ -186,6 +203,7 @@ impl JobTask {
             tries: beginning.tries,
             effects: JoinSet::new(),
             top_up: None,
+            together: together::Together::default(),
             fetching: HashSet::new(),
         }
     }
@@ -204,10 +222,14 @@ impl JobTask {
                         self.every_lease(RenterEvent::BlockSeen { time });
                     }
                 }
-                Woken::Poll => self.poll(),
+                Woken::Poll => {
+                    self.poll();
+                    self.add_to_low_deposits();
+                }
                 Woken::Timer => self.tick(),
                 Woken::Cancelled => return,
             }
+            self.flush_together();
             self.settle_state();
             self.tell();
         }
@@ -231,6 +253,7 @@ impl JobTask {
         } else {
             self.every_lease(RenterEvent::Accepted);
         }
+        self.flush_together();
         self.tell();
     }
 
@@ -258,6 +281,14 @@ impl JobTask {
         match input {
             JobInput::ReceiptAsked(from, report, reply) => self.receipt_asked(from, &report, reply),
             JobInput::PartReported(from, report, reply) => self.part_reported(from, report, reply),
+            JobInput::ClosingOffered(from, offer, reply) => self.closing_offered(from, &offer, reply),
+            JobInput::OpenManyFailed(leases, why) => self.open_many_failed(leases, &why),
+            JobInput::TopUpsEnded(results) => {
+                for (lease, number, result) in results {
+                    self.top_up_ended(lease, number, result);
+                }
+            }
+            JobInput::ClosesEnded(number) => self.together.closing.retain(|under_way| *under_way != number),
             JobInput::TopUpAsked { amount, extend, reply } => self.top_up_asked(amount, extend, reply),
             JobInput::StopAsked { reason, reply } => self.stop_asked(reason, reply),
             JobInput::OpenFailed(lease, why) => self.open_failed(lease, why),

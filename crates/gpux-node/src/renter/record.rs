@@ -2,7 +2,7 @@
 
 use gpux_api::{EndView, OutputView};
 use gpux_job::Job;
-use gpux_lease::{PartQueue, RenterLease, Terms};
+use gpux_lease::{PartQueue, RenterLease, SignedClosing, Terms, TopUp};
 use gpux_proto::{JobSpec, QuoteRequest, SignedQuote};
 use gpux_types::{Amount, JobId, LeaseId, Millis, NodeId, PartIndex, PricePerHour, UnixSeconds};
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,12 @@ pub(super) struct JobRecord {
     pub(super) output: PathBuf,
     /// No transaction of this job is older.
     pub(super) from_block: u64,
+    /// Whether its leases share transactions, and which did.
+    #[serde(default)]
+    pub(super) batches: Option<Batches>,
+    /// What deposits that run low are topped up from by themselves.
+    #[serde(default)]
+    pub(super) fund: Option<Fund>,
     pub(super) queue: PartQueue,
     pub(super) leases: Vec<LeaseId>,
     pub(super) outputs: Vec<OutputView>,
@@ -50,6 +56,26 @@ pub(super) struct JobRecord {
     pub(super) stopped: bool,
     /// Whether everything is done for people: the parts, the last step, and every lease whose node still answers.
     pub(super) over: bool,
+}
+
+/// What the renter set aside for top-ups that nobody asks for.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Fund {
+    pub(super) limit: Amount,
+    /// Sent, or being sent. Written down before it is.
+    pub(super) spent: Amount,
+}
+
+/// What the leases of a job do together. Each list is written down before its transaction is sent, so that a restart sends
+/// the same one again and never another with the same money.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Batches {
+    /// The leases that each transaction opens; empty before that.
+    pub(super) opened: Vec<Vec<LeaseId>>,
+    /// The top-ups of each transaction.
+    pub(super) topped_up: Vec<Vec<(LeaseId, TopUp)>>,
+    /// The leases that each transaction closes.
+    pub(super) closed: Vec<Vec<LeaseId>>,
 }
 
 /// The newest try of a part.
@@ -93,6 +119,9 @@ pub(super) struct LeaseRecord {
     /// Whether that reading is the last: the work was gone then.
     pub(super) final_reading: bool,
     pub(super) parts_done: u32,
+    /// The provider's closing amount, once it gave one.
+    #[serde(default)]
+    pub(super) closing: Option<SignedClosing>,
 }
 
 impl LeaseRecord {

@@ -2,7 +2,7 @@
 
 use super::record::{Finishing, JobRecord, LeaseRecord};
 use gpux_api::{Actor, EndView, JobState, JobView, LeaseState, LeaseView, PartsView};
-use gpux_lease::{End, EndReason, RenterState, Work};
+use gpux_lease::{End, EndReason, RenterState, Runway, Work};
 use gpux_proto::{LeaseReport, Phase};
 use gpux_types::{ByteSize, Millis, Token, UnixSeconds};
 
@@ -86,8 +86,15 @@ fn lease(job: &JobRecord, seen: &Seen<'_>) -> LeaseView {
         parts_running: u32::try_from(job.queue.running_on(&record.lease).count()).unwrap_or(u32::MAX),
         prepared,
         to_prepare,
+        low: lease_state(record, seen.report) == LeaseState::Running && runway(record).is_low(),
         end: known_end(record, seen.report).map(end),
     }
+}
+
+/// How long the lease's deposit lasts, by the renter's own count.
+pub(super) fn runway(record: &LeaseRecord) -> Runway {
+    let machine = &record.machine;
+    Runway::of(&machine.config().tariff, machine.escrow().deposit(), machine.counted())
 }
 
 fn lease_state(record: &LeaseRecord, report: Option<&LeaseReport>) -> LeaseState {

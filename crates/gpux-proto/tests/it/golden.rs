@@ -54,6 +54,8 @@ const fn request_name(request: &Request) -> &'static str {
         Request::PartReport(PartReport::Ended { .. }) => "request-part-ended",
         Request::PartReport(PartReport::Failed { .. }) => "request-part-failed",
         Request::CancelPart(_) => "request-cancel-part",
+        Request::WillClose(_) => "request-will-close",
+        Request::Closing(_) => "request-closing",
     }
 }
 

@@ -4,9 +4,9 @@ use alloy_primitives::{Address, B256, Signature, U256};
 use gpux_lease::{Actor, End, EndReason, EscrowRef, Work};
 use gpux_market::{Offer, Rates, Tag};
 use gpux_proto::{
-    BlobSpec, CancelPart, Command, ErrorCode, ImageSpec, InputSpec, JobSpec, LayerSpec, LeaseReport, LeaseRequest,
-    LogsRequest, MeterReport, NodeAddress, OutputSpec, PartReport, PartSpec, PeerError, Phase, Quote, QuoteRequest,
-    Request, Response, SignedQuote, SignedQuoteRequest, StopRequest,
+    BlobSpec, CancelPart, ClosingOffer, Command, ErrorCode, ImageSpec, InputSpec, JobSpec, LayerSpec, LeaseReport,
+    LeaseRequest, LogsRequest, MeterReport, NodeAddress, OutputSpec, PartReport, PartSpec, PeerError, Phase, Quote,
+    QuoteRequest, Request, Response, SignedQuote, SignedQuoteRequest, StopRequest,
 };
 use gpux_types::{
     Amount, BasisPoints, BlobHash, ByteSize, Cpu, JobId, LeaseId, Millis, NodeId, PartIndex, PricePerHour, Resources,
@@ -251,7 +251,25 @@ pub(crate) fn requests(draw: &Draw) -> Vec<Request> {
             bad_program: draw.flag,
             message: draw.text.clone(),
         }),
+    ]
+    .into_iter()
+    .chain(later_requests(draw))
+    .collect()
+}
+
+/// Those that were added to version 1 later.
+fn later_requests(draw: &Draw) -> Vec<Request> {
+    let (lease, part, attempt) = (draw.lease(), PartIndex(draw.small), draw.small);
+    vec![
         Request::CancelPart(CancelPart { lease, part, attempt }),
+        Request::WillClose(lease),
+        Request::Closing(ClosingOffer {
+            lease,
+            amount: draw.amount(),
+            signature: draw.signature(),
+            metered: Millis(draw.large),
+            end: End::new(EndReason::Completed, Actor::Renter),
+        }),
     ]
 }
 

@@ -27,6 +27,8 @@ pub(super) async fn run(global: &Global, args: RunArgs) -> Result<u8, Failure> {
     let agreed = RunRequest {
         plan: request,
         agreed_total,
+        batch: args.batch,
+        top_up_within: args.top_up_within,
     };
     let job: JobView = client.post("/jobs", &agreed).await?;
     if args.detach {

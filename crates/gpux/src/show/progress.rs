@@ -13,7 +13,7 @@ use std::{
 #[derive(Debug, Default)]
 struct Seen {
     state: Option<JobState>,
-    leases: HashMap<gpux_types::LeaseId, LeaseState>,
+    leases: HashMap<gpux_types::LeaseId, (LeaseState, bool)>,
     done: u32,
 }
 
@@ -159,6 +159,7 @@ fn lease_words(lease: &LeaseView) -> String {
     match lease.state {
         LeaseState::Opening => "deposit on its way".to_owned(),
         LeaseState::Preparing => format!("preparing {} of {}", lease.prepared, lease.to_prepare),
+        LeaseState::Running if lease.low => "running; its deposit runs low, `gpux topup` adds to it".to_owned(),
         LeaseState::Running => "running".to_owned(),
         LeaseState::Frozen => "frozen, not billed".to_owned(),
         LeaseState::Unreachable => "unreachable; its parts go elsewhere".to_owned(),
@@ -181,7 +182,7 @@ fn plain(name: &str, seen: &mut Seen, job: &JobView) -> Vec<String> {
         lines.push(format!("{name} {at:>6}  {}", state_word(job.state)));
     }
     for lease in &job.leases {
-        if seen.leases.insert(lease.id, lease.state) != Some(lease.state) {
+        if seen.leases.insert(lease.id, (lease.state, lease.low)) != Some((lease.state, lease.low)) {
             lines.push(format!(
                 "{name} {at:>6}  node {}: {}",
                 lease.node.short(),
@@ -228,6 +229,7 @@ mod tests {
             parts_running: 0,
             prepared: ByteSize(1 << 20),
             to_prepare: ByteSize(10 << 20),
+            low: false,
             end: None,
         }
     }
@@ -279,6 +281,13 @@ mod tests {
             say(&running),
             ["shot   1:01  running", "shot   1:01  node aaaaaaaa: running"]
         );
+        running.leases.iter_mut().for_each(|lease| lease.low = true);
+        assert_eq!(
+            say(&running),
+            ["shot   1:01  node aaaaaaaa: running; its deposit runs low, `gpux topup` adds to it"]
+        );
+        running.leases.iter_mut().for_each(|lease| lease.low = false);
+        assert_eq!(say(&running), ["shot   1:01  node aaaaaaaa: running"]);
         running.parts.done = 1;
         running.leases[0].parts_done = 1;
         assert_eq!(say(&running), ["shot   1:01  1/4 parts  (aaaaaaaa 1)"]);

@@ -257,6 +257,7 @@ fn lease_view(state: LeaseState) -> LeaseView {
         parts_running: 0,
         prepared: ByteSize(1 << 20),
         to_prepare: ByteSize(10 << 20),
+        low: false,
         end: None,
     }
 }

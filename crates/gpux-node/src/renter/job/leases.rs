@@ -1,11 +1,11 @@
 //! The leases of a job: events go into their machines, and what these ask for is done here.
 
 use super::{JobInput, JobTask, Live, PeerReply};
-use crate::node::Node;
+use crate::{node::Node, renter::record::LeaseRecord};
 use gpux_chain::{Call, Intent, IntentKey, LeaseSeen, Retry, SendError, SlotStatus};
 use gpux_lease::{PartEvent, RenterEffect, RenterEvent, RenterState, Work};
 use gpux_proto::{ErrorCode, LeaseReport, LeaseRequest, MeterReport, PeerError, Request, Response, StopRequest};
-use gpux_types::{LeaseId, NodeId};
+use gpux_types::{B256, LeaseId, NodeId};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 
@@ -35,7 +35,10 @@ impl JobTask {
         }
         let worth_keeping = old != new
             || before.signed() != live.record.machine.signed()
-            || matches!(event, RenterEvent::TopUpRequested(_) | RenterEvent::TopUpEnded { .. });
+            || matches!(
+                event,
+                RenterEvent::TopUpRequested(_) | RenterEvent::TopUpEnded { .. } | RenterEvent::ClosingOffered { .. }
+            );
         if worth_keeping && !self.keep_lease(lease) {
             // What is not kept is not given away: no receipt, no deposit. The event comes again.
             if let Some(live) = self.leases.get_mut(&lease) {
@@ -51,9 +54,11 @@ impl JobTask {
 
     fn perform_lease(&mut self, lease: LeaseId, effect: &RenterEffect) {
         match effect {
+            RenterEffect::Deposit if self.record.batches.is_some() => self.together.open(lease),
             RenterEffect::Deposit => self.deposit(lease),
             // The asker gets it: `receipt_asked` reads it from the returned effects.
             RenterEffect::SignReceipt { .. } => {}
+            RenterEffect::SendTopUp(top_up) if self.record.batches.is_some() => self.together.top_up(lease, *top_up),
             RenterEffect::SendTopUp(top_up) => self.send_top_up(lease, *top_up),
             RenterEffect::OfferParts => {
                 let slots = self.slots();
@@ -62,6 +67,8 @@ impl JobTask {
             }
             RenterEffect::RequeueParts => self.requeue(lease),
             RenterEffect::AskStop { end } => self.ask_stop(lease, end.to_string()),
+            // The amount is in the signed closing, which is kept beside the machine.
+            RenterEffect::Close { .. } => self.together.close(lease, self.node.clock.now()),
             RenterEffect::Reclaim => self.reclaim(lease),
             RenterEffect::Forget => self.node.net.revoke(lease),
             RenterEffect::WakeAt(at) => {
@@ -113,17 +120,22 @@ impl JobTask {
             key: IntentKey::open(lease),
             call,
         };
-        let request = LeaseRequest {
+        let request = self.lease_request(record);
+        let (node, peer) = (self.node.clone(), record.node);
+        self.effects
+            .spawn(async move { open(&node, lease, peer, intent, request).await });
+    }
+
+    /// What the provider of a lease is told, but for the transaction.
+    pub(super) fn lease_request(&self, record: &LeaseRecord) -> LeaseRequest {
+        LeaseRequest {
             request: record.request.clone(),
             quote: record.quote.clone(),
             transaction: Default::default(),
             expiry: record.expiry,
             job: self.record.spec.clone(),
             renter_ticket: self.node.net.ticket().to_string(),
-        };
-        let (node, peer) = (self.node.clone(), record.node);
-        self.effects
-            .spawn(async move { open(&node, lease, peer, intent, request).await });
+        }
     }
 
     pub(super) fn open_failed(&mut self, lease: LeaseId, why: String) {
@@ -140,7 +152,11 @@ impl JobTask {
     fn ask_stop(&mut self, lease: LeaseId, reason: String) {
         let Some(live) = self.leases.get(&lease) else { return };
         let (node, peer) = (self.node.clone(), live.record.node);
+        let together = self.record.batches.is_some();
         self.effects.spawn(async move {
+            if together {
+                super::together::will_close(&node, lease, peer).await;
+            }
             if let Err(error) = node.net.call(peer, &Request::Stop(StopRequest { lease, reason })).await {
                 tracing::debug!(lease = %lease.short(), error = %crate::error_chain(&error), "asking a node to stop");
             }
@@ -293,29 +309,44 @@ impl JobTask {
 
 /// Sends a deposit and tells its provider. Sending is idempotent, so that trying again is safe.
 async fn open(node: &Arc<Node>, lease: LeaseId, peer: NodeId, intent: Intent, mut request: LeaseRequest) -> JobInput {
-    request.transaction = loop {
+    request.transaction = match send_deposit(node, intent).await {
+        Ok(Some(hash)) => hash,
+        Ok(None) => return JobInput::Done,
+        Err(why) => return JobInput::OpenFailed(lease, why),
+    };
+    tell_lease(node, lease, peer, request).await;
+    JobInput::Done
+}
+
+/// The hash of the deposit's transaction; nothing when the daemon stops; why it cannot be made.
+pub(super) async fn send_deposit(node: &Node, intent: Intent) -> Result<Option<B256>, String> {
+    loop {
         match node.sender.send(intent.clone()).await {
-            Ok(sent) => break sent.hash,
-            Err(error) if matches!(error.retry(), Retry::Never) => {
-                return JobInput::OpenFailed(lease, crate::error_chain(&error));
+            Ok(sent) => {
+                tracing::info!(intent = %intent.key, transaction = %sent.hash, "deposit sent");
+                return Ok(Some(sent.hash));
             }
-            Err(SendError::Stopped { .. }) => return JobInput::Done,
+            Err(SendError::Stopped { .. }) => return Ok(None),
+            Err(error) if matches!(error.retry(), Retry::Never) => return Err(crate::error_chain(&error)),
             Err(error) => {
-                tracing::warn!(lease = %lease.short(), error = %crate::error_chain(&error), "sending a deposit");
+                tracing::warn!(intent = %intent.key, error = %crate::error_chain(&error), "sending a deposit");
                 tokio::time::sleep(AGAIN).await;
             }
         }
-    };
-    tracing::info!(lease = %lease.short(), transaction = %request.transaction, "deposit sent");
+    }
+}
+
+/// Tells a provider of its lease. True when it knows.
+pub(super) async fn tell_lease(node: &Node, lease: LeaseId, peer: NodeId, request: LeaseRequest) -> bool {
     let call = Request::Lease(Box::new(request));
     for _ in 0..TELL_TRIES {
         match node.net.call(peer, &call).await {
-            Ok(_) => return JobInput::Done,
+            Ok(_) => return true,
             Err(error) => {
                 tracing::warn!(lease = %lease.short(), error = %crate::error_chain(&error), "telling a node of its lease")
             }
         }
         tokio::time::sleep(AGAIN).await;
     }
-    JobInput::Done
+    false
 }

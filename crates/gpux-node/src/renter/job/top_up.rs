@@ -149,6 +149,7 @@ impl JobTask {
     }
 
     pub(super) fn top_up_ended(&mut self, lease: LeaseId, number: u32, result: Result<TransactionView, String>) {
+        self.addition_ended(lease, result.as_ref().err());
         if let (Ok(transaction), Some(live)) = (&result, self.leases.get_mut(&lease)) {
             live.record.topped_up = live.record.topped_up.saturating_add(transaction.amount);
         }
@@ -183,6 +184,6 @@ impl JobTask {
     }
 }
 
-fn later(expiry: UnixSeconds, secs: u64, now: UnixSeconds) -> UnixSeconds {
+pub(super) fn later(expiry: UnixSeconds, secs: u64, now: UnixSeconds) -> UnixSeconds {
     expiry.plus_secs(secs).min(now.plus_secs(LONGEST_AHEAD_SECS))
 }

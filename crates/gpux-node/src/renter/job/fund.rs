@@ -1,0 +1,80 @@
+//! Top-ups that nobody asks for: deposits that run low are added to from what the renter set aside, and never beyond it.
+//!
+//! How much and when is `gpux-lease`'s rule ([`Runway`](gpux_lease::Runway)); here it is asked with each poll, written down,
+//! and sent like any other top-up.
+
+use super::{JobTask, top_up};
+use crate::renter::view;
+use gpux_lease::{RenterEffect, RenterEvent, RenterState, TopUp};
+use gpux_types::{Amount, LeaseId, Millis};
+
+/// How long to wait after a top-up that failed.
+const AGAIN: Millis = Millis::from_secs(60);
+
+impl JobTask {
+    pub(super) fn add_to_low_deposits(&mut self) {
+        if self.record.end.is_some() || self.record.queue.is_finished() {
+            return;
+        }
+        let running = |live: &super::Live| matches!(live.record.machine.state(), RenterState::Running) && !live.closed;
+        let leases = self.leases.iter().filter(|(_, live)| running(live));
+        let leases: Vec<LeaseId> = leases.map(|(lease, _)| *lease).collect();
+        let alike = u32::try_from(leases.len()).unwrap_or(u32::MAX);
+        let Some(fund) = self.record.fund else { return };
+        let left = fund.limit.saturating_sub(fund.spent);
+        let now = self.node.clock.now();
+        for lease in leases {
+            let Some(live) = self.leases.get(&lease) else { continue };
+            if live.adding.is_some() || now < live.add_again {
+                continue;
+            }
+            let tariff = live.record.machine.config().tariff;
+            if let Some(amount) = view::runway(&live.record).next_top_up(&tariff, left, alike) {
+                self.add(lease, amount);
+            }
+        }
+    }
+
+    fn add(&mut self, lease: LeaseId, amount: Amount) {
+        let (Some(live), Some(fund)) = (self.leases.get_mut(&lease), self.record.fund.as_mut()) else {
+            return;
+        };
+        // Written down before it is sent: what was spent is never forgotten.
+        fund.spent = fund.spent.saturating_add(amount);
+        live.adding = Some(amount);
+        let record = &live.record;
+        let lasts = record.price.time_for(amount).as_secs();
+        let later = top_up::later(record.expiry, lasts, self.node.clock.date());
+        let event = RenterEvent::TopUpRequested(TopUp {
+            number: record.machine.next_top_up(),
+            amount,
+            new_expiry: Some(later).filter(|at| *at > record.expiry),
+        });
+        self.keep_job();
+        let effects = self.lease_event(lease, event);
+        if effects
+            .iter()
+            .any(|effect| matches!(effect, RenterEffect::SendTopUp(_)))
+        {
+            let token = &self.node.chain.token().token;
+            tracing::info!(lease = %lease.short(), added = %token.format(amount), "the deposit ran low");
+        } else {
+            self.addition_ended(lease, Some(&"another top-up is on its way".to_owned()));
+        }
+    }
+
+    /// What was being added by itself is there, or is not: then it may be spent again.
+    pub(super) fn addition_ended(&mut self, lease: LeaseId, failed: Option<&String>) {
+        let now = self.node.clock.now();
+        let Some(live) = self.leases.get_mut(&lease) else {
+            return;
+        };
+        let Some(amount) = live.adding.take() else { return };
+        if let (Some(why), Some(fund)) = (failed, self.record.fund.as_mut()) {
+            tracing::warn!(lease = %lease.short(), %why, "adding to a deposit that runs low");
+            live.add_again = now.saturating_add(AGAIN);
+            fund.spent = fund.spent.saturating_sub(amount);
+            self.keep_job();
+        }
+    }
+}

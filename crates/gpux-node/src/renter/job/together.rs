@@ -1,0 +1,379 @@
+//! What the leases of a job do in one transaction, where the job wants that: deposits, top-ups and closings.
+//!
+//! Effects of the leases' machines are collected here, and sent together once the event that caused them is handled
+//! ([`JobTask::flush_together`]). Invariant: which leases share a transaction is journaled before it is sent, under a number
+//! that names it for ever; asked for again, the same transaction is sent again.
+
+use super::{JobInput, JobTask, PeerReply, leases};
+use crate::{
+    node::Node,
+    renter::record::{Batches, LeaseRecord},
+};
+use gpux_api::{TransactionKind, TransactionView};
+use gpux_chain::{
+    Call, CloseLeg, Depth, EscrowEvent, Intent, IntentKey, JobTerms, Mined, NodeTerms, OpenLeg, TopUpLeg,
+};
+use gpux_lease::{RenterEvent, RenterState, SignedClosing, TopUp, Work};
+use gpux_proto::{ClosingOffer, ErrorCode, PeerError, Request, Response};
+use gpux_types::{Address, LeaseId, Millis, NodeId};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// How long a lease that could be closed waits for the others of its job. Less than the ten minutes after which its provider
+/// settles by itself.
+const CLOSE_PATIENCE: Millis = Millis::from_secs(120);
+
+/// What was asked for and is not sent yet.
+#[derive(Debug, Default)]
+pub(super) struct Together {
+    opening: BTreeSet<LeaseId>,
+    topping_up: BTreeMap<LeaseId, TopUp>,
+    /// Since when each could be closed.
+    closable: BTreeMap<LeaseId, Millis>,
+    /// The numbers of closings that are on their way.
+    pub(super) closing: Vec<usize>,
+}
+
+impl Together {
+    pub(super) fn open(&mut self, lease: LeaseId) {
+        self.opening.insert(lease);
+    }
+
+    pub(super) fn top_up(&mut self, lease: LeaseId, top_up: TopUp) {
+        self.topping_up.insert(lease, top_up);
+    }
+
+    pub(super) fn close(&mut self, lease: LeaseId, now: Millis) {
+        self.closable.entry(lease).or_insert(now);
+    }
+}
+
+impl JobTask {
+    /// Sends what was asked for since the last time.
+    pub(super) fn flush_together(&mut self) {
+        if !self.together.opening.is_empty() {
+            self.open_together();
+        }
+        if !self.together.topping_up.is_empty() {
+            self.top_up_together();
+        }
+        if !self.together.closable.is_empty() {
+            self.close_together();
+        }
+    }
+
+    fn batches(&mut self) -> &mut Batches {
+        self.record.batches.get_or_insert_default()
+    }
+
+    /// The leases in groups that one transaction can hold: what they must have in common differs when nodes ask for another
+    /// grace. Within a group those of one payee follow each other, whose payments are then one.
+    fn groups(&self, leases: impl IntoIterator<Item = LeaseId>) -> Vec<Vec<LeaseId>> {
+        let mut groups: BTreeMap<JobTerms, Vec<(Address, LeaseId)>> = BTreeMap::new();
+        for lease in leases {
+            if let Some(live) = self.leases.get(&lease) {
+                let terms = &live.record.terms;
+                let group = groups.entry(JobTerms::of(terms)).or_default();
+                group.push((terms.provider, lease));
+            }
+        }
+        let sorted = groups.into_values().map(|mut group| {
+            group.sort_unstable();
+            group.into_iter().map(|(_, lease)| lease).collect()
+        });
+        sorted.collect()
+    }
+
+    /// The records of a group with what they have in common.
+    fn group(&self, leases: &[LeaseId]) -> Option<(JobTerms, Vec<&LeaseRecord>)> {
+        let records = leases.iter().filter_map(|lease| Some(&self.leases.get(lease)?.record));
+        let records: Vec<&LeaseRecord> = records.collect();
+        Some((JobTerms::of(&records.first()?.terms), records))
+    }
+
+    fn open_together(&mut self) {
+        let asked = std::mem::take(&mut self.together.opening);
+        if self.batches().opened.is_empty() {
+            self.batches().opened = self.groups(asked.iter().copied());
+            self.keep_job();
+        }
+        for opened in self.batches().opened.clone() {
+            if opened.iter().any(|lease| asked.contains(lease)) {
+                self.open_group(&opened, &asked);
+            }
+        }
+    }
+
+    fn open_group(&mut self, opened: &[LeaseId], asked: &BTreeSet<LeaseId>) {
+        // The first names the transaction for ever.
+        let (Some(first), Some((job, records))) = (opened.first(), self.group(opened)) else {
+            return;
+        };
+        let legs = records.iter().map(|record| OpenLeg {
+            node: NodeTerms::of(&record.terms),
+            deposit: record.deposit,
+            expiry: record.expiry,
+        });
+        let intent = Intent {
+            key: IntentKey::many(&IntentKey::open(*first)),
+            call: Call::OpenMany {
+                job,
+                legs: legs.collect(),
+                permit: true,
+            },
+        };
+        let told = records.iter().filter(|record| asked.contains(&record.lease));
+        let told: Vec<_> = told
+            .map(|record| (record.lease, record.node, self.lease_request(record)))
+            .collect();
+        let (node, opened) = (self.node.clone(), opened.to_vec());
+        self.effects.spawn(async move {
+            let transaction = match leases::send_deposit(&node, intent).await {
+                Ok(Some(hash)) => hash,
+                Ok(None) => return JobInput::Done,
+                Err(why) => return JobInput::OpenManyFailed(opened, why),
+            };
+            let each = told.into_iter().map(|(lease, peer, mut request)| {
+                request.transaction = transaction;
+                let node = &node;
+                async move {
+                    if leases::tell_lease(node, lease, peer, request).await {
+                        will_close(node, lease, peer).await;
+                    }
+                }
+            });
+            futures_util::future::join_all(each).await;
+            JobInput::Done
+        });
+    }
+
+    pub(super) fn open_many_failed(&mut self, leases: Vec<LeaseId>, why: &str) {
+        for lease in leases {
+            self.open_failed(lease, why.to_owned());
+        }
+    }
+
+    fn top_up_together(&mut self) {
+        let asked = std::mem::take(&mut self.together.topping_up);
+        let known = self.batches().topped_up.clone();
+        let number_of = |lease: &LeaseId, top_up: &TopUp| {
+            let same = |(other, before): &(LeaseId, TopUp)| other == lease && before.number == top_up.number;
+            known.iter().position(|batch| batch.iter().any(same))
+        };
+        let mut numbers: BTreeSet<usize> = asked
+            .iter()
+            .filter_map(|(lease, top_up)| number_of(lease, top_up))
+            .collect();
+        let new = asked
+            .iter()
+            .filter(|(lease, top_up)| number_of(lease, top_up).is_none());
+        let new: BTreeMap<LeaseId, TopUp> = new.map(|(lease, top_up)| (*lease, *top_up)).collect();
+        for group in self.groups(new.keys().copied()) {
+            let batch = group.into_iter().filter_map(|lease| Some((lease, *new.get(&lease)?)));
+            let batch = batch.collect();
+            numbers.insert(self.batches().topped_up.len());
+            self.batches().topped_up.push(batch);
+            self.keep_job();
+        }
+        for number in numbers {
+            self.send_top_ups(number);
+        }
+    }
+
+    fn send_top_ups(&mut self, number: usize) {
+        let batch = self.batches().topped_up.get(number).cloned().unwrap_or_default();
+        let leases: Vec<LeaseId> = batch.iter().map(|(lease, _)| *lease).collect();
+        let (Some(first), Some((job, records))) = (batch.first().copied(), self.group(&leases)) else {
+            return;
+        };
+        let legs = records.iter().zip(&batch).map(|(record, (_, top_up))| TopUpLeg {
+            node: NodeTerms::of(&record.terms),
+            amount: top_up.amount,
+            new_expiry: top_up.new_expiry,
+        });
+        let intent = Intent {
+            key: IntentKey::many(&IntentKey::top_up(first.0, first.1.number)),
+            call: Call::TopUpMany {
+                job,
+                legs: legs.collect(),
+                permit: true,
+            },
+        };
+        let node = self.node.clone();
+        self.effects.spawn(async move {
+            let mined = mined(&node, intent).await;
+            let result = |lease: LeaseId, top_up: TopUp| topped_up(lease, top_up, mined.as_ref());
+            let results = batch
+                .into_iter()
+                .map(|(lease, top_up)| (lease, top_up.number, result(lease, top_up)));
+            JobInput::TopUpsEnded(results.collect())
+        });
+    }
+
+    /// Takes a closing amount: acknowledged once it is on the disk.
+    pub(super) fn closing_offered(&mut self, from: NodeId, offer: &ClosingOffer, reply: PeerReply) {
+        // An asker that went away tells again.
+        let _ = reply.send(self.take_closing(from, offer));
+    }
+
+    fn take_closing(&mut self, from: NodeId, offer: &ClosingOffer) -> Result<Response, PeerError> {
+        let escrow = self.node.chain.escrow();
+        let lease = offer.lease;
+        let none = || PeerError::new(ErrorCode::NoSuchLease, "there is no such lease of yours here");
+        let live = self.leases.get_mut(&lease).filter(|live| live.record.node == from);
+        let live = live.ok_or_else(none)?;
+        let other = |before: &SignedClosing| before.amount != offer.amount;
+        if self.record.batches.is_none() || live.record.closing.as_ref().is_some_and(other) {
+            // Closing costs the renter a fee: only who said that it will has to.
+            return Err(PeerError::new(
+                ErrorCode::BadRequest,
+                "no closing amount was asked for, or another one was given before",
+            ));
+        }
+        let signed = SignedClosing {
+            lease,
+            amount: offer.amount,
+            signature: offer.signature,
+        };
+        if signed.verify(&live.record.terms, &escrow).is_err() || offer.amount > live.record.machine.signed() {
+            return Err(PeerError::new(
+                ErrorCode::BadRequest,
+                "the closing amount is not signed by the terms' signer, or above what was signed for",
+            ));
+        }
+        live.record.closing = Some(signed);
+        live.note_reading(offer.metered, Work::Gone);
+        self.lease_event(
+            lease,
+            RenterEvent::ClosingOffered {
+                amount: offer.amount,
+                end: offer.end,
+            },
+        );
+        if self.keep_lease(lease) {
+            Ok(Response::Accepted)
+        } else {
+            Err(PeerError::new(
+                ErrorCode::Internal,
+                "the closing amount could not be kept",
+            ))
+        }
+    }
+
+    /// Closes what can be closed, once nothing more is to be waited for.
+    fn close_together(&mut self) {
+        let now = self.node.clock.now();
+        self.together.closable.retain(|lease, _| {
+            let live = self.leases.get(lease);
+            live.is_some_and(|live| !live.record.is_over() && !live.closed)
+        });
+        let known = self.batches().closed.clone();
+        let (again, new): (Vec<LeaseId>, Vec<LeaseId>) = self
+            .together
+            .closable
+            .keys()
+            .partition(|lease| known.iter().any(|batch| batch.contains(lease)));
+        let mut numbers: BTreeSet<usize> = again
+            .iter()
+            .filter_map(|lease| known.iter().position(|batch| batch.contains(lease)))
+            .collect();
+        let oldest = new.iter().filter_map(|lease| self.together.closable.get(lease)).min();
+        let waited = oldest.is_some_and(|since| now.saturating_sub(*since) >= CLOSE_PATIENCE);
+        if !new.is_empty() && (waited || !self.others_may_close(now)) {
+            for group in self.groups(new.iter().copied()) {
+                numbers.insert(self.batches().closed.len());
+                self.batches().closed.push(group);
+            }
+            self.keep_job();
+        }
+        // What is sent is asked for again by the machines until it is done.
+        let waiting: Vec<LeaseId> = if numbers.contains(&known.len()) {
+            Vec::new()
+        } else {
+            new
+        };
+        self.together.closable.retain(|lease, _| waiting.contains(lease));
+        for number in numbers {
+            if !self.together.closing.contains(&number) {
+                self.send_closes(number);
+            }
+        }
+    }
+
+    /// Whether a lease of the job that is heard has not given its closing amount yet.
+    fn others_may_close(&self, now: Millis) -> bool {
+        self.leases.values().any(|live| {
+            let machine = &live.record.machine;
+            let heard = now.saturating_sub(machine.heard()) < machine.config().unreachable_after;
+            let ends = matches!(
+                machine.state(),
+                RenterState::Opening | RenterState::Open | RenterState::Running | RenterState::Ending { .. }
+            );
+            heard && ends && live.record.closing.is_none() && !live.closed
+        })
+    }
+
+    fn send_closes(&mut self, number: usize) {
+        let batch = self.batches().closed.get(number).cloned().unwrap_or_default();
+        let (Some(first), Some((job, records))) = (batch.first(), self.group(&batch)) else {
+            return;
+        };
+        let legs = records.iter().filter_map(|record| {
+            let closing = record.closing.as_ref()?;
+            Some(CloseLeg {
+                node: NodeTerms::of(&record.terms),
+                amount: closing.amount,
+                signature: closing.signature,
+            })
+        });
+        let intent = Intent {
+            key: IntentKey::many(&IntentKey::close(*first)),
+            call: Call::CloseMany {
+                job,
+                legs: legs.collect(),
+            },
+        };
+        self.together.closing.push(number);
+        let node = self.node.clone();
+        self.effects.spawn(async move {
+            match mined(&node, intent).await {
+                Ok(mined) => tracing::info!(transaction = %mined.hash, "leases closed"),
+                // Each provider settles by itself when no close comes.
+                Err(why) => tracing::warn!(%why, "closing leases"),
+            }
+            JobInput::ClosesEnded(number)
+        });
+    }
+}
+
+/// Tells a provider that its lease will be closed by the renter. One that cannot be told settles by itself.
+pub(super) async fn will_close(node: &Arc<Node>, lease: LeaseId, peer: NodeId) {
+    if let Err(error) = node.net.call(peer, &Request::WillClose(lease)).await {
+        tracing::debug!(lease = %lease.short(), error = %crate::error_chain(&error), "telling a node that its lease will be closed");
+    }
+}
+
+/// Sends, and waits for the newest block.
+async fn mined(node: &Node, intent: Intent) -> Result<Mined, String> {
+    let sent = node.sender.send(intent).await;
+    let sent = sent.map_err(|error| crate::error_chain(&error))?;
+    let confirmed = node.sender.confirmed(sent.hash, Depth::Latest).await;
+    confirmed.map_err(|error| crate::error_chain(&error))
+}
+
+/// What became of one lease's top-up in a transaction for many.
+fn topped_up(lease: LeaseId, top_up: TopUp, mined: Result<&Mined, &String>) -> Result<TransactionView, String> {
+    let mined = mined.map_err(Clone::clone)?;
+    let done = |event: &EscrowEvent| matches!(event, EscrowEvent::ToppedUp { .. }) && event.lease() == Some(lease);
+    if !mined.events.iter().any(done) {
+        return Err("the lease was not open any more".to_owned());
+    }
+    Ok(crate::renter::cost::transaction(
+        lease,
+        TransactionKind::TopUp,
+        top_up.amount,
+        mined,
+    ))
+}
