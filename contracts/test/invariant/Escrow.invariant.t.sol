@@ -32,8 +32,24 @@ contract EscrowInvariantTest is Checks {
         checkEntitlement(_handler);
     }
 
+    function invariant_RenterBound() external view {
+        checkRenterBound(_handler);
+    }
+
+    function invariant_BuilderBound() external view {
+        checkBuilderBound(_handler);
+    }
+
     function invariant_NoThirdPartyClose() external view {
         checkNoThirdPartyClose(_handler);
+    }
+
+    function invariant_Liveness() external {
+        checkLiveness(_handler);
+    }
+
+    function invariant_Idempotence() external view {
+        checkIdempotence(_handler);
     }
 
     function invariant_ClosedForEver() external view {

@@ -16,7 +16,9 @@ contract OddToken is ERC20 {
         ReturnFalse,
         BurnAllGas,
         ReturnGarbage,
-        NeedAllGas
+        NeedAllGas,
+        ReturnMuch,
+        RevertMuch
     }
 
     error Denied(address to);
@@ -26,6 +28,9 @@ contract OddToken is ERC20 {
 
     /// @dev What each transfer takes for itself, in basis points.
     uint256 public feeBps;
+
+    /// @dev Whether taking money says false instead of taking it.
+    bool public takesNothing;
 
     /// @dev Whom to call when an account's money moves.
     mapping(address account => TokenHook) public hooks;
@@ -42,6 +47,25 @@ contract OddToken is ERC20 {
 
     function setFee(uint256 bps) external {
         feeBps = bps;
+    }
+
+    function setTakesNothing(bool to) external {
+        takesNothing = to;
+    }
+
+    /// @dev The 65-byte form of EIP-3009, for whoever says so.
+    function receiveWithAuthorization(
+        address from,
+        address to,
+        uint256 value,
+        uint256,
+        uint256,
+        bytes32,
+        uint8,
+        bytes32,
+        bytes32
+    ) external {
+        _transfer(from, to, value);
     }
 
     function setHook(address account, TokenHook hook) external {
@@ -61,8 +85,22 @@ contract OddToken is ERC20 {
                 return(0, 32)
             }
         }
+        if (how == Denial.ReturnMuch) {
+            assembly ("memory-safe") {
+                return(0, 250000)
+            }
+        }
+        if (how == Denial.RevertMuch) {
+            assembly ("memory-safe") {
+                revert(0, 250000)
+            }
+        }
         if (how == Denial.NeedAllGas && gasleft() < 190_000) return false;
         return super.transfer(to, value);
+    }
+
+    function transferFrom(address from, address to, uint256 value) public override returns (bool) {
+        return !takesNothing && super.transferFrom(from, to, value);
     }
 
     function _update(address from, address to, uint256 value) internal override {

@@ -6,11 +6,12 @@ import {IEscrow} from "../../src/interfaces/IEscrow.sol";
 import {TestDai} from "../../src/test/TestDai.sol";
 import {TestUsdc} from "../../src/test/TestUsdc.sol";
 import {Status, Terms} from "../../src/types/Lease.sol";
-import {ClaimLeg, CloseLeg, JobTerms, NodeTerms, OpenLeg, TopUpLeg} from "../../src/types/Legs.sol";
+import {ClaimLeg, CloseLeg, JobTerms, OpenLeg, TopUpLeg} from "../../src/types/Legs.sol";
+import {LegMaker} from "./LegMaker.sol";
 import {Test} from "./Test.sol";
 
 /// @dev An escrow, a token, the parties of one lease, and the steps that most tests begin with.
-abstract contract EscrowTest is Test {
+abstract contract EscrowTest is Test, LegMaker {
     uint256 internal constant RENTER_KEY = 0xA11CE;
     uint256 internal constant RECEIPT_KEY = 0x4ECE1;
     uint256 internal constant STRANGER_KEY = 0xBAD;
@@ -148,21 +149,6 @@ abstract contract EscrowTest is Test {
     /// @dev What the leases of `termsOf` share.
     function job() internal view returns (JobTerms memory) {
         return jobOf(termsOf(0));
-    }
-
-    function jobOf(Terms memory terms) internal pure returns (JobTerms memory) {
-        return JobTerms({
-            renter: terms.renter,
-            receiptKey: terms.receiptKey,
-            token: terms.token,
-            builder: terms.builder,
-            builderBps: terms.builderBps,
-            grace: terms.grace
-        });
-    }
-
-    function nodeOf(Terms memory terms) internal pure returns (NodeTerms memory) {
-        return NodeTerms({provider: terms.provider, providerSigner: terms.providerSigner, salt: terms.salt});
     }
 
     /// @dev Openings of `DEPOSIT`, twice that, and so on.

@@ -22,6 +22,7 @@ interface Vm {
     function cool(address target) external;
     function snapshotState() external returns (uint256 id);
     function revertToStateAndDelete(uint256 id) external returns (bool);
+    function deployCode(string calldata artifact) external returns (address);
     function etch(address target, bytes calldata code) external;
     function snapshotGasLastCall(string calldata group, string calldata name) external returns (uint256);
     function assertEq(uint256 left, uint256 right, string calldata reason) external pure;

@@ -10,23 +10,6 @@ import {YesToken} from "../../tokens/YesToken.sol";
 import {EscrowTest} from "../../utils/EscrowTest.sol";
 import {SmartWallet} from "../../utils/SmartWallet.sol";
 
-/// @dev Pays for whoever calls, less a fee; knows the 65-byte form only.
-contract FeeAuthorizedToken is OddToken {
-    function receiveWithAuthorization(
-        address from,
-        address to,
-        uint256 value,
-        uint256,
-        uint256,
-        bytes32,
-        uint8,
-        bytes32,
-        bytes32
-    ) external {
-        _transfer(from, to, value);
-    }
-}
-
 contract OpenWithAuthorizationTest is EscrowTest {
     uint96 private constant SUM = 100e6;
 
@@ -197,7 +180,7 @@ contract OpenWithAuthorizationTest is EscrowTest {
     }
 
     function test_RevertWhen_TheSignatureHasAnotherLengthAndTheTokenKnows65BytesOnly() public {
-        FeeAuthorizedToken token = new FeeAuthorizedToken();
+        OddToken token = new OddToken();
         token.mint(renter, SUM);
         terms.token = address(token);
         relay();
@@ -214,7 +197,7 @@ contract OpenWithAuthorizationTest is EscrowTest {
     }
 
     function test_RevertGiven_TheTokenTakesAFee() public {
-        FeeAuthorizedToken token = new FeeAuthorizedToken();
+        OddToken token = new OddToken();
         token.mint(renter, SUM);
         token.setFee(100);
         terms.token = address(token);
