@@ -68,8 +68,11 @@ impl Daemon {
         self.clock_zero = self.clock_zero.saturating_add_signed(by_ms);
     }
 
-    pub(super) fn see(&mut self, head: Head, until_ms: u64) {
-        (self.head, self.head_until_ms) = (head, until_ms);
+    /// One lie at a time: what was sent meanwhile waits for the end of the first.
+    pub(super) fn see(&mut self, head: Head, at_ms: u64, for_ms: u64) {
+        if at_ms >= self.head_until_ms {
+            (self.head, self.head_until_ms) = (head, at_ms + for_ms);
+        }
     }
 
     /// When its endpoint takes a call that it wants to send now.

@@ -346,20 +346,19 @@ impl Ledger {
         Ok(())
     }
 
-    pub(super) fn states(&mut self, at_ms: u64, provider_ended: bool, renter_ended: bool) -> Result<(), Violation> {
-        ensure!(
-            provider_ended || !self.provider_ended,
-            TerminalStaysTerminal,
-            at_ms,
-            "the provider's lease came back"
-        );
-        ensure!(
-            renter_ended || !self.renter_ended,
-            TerminalStaysTerminal,
-            at_ms,
-            "the renter's lease came back"
-        );
-        (self.provider_ended, self.renter_ended) = (provider_ended, renter_ended);
+    /// Where the provider's machine stands, once that is written down.
+    pub(super) fn provider_stands(&mut self, at_ms: u64, ended: bool) -> Result<(), Violation> {
+        let holds = ended || !self.provider_ended;
+        ensure!(holds, TerminalStaysTerminal, at_ms, "the provider's lease came back");
+        self.provider_ended = ended;
+        Ok(())
+    }
+
+    /// The same of the renter's.
+    pub(super) fn renter_stands(&mut self, at_ms: u64, ended: bool) -> Result<(), Violation> {
+        let holds = ended || !self.renter_ended;
+        ensure!(holds, TerminalStaysTerminal, at_ms, "the renter's lease came back");
+        self.renter_ended = ended;
         Ok(())
     }
 

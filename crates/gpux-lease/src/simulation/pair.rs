@@ -500,7 +500,7 @@ impl Lease {
         if !event.may_go_unwritten(&effects) {
             self.journal_provider(world.bug);
         }
-        self.check_states(world)?;
+        self.ledger.provider_stands(world.at_ms, self.provider_ended())?;
         if let ProviderEvent::ReceiptReceived(receipt) = event {
             self.ledger.receipt_held(world.at_ms, receipt.cumulative(), &self.shim);
         }
@@ -513,11 +513,6 @@ impl Lease {
             world.crash(node, down_ms);
         }
         Ok(())
-    }
-
-    fn check_states(&mut self, world: &World) -> Result<(), Violation> {
-        let ended = (self.provider_ended(), self.renter_ended());
-        self.ledger.states(world.at_ms, ended.0, ended.1)
     }
 
     fn journal_provider(&mut self, bug: Option<Bug>) {
@@ -659,7 +654,7 @@ impl Lease {
         if written && !event.may_go_unwritten(&effects) {
             self.renter.journal = self.renter.machine.clone();
         }
-        self.check_states(world)?;
+        self.ledger.renter_stands(world.at_ms, self.renter_ended())?;
         let kept = effects_before(crash, effects.len());
         for effect in effects.into_iter().take(kept) {
             self.perform_renter(world, event, effect)?;

@@ -356,7 +356,7 @@ impl Clockwork<'_> {
                 self.world.crash(node, u64::MAX);
             }
             Trouble::LinkParts { from, to, for_ms } => self.world.network.cut(from, to, at_ms + for_ms),
-            Trouble::HeadLies { node, head, for_ms } => self.world.daemons[node].see(head, at_ms + for_ms),
+            Trouble::HeadLies { node, head, for_ms } => self.world.daemons[node].see(head, at_ms, for_ms),
             Trouble::FeesRise { for_ms } => {
                 self.world.fees_high_until_ms = at_ms + for_ms;
                 self.world.chain.raise_fees(at_ms + for_ms.min(BUMPED_WITHIN_MS));
