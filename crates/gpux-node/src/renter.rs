@@ -392,13 +392,14 @@ fn job_record(
     from_block: u64,
 ) -> JobRecord {
     let count = u32::try_from(job.parts().len()).unwrap_or(u32::MAX);
+    let nodes = u32::try_from(leases.len()).unwrap_or(u32::MAX);
     JobRecord {
         version: RECORD_VERSION,
         id,
         name: node.renter.free_name(&job.name.to_string()),
         accepted_at: node.clock.date(),
         ended_at: None,
-        queue: PartQueue::new(JobTask::part_policy(&job.retry), count),
+        queue: PartQueue::new(JobTask::part_policy(&job.retry), count).over(nodes),
         spec,
         receipt_key: Secret(*receipt_key.to_bytes()),
         output,
