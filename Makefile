@@ -15,7 +15,7 @@ export GPUX
 .PHONY: demo test sim bench proofs deps build image lint contracts unit e2e clean
 
 demo: build image  ## three nodes render an animation, paid from escrow; ends with 0 only if the verifier does
-	demo/run --gpux $(GPUX)
+	demo/run --gpux $(GPUX) $(if $(BATCH),--batch)
 
 test: deps lint contracts unit e2e  ## everything that CI runs
 

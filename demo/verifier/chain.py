@@ -12,14 +12,21 @@ TRANSFER = topic("Transfer(address,address,uint256)")
 OPENED = topic("LeaseOpened(bytes32,address,address,address,uint96,uint40)")
 TOPPED_UP = topic("LeaseToppedUp(bytes32,address,uint96,uint96,uint40)")
 SETTLED = topic("LeaseSettled(bytes32,uint96,uint96,uint96)")
-KINDS = {OPENED: "deposit", TOPPED_UP: "top_up", SETTLED: "settlement"}
+CLOSED = topic("LeaseClosed(bytes32,uint96,uint96,uint96)")
+KINDS = {OPENED: "deposit", TOPPED_UP: "top_up", SETTLED: "settlement", CLOSED: "closing"}
+OPEN_MANY = {
+    selector("openMany((address,address,address,address,uint16,uint32),((address,address,bytes32),uint96,uint40)[])"),
+    selector("openManyWithPermit((address,address,address,address,uint16,uint32),"
+             "((address,address,bytes32),uint96,uint40)[],uint256,uint8,bytes32,bytes32)"),
+}
 BALANCE_OF = selector("balanceOf(address)")
 LEASE_OF = selector("leaseOf(bytes32)")
 STATUS_CLOSED = 2
 MS_PER_HOUR = 3_600_000
 
-# Three nodes the plain way: a deposit, a top-up and a settlement that refunds, each.
-TRANSACTIONS = 9
+# A lease the plain way: a deposit, a top-up and a settlement that refunds, in a transaction each. In a batch the renter
+# closes all leases, with the amounts that their providers signed, and each transaction is for all leases.
+ENDS = {"one": "settlement", "all": "closing"}
 # More blocks than a demo can take; a bound for an endpoint that lies about its blocks.
 MOST_BLOCKS = 5_000
 
@@ -44,7 +51,7 @@ def words_of(data):
 
 @dataclass
 class Movement:
-    """One transaction of a lease: what its event says, and every transfer of the token in it."""
+    """What one transaction did to one lease, and every transfer of the token in it, also for other leases."""
 
     hash: str
     kind: str
@@ -65,6 +72,7 @@ class Ledger:
     last: int
     opened_at: dict
     settled_at: dict
+    end: str
     last_hash: str
     found: list
     movements: list
@@ -74,7 +82,7 @@ def escrow_events(rpc, summary):
     """Every event of the escrow for a lease of the summary."""
     head = int(rpc.call("eth_blockNumber"), 16)
     ids = [lease.id for lease in summary.leases]
-    return rpc.logs(summary.escrow, 0, head, [[OPENED, TOPPED_UP, SETTLED], ids])
+    return rpc.logs(summary.escrow, 0, head, [list(KINDS), ids])
 
 
 def read_event(log):
@@ -92,87 +100,117 @@ def read_event(log):
     return kind, log["topics"][1].lower(), event
 
 
-def read_movement(rpc, summary, transaction):
+def terms_of_legs(words):
+    """The terms that `openMany` names: six words of the job once, three of each lease in its leg."""
+    renter, receipt_key, token, builder, builder_bps, grace = words[:6]
+    at = words[6] // 32
+    legs = [words[at + 1 + 5 * leg:at + 6 + 5 * leg] for leg in range(words[at])]
+    return [(renter, receipt_key, provider, signer, token, builder, builder_bps, grace, salt)
+            for provider, signer, salt, _deposit, _expiry in legs]
+
+
+def terms_of(call, count):
+    """The terms of each lease that a call opens. Calls for one lease begin with their nine words."""
+    words = words_of(call[10:])
+    if call[:10] in OPEN_MANY:
+        return terms_of_legs(words)
+    return [tuple(words[:9])] * count
+
+
+def read_movements(rpc, summary, transaction, leases):
+    """One for each lease, in the order of the transaction's events."""
     receipt = rpc.receipt(transaction["hash"])
-    events = [log for log in receipt["logs"]
-              if log["address"].lower() == summary.escrow and log["topics"][0] in KINDS]
+    events = [log for log in receipt["logs"] if log["address"].lower() == summary.escrow]
     expect(int(receipt["status"], 16) == 1, f"transaction {transaction['hash']} failed")
-    expect(len(events) == 1, f"transaction {transaction['hash']} holds {len(events)} events of the escrow; expected 1")
-    kind, lease, event = read_event(events[0])
+    known = [log for log in events if log["topics"][0] in KINDS]
+    expect(len(known) == len(events) == leases, f"transaction {transaction['hash']} holds {len(events)} events of the "
+           f"escrow, {len(known)} of them about money of a lease; expected {leases}")
     transfers = [
         (address(int(log["topics"][1], 16)), address(int(log["topics"][2], 16)), int(log["data"], 16))
         for log in receipt["logs"] if log["address"].lower() == summary.token and log["topics"][0] == TRANSFER
     ]
     gas = int(receipt["gasUsed"], 16)
-    return Movement(
-        hash=transaction["hash"].lower(), kind=kind, block=int(receipt["blockNumber"], 16), lease=lease, event=event,
-        # Every call of the escrow for one lease begins with the nine words of its terms.
-        terms=tuple(words_of(transaction["input"][10:])[:9]),
-        gas_used=gas, fee=gas * int(receipt["effectiveGasPrice"], 16), transfers=transfers,
-    )
+    terms = terms_of(transaction["input"], leases)
+    movements = []
+    for log, terms in zip(known, terms, strict=True):
+        kind, lease, event = read_event(log)
+        movements.append(Movement(
+            hash=transaction["hash"].lower(), kind=kind, block=int(receipt["blockNumber"], 16), lease=lease,
+            event=event, terms=terms, gas_used=gas, fee=gas * int(receipt["effectiveGasPrice"], 16), transfers=transfers,
+        ))
+    expect(len({movement.kind for movement in movements}) == 1, f"transaction {transaction['hash']} does two things")
+    return movements
 
 
-def check_transactions(rpc, summary):
-    """From the block of the first deposit through that of the last settlement: exactly nine, whoever sent them."""
+def check_transactions(rpc, summary, wanted):
+    """From the block of the first deposit through that of the last lease's end: exactly so many, whoever sent them."""
     expect(rpc.chain_id() == summary.chain_id, f"the chain is {rpc.chain_id()}; the bill says {summary.chain_id}")
     for name, contract in (("escrow", summary.escrow), ("token", summary.token)):
         expect(len(rpc.call("eth_getCode", contract, "latest")) > 2, f"there is no contract at the {name} {contract}")
+    expect(3 * len(summary.leases) % wanted == 0, f"{len(summary.leases)} leases cannot share {wanted} transactions")
+    each = 3 * len(summary.leases) // wanted
+    end = ENDS["all" if each > 1 else "one"]
 
     opened, settled = {}, {}
     for log in escrow_events(rpc, summary):
         kind, lease, _ = read_event(log)
-        where = {"deposit": opened, "settlement": settled}.get(kind)
+        where = {"deposit": opened, end: settled}.get(kind)
         if where is not None:
             where[lease] = int(log["blockNumber"], 16)
     for lease in summary.leases:
         expect(lease.id in opened, f"lease {lease.id} of the bill was never opened on the chain")
-        expect(lease.id in settled, f"lease {lease.id} of the bill was never settled on the chain")
+        expect(lease.id in settled, f"lease {lease.id} of the bill has no {end} on the chain")
     first, last = min(opened.values()), max(settled.values())
-    expect(last - first < MOST_BLOCKS, f"{last - first} blocks from the first deposit to the last settlement")
+    expect(last - first < MOST_BLOCKS, f"{last - first} blocks from the first deposit to the last {end}")
 
     found, last_hash = [], ""
     for number in range(first, last + 1):
         block = rpc.block(number)
         found += block["transactions"]
         last_hash = block["hash"]
-    expect(len(found) == TRANSACTIONS,
-           f"blocks {first} to {last} hold {len(found)} transactions, whoever sent them; expected {TRANSACTIONS}")
-    expect(summary.transactions == TRANSACTIONS, f"the bill counts {summary.transactions} transactions")
-    movements = [read_movement(rpc, summary, transaction) for transaction in found]
+    expect(len(found) == wanted,
+           f"blocks {first} to {last} hold {len(found)} transactions, whoever sent them; expected {wanted}")
+    expect(summary.transactions == wanted, f"the bill counts {summary.transactions} transactions")
+    movements = [movement for transaction in found for movement in read_movements(rpc, summary, transaction, each)]
     for lease in summary.leases:
         kinds = Counter(movement.kind for movement in movements if movement.lease == lease.id)
-        expect(kinds == {"deposit": 1, "top_up": 1, "settlement": 1}, f"lease {lease.id} has {dict(kinds)}")
-    return Ledger(first, last, opened, settled, last_hash, found, movements)
+        expect(kinds == {"deposit": 1, "top_up": 1, end: 1}, f"lease {lease.id} has {dict(kinds)}")
+    return Ledger(first, last, opened, settled, end, last_hash, found, movements)
 
 
 def balance(rpc, token, owner, block):
     return rpc.read(token, BALANCE_OF + owner[2:].zfill(64), block)[0]
 
 
-def expect_transfers(movement, wanted):
-    """The transfers of a transaction are exactly these; payments of nothing need no transfer."""
-    found, expected = Counter(), Counter()
-    for source, target, amount in movement.transfers:
-        found[source, target] += amount
-    for source, target, amount in wanted:
-        expected[source, target] += amount
-    expect(+found == +expected, f"{movement.kind} {movement.hash} moved {dict(found)}; its event says {dict(+expected)}")
+def expect_transfers(ledger, wanted):
+    """The transfers of each transaction are exactly what its events say; payments of nothing need no transfer."""
+    for movement in ledger.movements:
+        found, expected = Counter(), Counter()
+        for source, target, amount in movement.transfers:
+            found[source, target] += amount
+        for source, target, amount in wanted[movement.hash]:
+            expected[source, target] += amount
+        expect(+found == +expected,
+               f"{movement.kind} {movement.hash} moved {dict(found)}; its events say {dict(+expected)}")
 
 
 def check_lease_money(rpc, summary, ledger, lease):
-    """In equals out to the last unit, and both equal the bill; returns the renter and the builder."""
+    """In equals out to the last unit, and both equal the bill; returns the renter, the builder, and what each transaction
+    of the lease should have transferred for it."""
     of_lease = {m.kind: m for m in ledger.movements if m.lease == lease.id}
-    opening, top_up, settling = of_lease["deposit"], of_lease["top_up"], of_lease["settlement"]
+    opening, top_up, settling = of_lease["deposit"], of_lease["top_up"], of_lease[ledger.end]
     escrow, renter, provider = summary.escrow, opening.event["renter"], opening.event["provider"]
     words = (*opening.terms, summary.chain_id, int(escrow, 16))
     id_of_terms = "0x" + keccak256(b"".join(word.to_bytes(32, "big") for word in words)).hex()
     expect(id_of_terms == lease.id, f"lease {lease.id}: the terms in its deposit have the id {id_of_terms}")
     expect(opening.event["token"] == summary.token, f"lease {lease.id} is in token {opening.event['token']}")
-    expect_transfers(opening, [(renter, escrow, opening.event["deposit"])])
-    expect_transfers(top_up, [(top_up.event["from"], escrow, top_up.event["amount"])])
     builder, builder_bps, paid = address(opening.terms[5]), opening.terms[6], settling.event
-    expect_transfers(settling, [
-        (escrow, provider, paid["paid"]), (escrow, builder, paid["builder"]), (escrow, renter, paid["refund"])])
+    wanted = {
+        opening.hash: [(renter, escrow, opening.event["deposit"])],
+        top_up.hash: [(top_up.event["from"], escrow, top_up.event["amount"])],
+        settling.hash: [
+            (escrow, provider, paid["paid"]), (escrow, builder, paid["builder"]), (escrow, renter, paid["refund"])],
+    }
 
     money_in = opening.event["deposit"] + top_up.event["amount"]
     money_out = paid["paid"] + paid["builder"] + paid["refund"]
@@ -190,15 +228,19 @@ def check_lease_money(rpc, summary, ledger, lease):
     ):
         expect(billed == real, f"lease {lease.id}: the bill says {name} {billed}; the chain says {real}")
     expect(lease.provider == provider, f"lease {lease.id}: the bill names {lease.provider}; the chain paid {provider}")
-    return renter, builder
+    return renter, builder, wanted
 
 
 def check_money(rpc, summary, ledger):
     """Every amount again from the token's transfers, and the same once more from balances before and after."""
     owners = {summary.escrow}
+    wanted = defaultdict(list)
     for lease in summary.leases:
-        renter, builder = check_lease_money(rpc, summary, ledger, lease)
+        renter, builder, of_lease = check_lease_money(rpc, summary, ledger, lease)
         owners |= {renter, builder, lease.provider}
+        for transaction, transfers in of_lease.items():
+            wanted[transaction] += transfers
+    expect_transfers(ledger, wanted)
     change = defaultdict(int)
     for log in rpc.logs(summary.token, ledger.first, ledger.last, [TRANSFER]):
         amount = int(log["data"], 16)
@@ -220,7 +262,7 @@ def check_money(rpc, summary, ledger):
 
 def check_bill(rpc, summary, ledger):
     """What was claimed is the price times the metered time; the transactions, gas and fees are the chain's."""
-    real = {movement.hash: movement for movement in ledger.movements}
+    real = {(movement.hash, movement.lease): movement for movement in ledger.movements}
     for lease in summary.leases:
         claimed = lease.earned + lease.builder
         owed = lease.price_per_hour * lease.metered_ms // MS_PER_HOUR
@@ -232,8 +274,8 @@ def check_bill(rpc, summary, ledger):
                f"lease {lease.id}: metered {lease.metered_ms} ms in a lease of {settled - opened} s")
         expect(len(lease.transactions) == 3, f"lease {lease.id}: the bill lists {len(lease.transactions)} transactions")
         for billed in lease.transactions:
-            expect(billed.hash in real, f"transaction {billed.hash} of the bill is not among the {TRANSACTIONS}")
-            mined = real[billed.hash]
+            expect((billed.hash, lease.id) in real, f"transaction {billed.hash} of the bill did nothing to its lease")
+            mined = real[billed.hash, lease.id]
             found = (mined.lease, mined.kind, mined.block, mined.gas_used, mined.fee)
             expect((lease.id, billed.kind, billed.block, billed.gas_used, billed.l2_fee) == found,
                    f"transaction {billed.hash}: the bill says {billed}; the chain says {found}")

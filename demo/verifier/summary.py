@@ -111,7 +111,7 @@ class Reader:
 
 def read_transaction(item):
     return Transaction(
-        hash=item.hash("hash"), kind=item.match("kind", "deposit|top_up|settlement|reclaim"), block=item.whole("block"),
+        hash=item.hash("hash"), kind=item.match("kind", "deposit|top_up|draw|settlement|closing|reclaim"), block=item.whole("block"),
         amount=item.amount("amount"), gas_used=item.whole("gas_used"), l2_fee=item.amount("l2_fee_wei"),
     )
 
