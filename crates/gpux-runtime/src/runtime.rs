@@ -397,6 +397,18 @@ pub enum StartPartError {
     },
 }
 
+impl StartPartError {
+    /// Whether nothing starts only because the lease is frozen (the fault says `EAGAIN`): the same call may succeed once it
+    /// is thawed.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        let Self::Call { source, .. } = self else {
+            return false;
+        };
+        matches!(source.as_ref(), RuntimeCallError::Fault { source, .. } if source.errno == libc::EAGAIN)
+    }
+}
+
 /// Why a call about an existing lease failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeCallError {

@@ -83,6 +83,8 @@ pub(super) enum LeaseInput {
     Asked(Option<VerifiedReceipt>),
     /// A part was tried.
     PartStarted(PartKey, PartState),
+    /// A part could not be started because the work was not thawed yet.
+    PartPutOff(PartKey),
     /// A part that is over handed back what it wrote.
     PartCollected(PartReport),
     /// The renter knows.
@@ -307,6 +309,7 @@ impl LeaseTask {
                 }
             }
             LeaseInput::PartStarted(key, state) => self.part_started(key, state),
+            LeaseInput::PartPutOff(key) => self.record.parts.put_off(key),
             LeaseInput::PartCollected(report) => self.record.parts.collected(report),
             LeaseInput::PartTold(key, told) => self.record.parts.told(key, told),
         }

@@ -15,6 +15,8 @@ use std::time::Duration;
 const OUTPUTS_KEPT: Duration = Duration::from_secs(600);
 /// How long to wait before the renter is told again.
 const TELL_AGAIN: Duration = Duration::from_secs(1);
+/// How soon a part is started again that a frozen lease did not take.
+const START_AGAIN: Duration = Duration::from_millis(50);
 /// How long a part that is not wanted any more has to end by itself.
 const STOP_GRACE: Millis = Millis::from_secs(2);
 /// The folder that containers write outputs to; `collect` patterns start with it.
@@ -93,12 +95,18 @@ async fn start(node: &Node, lease: LeaseId, cpus: Cpu, job: &JobSpec, part: &gpu
     let Some(local) = &node.local else {
         return LeaseInput::Done;
     };
-    let state = local.runtime.start_part(lease, spec).await.unwrap_or_else(|error| {
-        let message = crate::error_chain(&error);
-        tracing::warn!(lease = %lease.short(), part = %key, %message, "starting a part");
-        PartState::NotStarted { errno: 0, message }
-    });
-    LeaseInput::PartStarted(key, state)
+    match local.runtime.start_part(lease, spec).await {
+        Ok(state) => LeaseInput::PartStarted(key, state),
+        Err(error) if error.is_frozen() => {
+            tokio::time::sleep(START_AGAIN).await;
+            LeaseInput::PartPutOff(key)
+        }
+        Err(error) => {
+            let message = crate::error_chain(&error);
+            tracing::warn!(lease = %lease.short(), part = %key, %message, "starting a part");
+            LeaseInput::PartStarted(key, PartState::NotStarted { errno: 0, message })
+        }
+    }
 }
 
 async fn report(node: &Node, lease: LeaseId, request: &LeaseRequest, key: PartKey, state: &PartState) -> PartReport {

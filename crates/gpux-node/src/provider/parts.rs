@@ -188,6 +188,16 @@ impl Parts {
         }
     }
 
+    /// The runtime could not start a part now: it waits for its turn again.
+    pub(super) fn put_off(&mut self, wanted: PartKey) {
+        if let Some(part) = self.find(wanted)
+            && part.stage == Stage::Starting
+        {
+            part.busy = false;
+            part.stage = Stage::Queued;
+        }
+    }
+
     /// The runtime told where a part is.
     pub(super) fn seen(&mut self, wanted: PartKey, state: &PartState) {
         if let Some(part) = self.find(wanted)
@@ -348,6 +358,23 @@ mod tests {
         parts.started(key_of(0), &running());
         assert_eq!(parts.steps(true), [Step::TellStarted(key_of(0))]);
         assert!(parts.steps(true).is_empty(), "told once");
+    }
+
+    #[test]
+    fn a_part_that_is_put_off_starts_once_work_is_allowed_again() {
+        let mut parts = Parts::default();
+        parts.give(spec(0));
+        assert_eq!(parts.steps(true), [Step::Start(spec(0))]);
+        parts.put_off(key_of(0));
+        assert!(parts.steps(false).is_empty(), "the work is frozen");
+        assert_eq!(parts.steps(true), [Step::Start(spec(0))]);
+        parts.started(key_of(0), &running());
+        parts.put_off(key_of(0));
+        assert_eq!(
+            parts.steps(true),
+            [Step::TellStarted(key_of(0))],
+            "what runs is not put off"
+        );
     }
 
     #[test]

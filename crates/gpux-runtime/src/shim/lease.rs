@@ -144,7 +144,7 @@ impl Lease {
             return Err(Refusal::Fault(ShimFault {
                 attempted: starting,
                 cause,
-                errno: 0,
+                errno: libc::EAGAIN,
             }));
         }
         let live = self.launch(&part, now).map_err(|error| fault(&starting, &error))?;
