@@ -331,10 +331,13 @@ impl JobTask {
         }
     }
 
-    fn keep_job(&self) {
-        if let Err(error) = self.node.store.put_job(self.record.id, &self.record.name, &self.record) {
-            tracing::error!(job = %self.record.name, error = %crate::error_chain(&error), "keeping a job");
-        }
+    /// Whether the job is on the disk as it is now: what is to be sent for it must be before it is sent.
+    fn keep_job(&self) -> bool {
+        let kept = self.node.store.put_job(self.record.id, &self.record.name, &self.record);
+        kept.inspect_err(
+            |error| tracing::error!(job = %self.record.name, error = %crate::error_chain(error), "keeping a job"),
+        )
+        .is_ok()
     }
 
     /// Whether the lease is on the disk as it is now: what was signed must be before it is given away.

@@ -50,7 +50,10 @@ impl JobTask {
             amount,
             new_expiry: Some(later).filter(|at| *at > record.expiry),
         });
-        self.keep_job();
+        if !self.keep_job() {
+            self.addition_ended(lease, Some(&"it could not be written down first".to_owned()));
+            return;
+        }
         let effects = self.lease_event(lease, event);
         if effects
             .iter()

@@ -97,7 +97,11 @@ impl JobTask {
         let asked = std::mem::take(&mut self.together.opening);
         if self.batches().opened.is_empty() {
             self.batches().opened = self.groups(asked.iter().copied());
-            self.keep_job();
+            if !self.keep_job() {
+                self.batches().opened.clear();
+                self.open_many_failed(asked.into_iter().collect(), "it could not be written down first");
+                return;
+            }
         }
         for opened in self.batches().opened.clone() {
             if opened.iter().any(|lease| asked.contains(lease)) {
@@ -173,12 +177,28 @@ impl JobTask {
         for group in self.groups(new.keys().copied()) {
             let batch = group.into_iter().filter_map(|lease| Some((lease, *new.get(&lease)?)));
             let batch = batch.collect();
-            numbers.insert(self.batches().topped_up.len());
+            let number = self.batches().topped_up.len();
             self.batches().topped_up.push(batch);
-            self.keep_job();
+            if self.keep_job() {
+                numbers.insert(number);
+            } else {
+                self.top_ups_unwritten(number);
+            }
         }
         for number in numbers {
             self.send_top_ups(number);
+        }
+    }
+
+    /// What could not be written down is not sent.
+    fn top_ups_unwritten(&mut self, number: usize) {
+        let batch = self.batches().topped_up.split_off(number);
+        for (lease, top_up) in batch.into_iter().flatten() {
+            self.top_up_ended(
+                lease,
+                top_up.number,
+                Err("it could not be written down first".to_owned()),
+            );
         }
     }
 
@@ -282,11 +302,14 @@ impl JobTask {
         let oldest = new.iter().filter_map(|lease| self.together.closable.get(lease)).min();
         let waited = oldest.is_some_and(|since| now.saturating_sub(*since) >= CLOSE_PATIENCE);
         if !new.is_empty() && (waited || !self.others_may_close(now)) {
-            for group in self.groups(new.iter().copied()) {
-                numbers.insert(self.batches().closed.len());
-                self.batches().closed.push(group);
+            let groups = self.groups(new.iter().copied());
+            self.batches().closed.extend(groups);
+            if self.keep_job() {
+                numbers.extend(known.len()..self.batches().closed.len());
+            } else {
+                // Asked for again in a while; until then each provider may settle by itself.
+                self.batches().closed.truncate(known.len());
             }
-            self.keep_job();
         }
         // What is sent is asked for again by the machines until it is done.
         let waiting: Vec<LeaseId> = if numbers.contains(&known.len()) {
