@@ -22,6 +22,9 @@ import {GAS_BEFORE_PAYMENT, MAX_BUILDER_BPS, MAX_EXPIRY_AHEAD, MAX_GRACE, PAYMEN
 /// id. No running total per token is kept: it would cost every call a storage write and guard nothing that the
 /// per-lease words do not; the invariant tests sum the words instead.
 ///
+/// Longer than other files: whoever entrusts money to it reads one contract, top to bottom, and half of it is the same
+/// calls for many leases.
+///
 /// Every call checks, then writes its words, then moves money, so a token or payee that calls back finds a
 /// finished state. The one thing a callback could spoil is the balance that `measured` compares; that is guarded.
 ///
