@@ -12,12 +12,15 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 GPUX := $(CARGO_TARGET_DIR)/debug/gpux
 export GPUX
 
-.PHONY: demo test sim bench proofs mutants deps build image lint contracts unit e2e clean
+.PHONY: demo test sim bench proofs mutants deps test-deps build image lint contracts unit e2e clean
 
 demo: build image  ## three nodes render an animation, paid from escrow; ends with 0 only if the verifier does
 	demo/run --gpux $(GPUX) $(if $(BATCH),--batch)
 
 test: deps lint contracts unit e2e  ## everything that CI runs
+
+test-deps:
+	@scripts/install-deps --tests
 
 deps:
 	@scripts/install-deps
@@ -40,7 +43,7 @@ contracts: deps
 	contracts/tools/test
 
 # Also builds the program that the whole-system tests and the demo run.
-unit: deps
+unit: deps test-deps
 	scripts/run-tests
 
 e2e: deps image unit
