@@ -121,7 +121,9 @@ impl ErrorBody {
 
 /// A sentence that a terminal shows and does not obey: some of its words come from peers, images and the chain.
 fn clean(text: String) -> String {
-    text.chars().filter(|c| *c == '\n' || !c.is_control()).collect()
+    text.chars()
+        .filter(|c| *c == '\n' || !gpux_types::is_obeyed(*c))
+        .collect()
 }
 
 /// The whole answer of a failed call.

@@ -1,6 +1,6 @@
 //! Why a call would revert, or did: the contracts' custom errors as a typed reason with a safe sentence.
 
-use crate::rpc::{Refusal, safe_text};
+use crate::rpc::Refusal;
 use alloy::{
     primitives::{Bytes, hex},
     sol_types::{Revert, SolError, SolInterface},
@@ -48,7 +48,7 @@ impl RevertReason {
             return Self::Directory(Box::new(error));
         }
         match Revert::abi_decode_validate(data) {
-            Ok(revert) => Self::Message(safe_text(&revert.reason, MAX_REASON_CHARS)),
+            Ok(revert) => Self::Message(gpux_types::shown(&revert.reason, MAX_REASON_CHARS)),
             Err(_) => Self::Unknown(data.clone()),
         }
     }

@@ -361,15 +361,10 @@ impl ErrorObject {
     fn bounded(self) -> Refusal {
         Refusal {
             code: self.code,
-            message: safe_text(&self.message, MAX_MESSAGE_CHARS),
+            message: gpux_types::shown(&self.message, MAX_MESSAGE_CHARS),
             data: revert_data(&self.data),
         }
     }
-}
-
-/// At most `limit` characters of a text that somebody else wrote, without control characters.
-pub(crate) fn safe_text(text: &str, limit: usize) -> String {
-    text.chars().filter(|c| !c.is_control()).take(limit).collect()
 }
 
 /// Nodes put revert data into the error's `data` as it is, or into an object in there.

@@ -7,7 +7,7 @@ use crate::{
     abi::{Escrow, Permit, Token as TokenAbi},
     client::view,
     confirm::Depth,
-    rpc::{Rpc, RpcError, safe_text},
+    rpc::{Rpc, RpcError},
 };
 use alloy::{
     primitives::{Bytes, U256},
@@ -114,7 +114,7 @@ async fn symbol(rpc: &Rpc, token: Address) -> Result<String, RpcError> {
         .await?;
     let text = TokenAbi::symbolCall::abi_decode_returns(&output)
         .unwrap_or_else(|_| String::from_utf8_lossy(output.get(..32).unwrap_or_default()).into_owned());
-    let symbol = safe_text(
+    let symbol = gpux_types::shown(
         text.trim_matches(|c: char| c == '\0' || c.is_whitespace()),
         MAX_SYMBOL_CHARS,
     );

@@ -75,7 +75,7 @@ impl FromStr for ImageSource {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let error = || ParseImageError::NotAnImage(cut(text));
-        if text.len() > MAX_LEN || text.chars().any(|c| c.is_control()) {
+        if text.len() > MAX_LEN || text.chars().any(gpux_types::is_obeyed) {
             return Err(error());
         }
         if let Some(layout) = text.strip_prefix("oci:") {

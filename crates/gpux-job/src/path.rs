@@ -49,7 +49,7 @@ pub(crate) fn within(path: &str, folder: &str) -> bool {
 
 /// The names of an absolute, normal path; `None` for any other text.
 pub(crate) fn segments(path: &str) -> Option<Vec<&str>> {
-    if path.len() > MAX_PATH || path.chars().any(char::is_control) {
+    if path.len() > MAX_PATH || path.chars().any(gpux_types::is_obeyed) {
         return None;
     }
     let segments: Vec<_> = path.strip_prefix('/')?.split('/').collect();

@@ -1,5 +1,6 @@
 //! Scalars that are kept as they were written and read by their own parser: `1.50` stays `1.50`, never a float.
 
+use gpux_types::is_obeyed;
 use serde::{Deserialize, Deserializer, de::Error};
 use std::{borrow::Cow, fmt::Display, str::FromStr};
 
@@ -45,14 +46,7 @@ pub(crate) fn cut(text: &str) -> String {
 
 /// The same text without what could move the cursor, change colours or turn the reading direction on a screen.
 pub(crate) fn printable(text: &str) -> String {
-    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let shown = |c: char| {
-        if c.is_control() || turns(c) {
-            char::REPLACEMENT_CHARACTER
-        } else {
-            c
-        }
-    };
+    let shown = |c: char| if is_obeyed(c) { char::REPLACEMENT_CHARACTER } else { c };
     text.chars().map(shown).collect()
 }
 

@@ -68,7 +68,7 @@ impl PeerError {
     pub fn new(code: ErrorCode, message: impl AsRef<str>) -> Self {
         Self {
             code,
-            message: message.as_ref().chars().filter(|c| !c.is_control()).take(300).collect(),
+            message: gpux_types::shown(message.as_ref(), 300),
         }
     }
 }

@@ -6,10 +6,12 @@
 mod ids;
 mod money;
 mod resources;
+mod text;
 mod time;
 
 pub use alloy_primitives::{Address, B256};
 pub use ids::{BlobHash, JobId, LeaseId, NodeId, ParseIdError, PartIndex, QuoteId};
 pub use money::{Amount, BasisPoints, MoneyError, ParseAmountError, PricePerHour, Token};
 pub use resources::{ByteSize, Cpu, ParseResourceError, Resources};
+pub use text::{is_obeyed, shown};
 pub use time::{Millis, ParseDurationError, UnixSeconds};

@@ -195,7 +195,7 @@ fn last_words(log: &Path) -> String {
     let skip = text.chars().count().saturating_sub(LAST_WORDS);
     text.chars()
         .skip(skip)
-        .map(|c| if c.is_control() { ' ' } else { c })
+        .map(|c| if gpux_types::is_obeyed(c) { ' ' } else { c })
         .collect()
 }
 

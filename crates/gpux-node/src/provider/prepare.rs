@@ -11,7 +11,7 @@ use gpux_runtime::{
     Compression, CreateLeaseError, Digest, ImageConfig, InputMount, LayerDescriptor, LeaseSpec, MAX_CONFIG_BYTES,
     ParsedConfig, ReadConfigError, UnpackError, UnpackLimits,
 };
-use gpux_types::{ByteSize, LeaseId, Millis, NodeId};
+use gpux_types::{ByteSize, LeaseId, Millis, NodeId, shown};
 use std::{
     io,
     path::{Path, PathBuf},
@@ -285,9 +285,8 @@ async fn unpack_layer(
 
 /// A layer as the runtime knows it.
 pub(crate) fn descriptor(layer: &LayerSpec) -> Result<LayerDescriptor, PrepareError> {
-    let compression = Compression::of_media_type(&layer.media_type).ok_or_else(|| {
-        PrepareError::MediaType(layer.media_type.chars().filter(|c| !c.is_control()).take(80).collect())
-    })?;
+    let compression = Compression::of_media_type(&layer.media_type)
+        .ok_or_else(|| PrepareError::MediaType(shown(&layer.media_type, 80)))?;
     Ok(LayerDescriptor {
         digest: Digest(layer.digest),
         diff_id: Digest(layer.diff_id),

@@ -4,7 +4,7 @@ use super::{JobHandle, Node, record::Try};
 use futures_util::{Stream, StreamExt, stream::FuturesUnordered};
 use gpux_api::LogLine;
 use gpux_proto::LogsRequest;
-use gpux_types::PartIndex;
+use gpux_types::{PartIndex, is_obeyed};
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
@@ -187,7 +187,7 @@ impl Lines {
 fn clean(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let line = text.rsplit('\r').find(|part| !part.is_empty()).unwrap_or_default();
-    line.chars().filter(|c| *c == '\t' || !c.is_control()).collect()
+    line.chars().filter(|c| *c == '\t' || !is_obeyed(*c)).collect()
 }
 
 #[cfg(test)]

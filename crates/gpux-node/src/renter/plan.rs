@@ -8,7 +8,7 @@ use gpux_api::{
 use gpux_job::{Job, JobFile, Overrides};
 use gpux_market::{Candidate, Plan, Reason, Reliability, Request};
 use gpux_runtime::{InputMount, ResolvedImage};
-use gpux_types::{Amount, BasisPoints, Millis, Token};
+use gpux_types::{Amount, BasisPoints, Millis, Token, shown};
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
@@ -290,20 +290,14 @@ fn findings(log: &str) -> Vec<PreflightFinding> {
 }
 
 fn clean(finding: PreflightFinding) -> PreflightFinding {
-    let clean = |text: String| text.chars().filter(|c| !c.is_control()).take(500).collect();
     PreflightFinding {
-        level: clean(finding.level),
-        message: clean(finding.message),
+        level: shown(&finding.level, 500),
+        message: shown(&finding.message, 500),
     }
 }
 
 fn last_lines(log: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();
-    lines
-        .get(lines.len().saturating_sub(5)..)
-        .unwrap_or_default()
-        .join(" / ")
-        .chars()
-        .filter(|c| !c.is_control())
-        .collect()
+    let last = lines.get(lines.len().saturating_sub(5)..).unwrap_or_default();
+    shown(&last.join(" / "), 1_000)
 }

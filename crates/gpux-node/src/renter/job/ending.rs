@@ -169,5 +169,5 @@ fn last_line(log: &str) -> String {
         .rev()
         .find(|line| !line.trim().is_empty())
         .unwrap_or("it said nothing");
-    line.chars().filter(|c| !c.is_control()).take(300).collect()
+    gpux_types::shown(line, 300)
 }
