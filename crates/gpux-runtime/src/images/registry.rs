@@ -287,7 +287,8 @@ impl<'a> Pull<'a> {
             .pull_blob_stream(&self.reference, digest.as_str())
             .await
             .map_err(|error| self.request_failed(what(), error))?;
-        let mut file = tokio::fs::File::create(part).await.map_err(written(part))?;
+        // Made here and not on another thread, which could make it after this future was dropped and `PartFile` had tidied up.
+        let mut file = tokio::fs::File::from_std(std::fs::File::create(part).map_err(written(part))?);
         let mut hasher = BlobHasher::default();
         while let Some(chunk) = stream.next().await {
             let chunk = chunk.map_err(|source| PullError::Broken {
