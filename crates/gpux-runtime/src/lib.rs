@@ -26,7 +26,7 @@ pub use mounts::{
     UidRangeError, UidRanges, UpperDirs, UserNamespace, mount_rootfs,
 };
 pub use runtime::{
-    AdoptError, CreateLeaseError, EndedBy, FinalUsage, InputMount, LeaseEnd, LeaseSpec, LeaseStatus, LogChunk,
-    OutputFile, PartKey, PartSpec, PartState, PartStatus, ProcessIdentity, Retry, Runtime, RuntimeCallError, ShimFault,
-    StartPartError, Work,
+    AdoptError, CreateLeaseError, ERRNO_FROZEN, EndedBy, FinalUsage, InputMount, LeaseEnd, LeaseSpec, LeaseStatus,
+    LogChunk, OutputFile, PartKey, PartSpec, PartState, PartStatus, ProcessIdentity, Retry, Runtime, RuntimeCallError,
+    ShimFault, StartPartError, Work,
 };

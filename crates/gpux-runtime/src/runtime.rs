@@ -285,9 +285,12 @@ pub struct ShimFault {
     pub attempted: String,
     /// The chain of causes.
     pub cause: String,
-    /// The kernel's error number; 0 when it was not a system call's.
+    /// The kernel's error number; 0 when it was not a system call's, [`ERRNO_FROZEN`] when the lease is frozen.
     pub errno: i32,
 }
+
+/// In place of the kernel's error number: nothing was tried, because the lease is frozen. No number of the kernel's is negative.
+pub const ERRNO_FROZEN: i32 = -1;
 
 impl ShimFault {
     /// A failure with its chain of causes.
@@ -398,14 +401,14 @@ pub enum StartPartError {
 }
 
 impl StartPartError {
-    /// Whether nothing starts only because the lease is frozen (the fault says `EAGAIN`): the same call may succeed once it
-    /// is thawed.
+    /// Whether nothing starts only because the lease is frozen (the fault says [`ERRNO_FROZEN`]): the same call may succeed
+    /// once it is thawed.
     #[must_use]
     pub fn is_frozen(&self) -> bool {
         let Self::Call { source, .. } = self else {
             return false;
         };
-        matches!(source.as_ref(), RuntimeCallError::Fault { source, .. } if source.errno == libc::EAGAIN)
+        matches!(source.as_ref(), RuntimeCallError::Fault { source, .. } if source.errno == ERRNO_FROZEN)
     }
 }
 

@@ -30,8 +30,8 @@ use crate::cgroups::{Cgroup, CgroupError};
 use crate::log_files::LogWriter;
 use crate::records::{self, FinalRecord, LeaseFiles, LeaseRecord};
 use crate::runtime::{
-    EndedBy, FinalUsage, LeaseEnd, LeaseStatus, OutputFile, PartKey, PartSpec, PartState, PartStatus, ProcessIdentity,
-    ShimFault, Work,
+    ERRNO_FROZEN, EndedBy, FinalUsage, LeaseEnd, LeaseStatus, OutputFile, PartKey, PartSpec, PartState, PartStatus,
+    ProcessIdentity, ShimFault, Work,
 };
 
 /// Bytes taken from a pipe at once: what a pipe holds.
@@ -144,7 +144,7 @@ impl Lease {
             return Err(Refusal::Fault(ShimFault {
                 attempted: starting,
                 cause,
-                errno: libc::EAGAIN,
+                errno: ERRNO_FROZEN,
             }));
         }
         let live = self.launch(&part, now).map_err(|error| fault(&starting, &error))?;

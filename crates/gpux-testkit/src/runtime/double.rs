@@ -355,7 +355,11 @@ impl Runtime for RuntimeDouble {
                 };
             }
             if found.work == Work::Frozen {
-                return Err(call(fault(lease, "starting a part of a frozen lease", 11)));
+                return Err(call(fault(
+                    lease,
+                    "starting a part of a frozen lease",
+                    gpux_runtime::ERRNO_FROZEN,
+                )));
             }
             let (state, simulated) = match Process::exec(&found.spec.image, &part) {
                 Ok(simulated) => (PartState::Running { process }, simulated),
