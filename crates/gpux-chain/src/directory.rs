@@ -49,26 +49,86 @@ impl Chain {
     pub async fn announcements(&self, from: u64, to: u64) -> Result<Announcements, RpcError> {
         let directory = self.config().node_directory;
         let topics = json!([NodeDirectory::Announced::SIGNATURE_HASH]);
-        let (mut announcers, mut heard) = (BTreeSet::new(), Vec::new());
-        let (mut end, mut span) = (to.saturating_add(1), PAGE_BLOCKS);
-        for _ in 0..MAX_QUESTIONS {
-            if end <= from || heard.len() >= MAX_ANNOUNCEMENTS {
-                break;
-            }
-            let start = end.saturating_sub(span).max(from);
-            let logs = match self.logs_between(directory, &topics, (start, end - 1)).await {
-                Err(RpcError::TooLong { .. }) if span > 1 => {
-                    span /= 2;
-                    continue;
-                }
-                logs => logs?,
-            };
-            let newest_first = logs.iter().rev().filter_map(Announcement::decode);
-            heard.extend(newest_first.filter(|announcement| announcers.insert(announcement.announcer)));
-            end = start;
+        let mut reading = Reading::new(from, to);
+        while let Some(blocks) = reading.next_question() {
+            reading.take(self.logs_between(directory, &topics, blocks).await)?;
         }
-        heard.truncate(MAX_ANNOUNCEMENTS);
-        Ok(Announcements { heard, from: end })
+        Ok(reading.found())
+    }
+}
+
+/// A reading from the newest block down, in pages that halve when the chain node does not answer for so many at once.
+struct Reading {
+    from: u64,
+    /// The block after the newest.
+    top: u64,
+    /// The blocks from here up were read.
+    end: u64,
+    span: u64,
+    questions: u32,
+    broken: bool,
+    announcers: BTreeSet<Address>,
+    heard: Vec<Announcement>,
+}
+
+impl Reading {
+    const fn new(from: u64, to: u64) -> Self {
+        let top = to.saturating_add(1);
+        Self {
+            from,
+            top,
+            end: top,
+            span: PAGE_BLOCKS,
+            questions: 0,
+            broken: false,
+            announcers: BTreeSet::new(),
+            heard: Vec::new(),
+        }
+    }
+
+    /// The first and the last block of the next question. `None`: this reading is over.
+    fn next_question(&mut self) -> Option<(u64, u64)> {
+        let over = self.broken || self.end <= self.from || self.heard.len() >= MAX_ANNOUNCEMENTS;
+        if over || self.questions >= MAX_QUESTIONS {
+            return None;
+        }
+        self.questions += 1;
+        Some((self.start(), self.end.saturating_sub(1)))
+    }
+
+    fn start(&self) -> u64 {
+        self.end.saturating_sub(self.span).max(self.from)
+    }
+
+    /// The answer to the last question.
+    fn take(&mut self, logs: Result<Vec<RawLog>, RpcError>) -> Result<(), RpcError> {
+        let logs = match logs {
+            // Chain nodes have many ways to say that these are too many blocks.
+            Err(RpcError::TooLong { .. } | RpcError::Refused { .. }) if self.span > 1 => {
+                self.span /= 2;
+                return Ok(());
+            }
+            // What was heard already is worth keeping; the next reading goes on from there.
+            Err(_) if self.end < self.top => {
+                self.broken = true;
+                return Ok(());
+            }
+            logs => logs?,
+        };
+        let newest_first = logs.iter().rev().filter_map(Announcement::decode);
+        let announcers = &mut self.announcers;
+        self.heard
+            .extend(newest_first.filter(|announcement| announcers.insert(announcement.announcer)));
+        self.end = self.start();
+        Ok(())
+    }
+
+    fn found(mut self) -> Announcements {
+        self.heard.truncate(MAX_ANNOUNCEMENTS);
+        Announcements {
+            heard: self.heard,
+            from: self.end,
+        }
     }
 }
 
@@ -81,5 +141,47 @@ impl Announcement {
             addr: event.addr.to_vec(),
             block: log.block_number.to(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rpc::Refusal;
+
+    fn refused() -> RpcError {
+        RpcError::Refused {
+            method: "eth_getLogs",
+            refusal: Refusal {
+                code: -32_005,
+                message: "too many blocks".into(),
+                data: None,
+            },
+        }
+    }
+
+    #[test]
+    fn a_chain_node_that_answers_for_few_blocks_at_a_time_is_asked_for_fewer() {
+        let mut reading = Reading::new(0, 9_999);
+        while let Some((from, to)) = reading.next_question() {
+            let few = to - from < 500;
+            reading.take(if few { Ok(Vec::new()) } else { Err(refused()) }).unwrap();
+        }
+        assert_eq!(reading.found().from, 0);
+    }
+
+    #[test]
+    fn what_was_read_before_a_failure_is_kept() {
+        let missing = || Err(RpcError::Missing { method: "eth_getLogs" });
+        let mut reading = Reading::new(0, 9_999);
+        for answer in [Ok(Vec::new()), Ok(Vec::new()), missing()] {
+            reading.next_question().unwrap();
+            reading.take(answer).unwrap();
+        }
+        assert_eq!(reading.next_question(), None);
+        assert_eq!(reading.found().from, 10_000 - 2 * PAGE_BLOCKS);
+        let mut reading = Reading::new(0, 9_999);
+        reading.next_question().unwrap();
+        reading.take(missing()).unwrap_err();
     }
 }

@@ -54,6 +54,8 @@ struct Inner {
     endpoint: Endpoint,
     gossip: Gossip,
     limits: Limits,
+    /// The URLs of the relays of the configuration.
+    relays: Vec<String>,
     peers: Arc<Peers>,
     book: Arc<Mutex<OfferBook>>,
     own: watch::Sender<Option<OwnOffer>>,
@@ -133,6 +135,7 @@ impl Net {
             cancel: CancellationToken::new(),
             tasks: Mutex::default(),
             limits,
+            relays: config.relays.clone(),
             endpoint,
         };
         let server = inner.server(handler, calls);
@@ -190,8 +193,12 @@ impl Net {
     }
 
     /// Tells of nodes that may be tried while there is no neighbour, on the word of strangers: at most 16, in the place of
-    /// those told before. One that is met is remembered, the others never are.
-    pub fn hint(&self, peers: Vec<PeerTicket>) {
+    /// those told before. One that is met is remembered, the others never are. Of their relays only those that this node is
+    /// configured with are used: a stranger's word must not make many nodes call upon a URL.
+    pub fn hint(&self, mut peers: Vec<PeerTicket>) {
+        for peer in &mut peers {
+            peer.relay.take_if(|relay| !self.inner.relays.contains(relay));
+        }
         self.inner.peers.hint(peers);
     }
 

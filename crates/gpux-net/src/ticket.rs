@@ -83,11 +83,14 @@ impl PeerTicket {
     pub fn announced(node: NodeId, address: &NodeAddress) -> Result<Self, ParseTicketError> {
         endpoint_id(node).ok_or(ParseTicketError::NotAKey(node))?;
         if let Some(relay) = address.relay.as_deref().filter(|relay| !is_relay(relay)) {
-            let shown = relay.chars().filter(|c| !c.is_control()).take(80).collect();
+            let shown = gpux_types::shown(relay, 80);
             return Err(ParseTicketError::Address(shown));
         }
-        let dialled = |addr: &&SocketAddr| !addr.ip().is_unspecified() && !addr.ip().is_multicast() && addr.port() > 0;
-        let addresses = address.addresses.iter().filter(dialled).take(MAX_ADDRESSES);
+        let addresses = address
+            .addresses
+            .iter()
+            .filter(|addr| can_be_dialled(addr))
+            .take(MAX_ADDRESSES);
         let ticket = Self {
             node,
             addresses: addresses.copied().collect(),
@@ -192,9 +195,19 @@ impl FromStr for PeerTicket {
     }
 }
 
-/// Whether strangers may reach the address: not this machine's, nor its own network's.
+/// Whether the address is one node's. What reaches many, or only neighbours on one cable, is no stranger's to name.
+fn can_be_dialled(address: &SocketAddr) -> bool {
+    let one_node = match address.ip().to_canonical() {
+        IpAddr::V4(ip) => !(ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast() || ip.is_link_local()),
+        IpAddr::V6(ip) => !(ip.is_unspecified() || ip.is_multicast() || ip.is_unicast_link_local()),
+    };
+    one_node && address.port() > 0
+}
+
+/// Whether strangers may reach the address: not this machine's, nor its own network's. An IPv4 address in the clothes of IPv6
+/// is judged as what it is.
 fn is_public(address: &SocketAddr) -> bool {
-    match address.ip() {
+    match address.ip().to_canonical() {
         IpAddr::V4(ip) => {
             // 100.64.0.0/10 is shared behind carriers' NAT.
             let shared = ip.octets().first() == Some(&100) && ip.octets().get(1).is_some_and(|two| two & 0xc0 == 64);
@@ -260,6 +273,8 @@ mod tests {
                 "127.0.0.1:4433",
                 "100.64.9.9:1",
                 "8.8.8.8:4433",
+                "[::ffff:10.0.0.7]:4433",
+                "[fe80::7]:4433",
             ]
             .map(at)
             .to_vec(),
@@ -280,7 +295,18 @@ mod tests {
             addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
             relay: relay.map(str::to_owned),
         };
-        let nowhere = address(&["0.0.0.0:1", "224.0.0.1:5", "127.0.0.1:0"], None);
+        let nowhere = address(
+            &[
+                "0.0.0.0:1",
+                "224.0.0.1:5",
+                "127.0.0.1:0",
+                "255.255.255.255:1",
+                "169.254.169.254:80",
+                "[::ffff:169.254.169.254]:80",
+                "[fe80::1]:1",
+            ],
+            None,
+        );
         assert_eq!(
             PeerTicket::announced(node(), &nowhere),
             Err(ParseTicketError::Nowhere(node()))

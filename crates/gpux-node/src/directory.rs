@@ -20,7 +20,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 const LOOK: Duration = Duration::from_secs(5);
 /// How long it waits for its tickets and the peers of the last run before it asks the chain.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
-/// How often the chain is asked while it stays alone: each time at most 40 questions.
+/// How often the chain is asked while it stays alone: each time at most 80 questions.
 const READ_AGAIN: Millis = Millis::from_secs(30);
 /// How often entries are compared with what nodes say of themselves.
 const BIND_AGAIN: Millis = Millis::from_secs(60);
@@ -74,29 +74,25 @@ pub(crate) async fn read_while_alone(node: Arc<Node>) {
     }
 }
 
-/// Reads on, new blocks first.
+/// Reads on: new blocks, then older ones, since on a chain that goes on there are always new ones.
 async fn read(node: &Node, book: &mut Book) {
     let found = async {
         let head = node.chain.head().await?.number;
-        let Some((from, to)) = book.next_reading(head, node.config.chain.node_directory_from) else {
-            return Ok(None);
-        };
-        let found = node.chain.announcements(from, to).await?;
-        Ok::<_, gpux_chain::RpcError>(Some((found, to)))
-    };
-    match found.await {
-        Ok(Some((found, to))) => {
-            tracing::debug!(
-                from = found.from,
-                to,
-                heard = found.heard.len(),
-                "the directory was read"
-            );
+        book.forget_above(head);
+        for _ in 0..2 {
+            let Some((from, to)) = book.next_reading(head, node.config.chain.node_directory_from) else {
+                break;
+            };
+            let found = node.chain.announcements(from, to).await?;
+            let heard = found.heard.len();
+            tracing::debug!(from = found.from, to, heard, "the directory was read");
             book.take(&found, to);
             keep(node, book);
         }
-        Ok(None) => {}
-        Err(error) => tracing::warn!(error = %error_chain(&error), "reading the directory"),
+        Ok::<_, gpux_chain::RpcError>(())
+    };
+    if let Err(error) = found.await {
+        tracing::warn!(error = %error_chain(&error), "reading the directory");
     }
 }
 

@@ -69,8 +69,17 @@ impl Book {
         }
     }
 
+    /// How many nodes are known to be what their entry says: what strangers announced of them does not stop the search.
     fn reachable(&self) -> usize {
-        self.entries.values().filter(|entry| entry.ticket.is_some()).count()
+        let good = |entry: &&Entry| entry.proven && entry.ticket.is_some();
+        self.entries.values().filter(good).count()
+    }
+
+    /// A chain that is shorter than what was read of it is another one, or its node told a wrong head: it is read anew.
+    pub(super) fn forget_above(&mut self, head: u64) {
+        if self.read.is_some_and(|(_, to)| to > head.saturating_add(REREAD)) {
+            *self = Self::new(self.chain_id, self.directory);
+        }
     }
 
     /// Takes what was found in the blocks up to `to`.
@@ -223,6 +232,45 @@ mod tests {
             Some((50, 4_999)),
             "the blocks in between are not skipped"
         );
+    }
+
+    #[test]
+    fn the_oldest_block_is_reached_while_the_chain_goes_on() {
+        let mut book = book();
+        let mut head = 100_000;
+        for _ in 0..100 {
+            head += 15;
+            for _ in 0..2 {
+                let Some((from, to)) = book.next_reading(head, 50) else {
+                    break;
+                };
+                book.take(&heard(from.max(to.saturating_sub(5_000)), Vec::new()), to);
+            }
+        }
+        assert_eq!(book.next_reading(head, 50), None);
+    }
+
+    #[test]
+    fn what_strangers_announce_does_not_stop_the_search() {
+        let mut book = book();
+        let many = (0..=ENOUGH as u64).map(|number| {
+            let mut said = said(2, 1, 9, 900);
+            said.announcer = Address::left_padding_from(&number.to_be_bytes());
+            said
+        });
+        book.take(&heard(800, many.collect()), 1_000);
+        assert_eq!(book.next_reading(1_000, 50), Some((50, 799)));
+    }
+
+    #[test]
+    fn a_chain_that_is_shorter_than_what_was_read_is_read_anew() {
+        let mut book = book();
+        book.take(&heard(50, vec![said(1, 0, 7, 8)]), 1_000_000);
+        book.forget_above(1_000_000 - REREAD);
+        assert_eq!(ports(&book), [7], "a few blocks less are a reorganisation");
+        book.forget_above(2_000);
+        assert_eq!(book.next_reading(2_000, 50), Some((50, 2_000)));
+        assert!(ports(&book).is_empty());
     }
 
     #[test]
