@@ -27,7 +27,25 @@ pub enum LoadConfigError {
         /// Which key, and where.
         source: Box<toml::de::Error>,
     },
+    /// A provider that is away for longer than this loses what it earned.
+    #[error(
+        "understanding the configuration {path}: chain.grace_secs is {secs}, and on chain {chain_id} it must be from {LEAST_GRACE_SECS} \
+         (a day) to {MOST_GRACE_SECS} (30 days): leave the key out for a day"
+    )]
+    Grace {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        secs: u32,
+        /// The chain.
+        chain_id: u64,
+    },
 }
+
+/// Long enough to find out that a machine is down and to start it again. A devnet may have less.
+const LEAST_GRACE_SECS: u32 = 24 * 3_600;
+/// The escrow takes no longer one.
+const MOST_GRACE_SECS: u32 = 30 * 24 * 3_600;
 
 /// Everything that a daemon is told.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -211,7 +229,7 @@ const fn default_poll() -> Millis {
 }
 
 const fn default_grace() -> u32 {
-    24 * 3_600
+    LEAST_GRACE_SECS
 }
 
 const fn default_longest() -> Millis {
@@ -222,16 +240,32 @@ impl DaemonConfig {
     /// The configuration in the file at `path`.
     ///
     /// # Errors
-    /// When it cannot be read, or has an unknown key or a wrong value.
+    /// When it cannot be read, has an unknown key or a wrong value, or a grace that costs money.
     pub fn load(path: &Path) -> Result<Self, LoadConfigError> {
         let text = std::fs::read_to_string(path).map_err(|source| LoadConfigError::Read {
             path: path.to_owned(),
             source,
         })?;
-        toml::from_str(&text).map_err(|source| LoadConfigError::Parse {
+        let config: Self = toml::from_str(&text).map_err(|source| LoadConfigError::Parse {
             path: path.to_owned(),
             source: Box::new(source),
-        })
+        })?;
+        let ChainSection {
+            chain_id, grace_secs, ..
+        } = config.chain;
+        let least = if chain_id == DevnetConfig::CHAIN_ID {
+            0
+        } else {
+            LEAST_GRACE_SECS
+        };
+        if !(least..=MOST_GRACE_SECS).contains(&grace_secs) {
+            return Err(LoadConfigError::Grace {
+                path: path.to_owned(),
+                secs: grace_secs,
+                chain_id,
+            });
+        }
+        Ok(config)
     }
 }
 
@@ -267,6 +301,32 @@ mod tests {
             assert_eq!(assurance.exposure, money("10"));
             let devnet = section(DevnetConfig::CHAIN_ID, "").assurance(&token);
             assert_eq!(devnet.confirm, ConfirmPolicy::NEWEST);
+        }
+    }
+
+    #[test]
+    fn a_grace_that_could_cost_a_provider_its_pay_is_refused_off_the_devnet() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        let load = |chain_id: u64, grace: u32| {
+            let text = format!(
+                "[chain]\nrpc_url = \"http://127.0.0.1:1\"\nchain_id = {chain_id}\nescrow = \"{0}\"\nnode_directory = \"{0}\"\ntoken = \"{0}\"\n\
+                 grace_secs = {grace}\n",
+                Address::ZERO
+            );
+            std::fs::write(&path, text).unwrap();
+            DaemonConfig::load(&path)
+        };
+        for (chain_id, grace) in [
+            (10, 86_399),
+            (10, 30 * 86_400 + 1),
+            (DevnetConfig::CHAIN_ID, 30 * 86_400 + 1),
+        ] {
+            let refused = load(chain_id, grace).unwrap_err();
+            assert!(matches!(refused, LoadConfigError::Grace { .. }), "{refused}");
+        }
+        for (chain_id, grace) in [(10, 86_400), (10, 30 * 86_400), (DevnetConfig::CHAIN_ID, 30)] {
+            assert_eq!(load(chain_id, grace).unwrap().chain.grace_secs, grace);
         }
     }
 
