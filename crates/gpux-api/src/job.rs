@@ -195,6 +195,19 @@ pub enum LeaseState {
     Failed,
 }
 
+impl LeaseState {
+    /// Whether the lease can be given more money.
+    #[must_use]
+    pub const fn takes_top_up(self) -> bool {
+        match self {
+            Self::Preparing | Self::Running | Self::Frozen | Self::Unreachable => true,
+            Self::Opening | Self::Settling | Self::Settled | Self::Reclaimable | Self::Reclaimed | Self::Failed => {
+                false
+            }
+        }
+    }
+}
+
 /// One file that came back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OutputView {
@@ -232,6 +245,9 @@ pub struct TopUpRequest {
     /// Moves the expiry by as much as the amount pays for.
     #[serde(default)]
     pub extend: bool,
+    /// The most for all leases together that was agreed to; nothing is spent when it would be more.
+    #[serde(default)]
+    pub agreed_total: Option<Amount>,
 }
 
 /// What a top-up did.

@@ -236,6 +236,15 @@ impl RenterLease {
         self.account.work
     }
 
+    /// Whether the lease can be given more money now.
+    #[must_use]
+    pub const fn takes_top_up(&self) -> bool {
+        matches!(
+            self.state,
+            RenterState::Open | RenterState::Running | RenterState::Lost { .. }
+        )
+    }
+
     /// The number that the next top-up must carry.
     #[must_use]
     pub const fn next_top_up(&self) -> u32 {
@@ -373,13 +382,9 @@ impl RenterLease {
 
     /// `None` when it cannot be: another is under way, its number is wrong, or the lease is not open.
     fn take_top_up(&mut self, top_up: TopUp, effects: &mut Vec<RenterEffect>) -> Option<()> {
-        let open = matches!(
-            self.state,
-            RenterState::Open | RenterState::Running | RenterState::Lost { .. }
-        );
         match self.account.top_up {
             Some(before) if before == top_up => {}
-            None if open && top_up.number == self.account.top_ups => {
+            None if self.takes_top_up() && top_up.number == self.account.top_ups => {
                 self.account.top_ups = self.account.top_ups.checked_add(1)?;
                 self.account.top_up = Some(top_up);
                 effects.push(RenterEffect::SendTopUp(top_up));

@@ -437,6 +437,7 @@ pub(crate) async fn top_up(node: &Node, job: &JobHandle, request: &TopUpRequest)
         .send(JobInput::TopUpAsked {
             amount,
             extend: request.extend,
+            agreed: request.agreed_total,
             reply,
         })
         .await
@@ -450,7 +451,7 @@ pub(crate) async fn top_up(node: &Node, job: &JobHandle, request: &TopUpRequest)
 
 /// Ends a job. One that is over stays as it is.
 pub(crate) async fn stop(job: &JobHandle, reason: String) -> Result<JobView, ErrorBody> {
-    let reason: String = reason.chars().filter(|c| !c.is_control()).take(200).collect();
+    let reason = gpux_types::shown(&reason, 200);
     let (reply, answer) = oneshot::channel();
     // A task that is gone has nothing left to stop.
     if job.inputs.send(JobInput::StopAsked { reason, reply }).await.is_ok() {

@@ -243,7 +243,7 @@ fn a_request_with_an_unknown_field_is_refused() {
 #[test]
 fn what_a_request_may_leave_out_has_a_stated_meaning() {
     let top_up: TopUpRequest = serde_json::from_value(json!({ "amount": "0.5" })).unwrap();
-    assert!(!top_up.extend);
+    assert!(!top_up.extend && top_up.agreed_total.is_none());
     let plan = json!({ "job_file": "x", "directory": "/", "working_directory": "/" });
     let plan: PlanRequest = serde_json::from_value(plan).unwrap();
     assert!(plan.set.is_empty() && plan.nodes.is_none() && plan.max_total.is_none() && plan.output.is_none());

@@ -58,6 +58,7 @@ pub(super) enum JobInput {
     TopUpAsked {
         amount: Amount,
         extend: bool,
+        agreed: Option<Amount>,
         reply: TopUpReply,
     },
     /// The user wants the end.
@@ -289,7 +290,12 @@ impl JobTask {
                 }
             }
             JobInput::ClosesEnded(number) => self.together.closing.retain(|under_way| *under_way != number),
-            JobInput::TopUpAsked { amount, extend, reply } => self.top_up_asked(amount, extend, reply),
+            JobInput::TopUpAsked {
+                amount,
+                extend,
+                agreed,
+                reply,
+            } => self.top_up_asked((amount, agreed), extend, reply),
             JobInput::StopAsked { reason, reply } => self.stop_asked(reason, reply),
             JobInput::OpenFailed(lease, why) => self.open_failed(lease, why),
             JobInput::Polled(lease, report) => self.polled(lease, report),

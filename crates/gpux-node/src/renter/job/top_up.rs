@@ -19,8 +19,12 @@ pub(super) struct Pending {
 }
 
 impl JobTask {
-    pub(super) fn top_up_asked(&mut self, amount: Amount, extend: bool, reply: TopUpReply) {
-        if let Err(refusal) = self.check_top_up(amount) {
+    /// Adds `amount` to each lease, unless that is more in all than was agreed to.
+    pub(super) fn top_up_asked(&mut self, (amount, agreed): (Amount, Option<Amount>), extend: bool, reply: TopUpReply) {
+        let checked = self
+            .check_top_up(amount)
+            .and_then(|()| self.check_agreed(amount, agreed));
+        if let Err(refusal) = checked {
             // A command that went away wants no answer.
             let _ = reply.send(Err(refusal));
             return;
@@ -114,6 +118,23 @@ impl JobTask {
         );
         Err(ErrorBody::new(ErrorCode::OverBudget, message)
             .with_hint("top up by less; the limit stands in the job file"))
+    }
+
+    /// Leases may have come since somebody looked and said yes.
+    fn check_agreed(&self, amount: Amount, agreed: Option<Amount>) -> Result<(), ErrorBody> {
+        let open = self.leases.values().filter(|live| live.record.machine.takes_top_up());
+        let total = open.fold(Amount::ZERO, |sum, _| sum.saturating_add(amount));
+        let Some(agreed) = agreed.filter(|agreed| total > *agreed) else {
+            return Ok(());
+        };
+        let token = &self.node.chain.token().token;
+        let message = format!(
+            "topping up job {}: its open leases take {} in all now, and {} was agreed to; nothing was spent",
+            self.record.name,
+            token.format(total),
+            token.format(agreed)
+        );
+        Err(ErrorBody::new(ErrorCode::OverBudget, message).with_hint("look at `gpux ps` and top up again"))
     }
 
     pub(super) fn send_top_up(&mut self, lease: LeaseId, top_up: TopUp) {
