@@ -241,6 +241,10 @@ enum Command {
         hash: B256,
         reply: oneshot::Sender<Followed>,
     },
+    HasSigned {
+        key: IntentKey,
+        reply: oneshot::Sender<bool>,
+    },
 }
 
 /// Sends and follows transactions of one wallet. Cheap to clone.
@@ -295,6 +299,14 @@ impl SenderHandle {
             .await
             .map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
+    }
+
+    /// Whether the intent has a transaction that is on its way, or is done; `None` when the task has ended.
+    pub async fn has_signed(&self, key: &IntentKey) -> Option<bool> {
+        let (reply, answer) = oneshot::channel();
+        let key = key.clone();
+        self.commands.send(Command::HasSigned { key, reply }).await.ok()?;
+        answer.await.ok()
     }
 
     /// Waits until the transaction, or another version of it, is in a block of this depth.

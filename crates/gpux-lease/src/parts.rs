@@ -250,8 +250,12 @@ impl PartQueue {
         self.parts.get_mut(usize::try_from(part.0).ok()?)
     }
 
-    /// The queue's own record is the only source of tries, so a peer cannot invent one.
-    fn check(&self, lease: LeaseId, part: PartIndex, attempt: u32) -> Result<(), UnknownPart> {
+    /// Whether that try of the part was ever given to the lease. The queue's own record is the only source of tries, so a peer
+    /// cannot invent one.
+    ///
+    /// # Errors
+    /// When it was not.
+    pub fn check(&self, lease: LeaseId, part: PartIndex, attempt: u32) -> Result<(), UnknownPart> {
         let given = usize::try_from(attempt)
             .ok()
             .and_then(|attempt| self.get(part)?.attempts.get(attempt));

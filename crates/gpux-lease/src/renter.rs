@@ -251,6 +251,12 @@ impl RenterLease {
         self.account.top_ups
     }
 
+    /// The top-up that is on its way.
+    #[must_use]
+    pub const fn pending_top_up(&self) -> Option<TopUp> {
+        self.account.top_up
+    }
+
     /// Whether the node may be given parts now.
     #[must_use]
     pub const fn takes_parts(&self) -> bool {

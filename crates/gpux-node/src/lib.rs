@@ -58,11 +58,11 @@ fn escrow_view(seen: &LeaseSeen, confirm: &ConfirmPolicy) -> EscrowView {
             if deep.status == SlotStatus::Closed {
                 EscrowView::Closed { paid: deep.claimed }
             } else {
-                // Closed in the newest block only: still open as far as it can be relied on.
+                // Closed in the newest block only: still open as far as it can be relied on, by what was paid in at that depth.
                 EscrowView::Open {
-                    deposit: deep.deposit,
+                    deposit: latest.deposit,
                     assured: deep.deposit,
-                    expiry: deep.expiry,
+                    expiry: latest.expiry,
                 }
             }
         }

@@ -30,7 +30,7 @@ use gpux_api::{ErrorBody, ErrorCode, JobList, JobView, RunRequest, TopUpReply, T
 use gpux_chain::HotKey;
 use gpux_lease::{PartQueue, RenterConfig, RenterLease, Tariff};
 use gpux_proto::{ClosingOffer, MeterReport, PartReport, PeerError, Response};
-use gpux_types::{Address, Amount, BasisPoints, JobId, LeaseId, Millis, NodeId, PartIndex};
+use gpux_types::{Address, Amount, BasisPoints, JobId, LeaseId, Millis, NodeId, PartIndex, UnixSeconds};
 use job::{Beginning, JobInput, JobTask};
 use plan::Planned;
 use quotes::Firm;
@@ -303,13 +303,14 @@ pub(crate) async fn start(node: &Arc<Node>, request: RunRequest) -> Result<JobVi
         builder: planned.job.builder.map_or(Address::ZERO, |builder| builder.address),
         builder_share: planned.job.builder.map_or(BasisPoints::ZERO, |builder| builder.share),
     };
-    let firm = quotes::collect(node, &planned.market, &wanted, &spec).await?;
+    let quoted_at = node.clock.date();
+    let firm = quotes::collect(node, &planned.market, request.agreed_total, &wanted, &spec).await?;
     let head = node.chain.head().await;
     let head = head
         .map_err(|error| fault(ErrorCode::Unreachable, "asking the chain for its newest block", &error).retryable())?;
     let leases: Vec<LeaseRecord> = firm
         .into_iter()
-        .map(|firm| lease_record(node, id, &planned, firm, head.timestamp))
+        .map(|firm| lease_record(node, (id, &planned), firm, (quoted_at, head.timestamp)))
         .collect();
     let mut record = job_record(
         node,
@@ -323,6 +324,7 @@ pub(crate) async fn start(node: &Arc<Node>, request: RunRequest) -> Result<JobVi
     );
     record.batches = request.batch.then(Batches::default);
     record.fund = fund;
+    record.max_total = planned.max_total;
     begin(node, record, leases, receipt_key, planned.image)
 }
 
@@ -353,7 +355,12 @@ fn begin(
     Ok(node.renter.find(&name)?.view())
 }
 
-fn lease_record(node: &Node, job: JobId, planned: &Planned, firm: Firm, now: gpux_types::UnixSeconds) -> LeaseRecord {
+fn lease_record(
+    node: &Node,
+    (job, planned): (JobId, &Planned),
+    firm: Firm,
+    (quoted_at, now): (UnixSeconds, UnixSeconds),
+) -> LeaseRecord {
     let price = firm.quote.quote.gross_price(firm.terms.builder_share);
     let lasts = planned.job.budget.max_duration.saturating_add(PREPARATION);
     let config = RenterConfig::new(Tariff::new(price), u64::from(firm.terms.grace_secs));
@@ -367,6 +374,7 @@ fn lease_record(node: &Node, job: JobId, planned: &Planned, firm: Firm, now: gpu
         quote: firm.quote,
         terms: firm.terms,
         price,
+        quoted_at,
         expiry: now.plus_secs(lasts.as_secs()),
         topped_up: gpux_types::Amount::ZERO,
         machine: RenterLease::quoted(config, node.clock.now()),
@@ -413,6 +421,7 @@ fn job_record(
         stopped: false,
         over: false,
         batches: None,
+        max_total: None,
         fund: None,
         job,
     }

@@ -234,6 +234,11 @@ impl Book {
                 let _ = reply.send(self.on_follow(now, hash));
                 Vec::new()
             }
+            Event::Command(Command::HasSigned { key, reply }) => {
+                // Whoever asked has gone if this fails.
+                let _ = reply.send(self.has_signed(&key));
+                Vec::new()
+            }
             Event::Prepared { key, epoch, result } => self.on_prepared(now, &key, epoch, *result),
             Event::Published { key, hash, result } => self.on_published(now, &key, hash, result),
             Event::Polled(result) => self.on_polled(now, result),
@@ -275,6 +280,12 @@ impl Book {
             intent,
             replies: vec![reply],
         })
+    }
+
+    fn has_signed(&self, key: &IntentKey) -> bool {
+        self.preparing.contains_key(key)
+            || self.tracks.get(key).is_some_and(|track| !track.is_over())
+            || self.done.get(key).is_some_and(|done| done.succeeded)
     }
 
     fn prepare(&mut self, waiting: Waiting) -> Vec<Effect> {

@@ -164,7 +164,9 @@ fn empty_wallet_cannot_rent(market: &mut Market) {
 
 fn other_chain_is_refused(market: &Market) {
     let dir = new_renter(market, "lost", |config| {
-        config.replace("chain_id = 901", "chain_id = 10")
+        config
+            .replace("chain_id = 901", "chain_id = 10")
+            .replace("grace_secs = 30", "grace_secs = 86400")
     });
     let output = market.run(&["--dir", dir.to_str().unwrap(), "daemon", "--json"]);
     assert_refused("a wrong chain", &output, ErrorCode::Unreachable, &["901", "10"]);

@@ -15,6 +15,8 @@ mod cheats;
 #[cfg(test)]
 mod exit_codes;
 #[cfg(test)]
+mod firm_prices;
+#[cfg(test)]
 mod following;
 #[cfg(test)]
 mod job;

@@ -8,6 +8,7 @@
 //!                                     └──────────── what an effect brought, as an input ───────┘
 //! ```
 
+mod deposit;
 mod ending;
 mod fund;
 mod leases;
@@ -22,7 +23,7 @@ use super::{
 use crate::{node::Node, store::Role};
 use gpux_api::{ErrorBody, JobView, OutputView, TransactionView};
 use gpux_chain::{Head, HotKey, LeaseSeen};
-use gpux_lease::{RenterEvent, RenterState, Work};
+use gpux_lease::{EscrowView, RenterEvent, RenterState, Work};
 use gpux_proto::{ClosingOffer, LeaseReport, MeterReport, PartReport, PeerError, Response};
 use gpux_runtime::ResolvedImage;
 use gpux_types::{Amount, LeaseId, Millis, NodeId, PartIndex};
@@ -36,6 +37,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
 };
+use tokio_util::sync::CancellationToken;
 
 /// How often each node is asked how its lease is.
 const POLL: Duration = Duration::from_secs(2);
@@ -129,6 +131,8 @@ struct Live {
     add_again: Millis,
     /// Whether the newest block has it closed, however deep that must lie to be relied on.
     closed: bool,
+    /// Cancelled once its deposit is to be made no more.
+    wanted: CancellationToken,
 }
 
 /// How many polls a settled lease's node may leave unanswered before its last reading is done without.
@@ -190,6 +194,7 @@ impl JobTask {
                     closed: false,
                     adding: None,
                     add_again: Millis::ZERO,
+                    wanted: CancellationToken::new(),
                 },
             )
         };
@@ -247,6 +252,14 @@ impl JobTask {
         if restarted {
             let effects = self.record.queue.handle(gpux_lease::PartEvent::Restarted);
             self.every_lease(RenterEvent::Restarted);
+            for lease in ids {
+                let machine = self.leases.get(&lease).map(|live| &live.record.machine);
+                let ends = machine.is_some_and(|machine| matches!(machine.state(), RenterState::Ending { .. }));
+                // It ended before its deposit was seen, which may still be on its way, or may never have left.
+                if ends && machine.is_some_and(|machine| machine.escrow() == EscrowView::Absent) {
+                    self.follow_deposit(lease);
+                }
+            }
             self.perform_parts(effects.unwrap_or_default());
             if self.record.finishing == super::record::Finishing::Running {
                 self.start_last_step();

@@ -34,18 +34,19 @@ pub(super) fn collected(specs: Vec<OutputSpec>, collect: Option<&Collect>) -> Op
 
 /// Puts the bytes of `source` at `path` in one step, with its folders.
 pub(super) fn write(path: &Path, source: &mut impl Read) -> io::Result<()> {
-    let temporary = reserve(path)?;
+    let temporary = reserve(path, "whole")?;
     io::copy(source, &mut File::create(&temporary)?)?;
     fs::rename(&temporary, path)
 }
 
-/// Makes the folders of `path` and gives the name under which its bytes are written first.
-pub(super) fn reserve(path: &Path) -> io::Result<PathBuf> {
+/// Makes the folders of `path` and gives the name under which its bytes are written first. Whoever else writes bytes for `path`
+/// gives another `mark`, so that neither takes the other's for its own.
+pub(super) fn reserve(path: &Path, mark: &str) -> io::Result<PathBuf> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    Ok(path.with_file_name(format!(".{name}.part")))
+    Ok(path.with_file_name(format!(".{name}.{mark}.part")))
 }
 
 #[cfg(test)]
@@ -92,6 +93,15 @@ mod tests {
             collected(announced(&["0001.png"]), None).is_none(),
             "nothing was asked for"
         );
+    }
+
+    #[test]
+    fn two_tries_of_a_part_write_their_bytes_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("frames/1.png");
+        let [one, other] = ["ab-0", "cd-1"].map(|mark| reserve(&path, mark).unwrap());
+        assert_ne!(one, other);
+        assert!(one.parent().is_some_and(Path::is_dir));
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub(crate) struct Planned {
     pub(super) image: ResolvedImage,
     pub(super) market: Plan,
     pub(super) output: PathBuf,
+    /// The most that the job's leases may be paid, top-ups included: the smaller of what its file says and what was typed.
+    pub(super) max_total: Option<Amount>,
 }
 
 /// Plans a job.
@@ -71,6 +73,7 @@ pub(crate) async fn plan(node: &Node, request: PlanRequest) -> Result<Planned, E
         image,
         market,
         output,
+        max_total: wanted.max_total,
     })
 }
 

@@ -5,7 +5,7 @@ use gpux_api::{ErrorBody, ErrorCode};
 use gpux_lease::Terms;
 use gpux_market::{Candidate, Plan};
 use gpux_proto::{JobSpec, QuoteRequest, Request, Response, SignedQuote, SignedQuoteRequest};
-use gpux_types::{Address, BasisPoints, LeaseId, NodeId, Resources};
+use gpux_types::{Address, Amount, BasisPoints, LeaseId, NodeId, Resources};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
@@ -31,10 +31,11 @@ pub(super) struct Wanted {
     pub(super) builder_share: BasisPoints,
 }
 
-/// Firm prices for as many nodes as the plan chose.
+/// Firm prices for as many nodes as the plan chose, whose deposits are no more than `agreed` together.
 pub(super) async fn collect(
     node: &std::sync::Arc<Node>,
     plan: &Plan,
+    agreed: Amount,
     wanted: &Wanted,
     spec: &JobSpec,
 ) -> Result<Vec<Firm>, ErrorBody> {
@@ -43,15 +44,31 @@ pub(super) async fn collect(
     let mut asked = JoinSet::new();
     let mut firm = Vec::with_capacity(needed);
     let mut refusals = Vec::new();
+    // The deposits of those that were asked and have not refused.
+    let mut bound = Amount::ZERO;
     loop {
         while firm.len() + asked.len() < needed {
             let Some(candidate) = candidates.next() else { break };
+            // A node that refuses makes room for the next one, which may be dearer: never for more than was agreed to.
+            let with_it = bound.saturating_add(candidate.cost.deposit);
+            if with_it > agreed {
+                let price = node.chain.token().token.format(candidate.cost.deposit);
+                let peer = candidate.offer.node.short();
+                refusals.push(format!(
+                    "node {peer}: its deposit of {price} would pass what you agreed to"
+                ));
+                continue;
+            }
+            bound = with_it;
             let request = request(node, &candidate, wanted, spec);
             asked.spawn(ask(node.clone(), candidate, request));
         }
         match asked.join_next().await {
             Some(Ok(Ok(quote))) => firm.push(quote),
-            Some(Ok(Err((peer, why)))) => refusals.push(format!("node {}: {why}", peer.short())),
+            Some(Ok(Err((refuser, why)))) => {
+                bound = bound.saturating_sub(refuser.deposit);
+                refusals.push(format!("node {}: {why}", refuser.node.short()));
+            }
             Some(Err(error)) => refusals.push(error.to_string()),
             None => break,
         }
@@ -86,11 +103,27 @@ fn request(node: &Node, candidate: &Candidate, wanted: &Wanted, spec: &JobSpec) 
     }
 }
 
+/// A node that gave no price, and the deposit that it does not get.
+struct Refuser {
+    node: NodeId,
+    deposit: Amount,
+}
+
 async fn ask(
     node: std::sync::Arc<Node>,
     candidate: Candidate,
     request: QuoteRequest,
-) -> Result<Firm, (NodeId, String)> {
+) -> Result<Firm, (Refuser, String)> {
+    let refuser = Refuser {
+        node: candidate.offer.node,
+        deposit: request.deposit,
+    };
+    firm_price(&node, candidate, request)
+        .await
+        .map_err(|why| (refuser, why))
+}
+
+async fn firm_price(node: &Node, candidate: Candidate, request: QuoteRequest) -> Result<Firm, String> {
     let peer = candidate.offer.node;
     let signature = node.wallet.sign_digest(request.digest());
     let call = Request::Quote(Box::new(SignedQuoteRequest {
@@ -99,20 +132,26 @@ async fn ask(
     }));
     let answer = match tokio::time::timeout(PATIENCE, node.net.call(peer, &call)).await {
         Ok(Ok(answer)) => answer,
-        Ok(Err(error)) => return Err((peer, crate::error_chain(&error))),
-        Err(_) => return Err((peer, format!("no answer within {} s", PATIENCE.as_secs()))),
+        Ok(Err(error)) => return Err(crate::error_chain(&error)),
+        Err(_) => return Err(format!("no answer within {} s", PATIENCE.as_secs())),
     };
     let Response::Quote(quote) = answer else {
-        return Err((peer, "it answered something else".to_owned()));
+        return Err("it answered something else".to_owned());
     };
-    let (terms, lease) = quote
-        .verify(&request)
-        .map_err(|error| (peer, crate::error_chain(&error)))?;
+    let (terms, lease) = quote.verify(&request).map_err(|error| crate::error_chain(&error))?;
     if quote.quote.price > candidate.cost.net {
-        return Err((peer, "its firm price is above its offer".to_owned()));
+        return Err("its firm price is above its offer".to_owned());
     }
     if quote.quote.provider_signer != candidate.offer.signer || quote.quote.provider != candidate.offer.provider {
-        return Err((peer, "it quotes for other keys than it offers with".to_owned()));
+        return Err("it quotes for other keys than it offers with".to_owned());
+    }
+    // A deposit that its provider leaves alone comes back after expiry and grace.
+    let longest = node.config.chain.grace_secs;
+    if quote.quote.grace_secs > longest {
+        let asked = quote.quote.grace_secs;
+        return Err(format!(
+            "it wants {asked} s of grace before a refund; {longest} s are configured"
+        ));
     }
     Ok(Firm {
         candidate,

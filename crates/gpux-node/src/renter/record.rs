@@ -39,6 +39,9 @@ pub(super) struct JobRecord {
     /// Whether its leases share transactions, and which did.
     #[serde(default)]
     pub(super) batches: Option<Batches>,
+    /// The most that its leases may be paid, top-ups included.
+    #[serde(default)]
+    pub(super) max_total: Option<Amount>,
     /// What deposits that run low are topped up from by themselves.
     #[serde(default)]
     pub(super) fund: Option<Fund>,
@@ -111,6 +114,9 @@ pub(super) struct LeaseRecord {
     pub(super) terms: Terms,
     pub(super) price: PricePerHour,
     pub(super) deposit: Amount,
+    /// When the quote was asked for: it holds for a while from then on.
+    #[serde(default)]
+    pub(super) quoted_at: UnixSeconds,
     pub(super) expiry: UnixSeconds,
     pub(super) topped_up: Amount,
     pub(super) machine: RenterLease,
@@ -125,6 +131,26 @@ pub(super) struct LeaseRecord {
 }
 
 impl LeaseRecord {
+    /// All that was paid in or is on its way.
+    pub(super) fn paid_in(&self) -> Amount {
+        if let gpux_lease::RenterState::Failed { .. } = self.machine.state() {
+            return Amount::ZERO;
+        }
+        let pending = self
+            .machine
+            .pending_top_up()
+            .map_or(Amount::ZERO, |top_up| top_up.amount);
+        self.deposit.saturating_add(self.topped_up).saturating_add(pending)
+    }
+
+    /// Until when the work may run, as far as is known.
+    pub(super) fn newest_expiry(&self) -> UnixSeconds {
+        match self.machine.escrow() {
+            gpux_lease::EscrowView::Open { expiry, .. } => self.expiry.max(expiry),
+            gpux_lease::EscrowView::Absent | gpux_lease::EscrowView::Closed { .. } => self.expiry,
+        }
+    }
+
     /// Whether nothing will happen to the lease any more.
     pub(super) fn is_over(&self) -> bool {
         use gpux_lease::RenterState as S;

@@ -22,6 +22,7 @@ impl JobTask {
         let alike = u32::try_from(leases.len()).unwrap_or(u32::MAX);
         let Some(fund) = self.record.fund else { return };
         let left = fund.limit.saturating_sub(fund.spent);
+        let left = self.room().map_or(left, |room| room.min(left));
         let now = self.node.clock.now();
         for lease in leases {
             let Some(live) = self.leases.get(&lease) else { continue };
@@ -43,12 +44,10 @@ impl JobTask {
         fund.spent = fund.spent.saturating_add(amount);
         live.adding = Some(amount);
         let record = &live.record;
-        let lasts = record.price.time_for(amount).as_secs();
-        let later = top_up::later(record.expiry, lasts, self.node.clock.date());
         let event = RenterEvent::TopUpRequested(TopUp {
             number: record.machine.next_top_up(),
             amount,
-            new_expiry: Some(later).filter(|at| *at > record.expiry),
+            new_expiry: top_up::later(record, amount, self.node.clock.date()),
         });
         if !self.keep_job() {
             self.addition_ended(lease, Some(&"it could not be written down first".to_owned()));

@@ -1,13 +1,17 @@
 //! The leases of a job: events go into their machines, and what these ask for is done here.
 
-use super::{JobInput, JobTask, Live, PeerReply};
+use super::{
+    JobInput, JobTask, Live, PeerReply,
+    deposit::{self, Deposit},
+};
 use crate::{node::Node, renter::record::LeaseRecord};
-use gpux_chain::{Call, Intent, IntentKey, LeaseSeen, Retry, SendError, SlotStatus};
+use gpux_chain::{Call, Intent, IntentKey, LeaseSeen, SlotStatus};
 use gpux_lease::{PartEvent, RenterEffect, RenterEvent, RenterState, Work};
 use gpux_proto::{ErrorCode, LeaseReport, LeaseRequest, MeterReport, PeerError, Request, Response, StopRequest};
-use gpux_types::{B256, LeaseId, NodeId};
+use gpux_types::{LeaseId, NodeId};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// How long to wait before the chain or a node is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -46,6 +50,11 @@ impl JobTask {
             }
             return Vec::new();
         }
+        if new != RenterState::Opening
+            && let Some(live) = self.leases.get(&lease)
+        {
+            live.wanted.cancel();
+        }
         for effect in &effects {
             self.perform_lease(lease, effect);
         }
@@ -54,8 +63,7 @@ impl JobTask {
 
     fn perform_lease(&mut self, lease: LeaseId, effect: &RenterEffect) {
         match effect {
-            RenterEffect::Deposit if self.record.batches.is_some() => self.together.open(lease),
-            RenterEffect::Deposit => self.deposit(lease),
+            RenterEffect::Deposit => self.follow_deposit(lease),
             // The asker gets it: `receipt_asked` reads it from the returned effects.
             RenterEffect::SignReceipt { .. } => {}
             RenterEffect::SendTopUp(top_up) if self.record.batches.is_some() => self.together.top_up(lease, *top_up),
@@ -107,6 +115,21 @@ impl JobTask {
         }
     }
 
+    /// Makes the deposit of a lease, or finds out what became of it where it is not wanted any more.
+    pub(super) fn follow_deposit(&mut self, lease: LeaseId) {
+        let Some(live) = self.leases.get_mut(&lease) else {
+            return;
+        };
+        if live.record.machine.state() == RenterState::Opening {
+            live.wanted = CancellationToken::new();
+        }
+        if self.record.batches.is_some() {
+            self.together.open(lease);
+        } else {
+            self.deposit(lease);
+        }
+    }
+
     fn deposit(&mut self, lease: LeaseId) {
         let Some(live) = self.leases.get(&lease) else { return };
         let record = &live.record;
@@ -120,10 +143,11 @@ impl JobTask {
             key: IntentKey::open(lease),
             call,
         };
+        let deposit = Deposit::new(intent, std::iter::once(live));
         let request = self.lease_request(record);
         let (node, peer) = (self.node.clone(), record.node);
         self.effects
-            .spawn(async move { open(&node, lease, peer, intent, request).await });
+            .spawn(async move { open(&node, (lease, peer), deposit, request).await });
     }
 
     /// What the provider of a lease is told, but for the transaction.
@@ -307,32 +331,24 @@ impl JobTask {
     }
 }
 
-/// Sends a deposit and tells its provider. Sending is idempotent, so that trying again is safe.
-async fn open(node: &Arc<Node>, lease: LeaseId, peer: NodeId, intent: Intent, mut request: LeaseRequest) -> JobInput {
-    request.transaction = match send_deposit(node, intent).await {
-        Ok(Some(hash)) => hash,
-        Ok(None) => return JobInput::Done,
-        Err(why) => return JobInput::OpenFailed(lease, why),
+/// Makes a deposit and tells its provider.
+async fn open(
+    node: &Arc<Node>,
+    (lease, peer): (LeaseId, NodeId),
+    made: Deposit,
+    mut request: LeaseRequest,
+) -> JobInput {
+    let opened = async {
+        let Some(hash) = made.send(node).await? else {
+            return Ok(());
+        };
+        request.transaction = hash;
+        let (_, mined) = tokio::join!(tell_lease(node, lease, peer, request), deposit::mined(node, hash));
+        mined
     };
-    tell_lease(node, lease, peer, request).await;
-    JobInput::Done
-}
-
-/// The hash of the deposit's transaction; nothing when the daemon stops; why it cannot be made.
-pub(super) async fn send_deposit(node: &Node, intent: Intent) -> Result<Option<B256>, String> {
-    loop {
-        match node.sender.send(intent.clone()).await {
-            Ok(sent) => {
-                tracing::info!(intent = %intent.key, transaction = %sent.hash, "deposit sent");
-                return Ok(Some(sent.hash));
-            }
-            Err(SendError::Stopped { .. }) => return Ok(None),
-            Err(error) if matches!(error.retry(), Retry::Never) => return Err(crate::error_chain(&error)),
-            Err(error) => {
-                tracing::warn!(intent = %intent.key, error = %crate::error_chain(&error), "sending a deposit");
-                tokio::time::sleep(AGAIN).await;
-            }
-        }
+    match opened.await {
+        Ok(()) => JobInput::Done,
+        Err(why) => JobInput::OpenFailed(lease, why),
     }
 }
 

@@ -173,6 +173,11 @@ impl JobTask {
 
     fn fetch(&mut self, key: (LeaseId, PartIndex, u32), from: NodeId, specs: Vec<OutputSpec>) {
         let (lease, part, attempt) = key;
+        // A node could hand back what it was never given, again and again, and fill this machine's disk with it.
+        if let Err(error) = self.record.queue.check(lease, part, attempt) {
+            tracing::warn!(lease = %lease.short(), %error, "a node hands back a try that it was not given");
+            return;
+        }
         if matches!(self.record.queue.part(part), Some(PartState::Done { .. })) || !self.fetching.insert(key) {
             return;
         }
@@ -201,7 +206,8 @@ impl JobTask {
             size: spec.blob.size,
         };
         self.effects.spawn(async move {
-            let files = fetch_all(&node, job, &output, &specs, view).await;
+            let mark = format!("{}-{attempt}", lease.short());
+            let files = fetch_all(&node, job, (&output, &mark), &specs, view).await;
             JobInput::Fetched {
                 lease,
                 part,
@@ -242,14 +248,19 @@ impl JobTask {
             .unwrap_or_default();
         let kept = effects.contains(&PartEffect::Keep { lease, part, attempt });
         for file in files {
-            if let Err(error) = place(&file, kept) {
+            if !kept {
+                // The winner's file has this name; what is left of this one is not worth the job.
+                if let Err(error) = std::fs::remove_file(&file.temporary) {
+                    tracing::debug!(path = %file.temporary.display(), %error, "removing what another try wrote");
+                }
+            } else if let Err(error) = std::fs::rename(&file.temporary, &file.path) {
                 tracing::error!(path = %file.path.display(), %error, "writing an output");
                 self.end_job(EndView {
                     reason: format!("an output could not be written to {}: {error}", file.path.display()),
                     actor: gpux_api::Actor::Renter,
                     exit_code: None,
                 });
-            } else if kept {
+            } else {
                 self.record.outputs.push(file.view);
             }
         }
@@ -314,19 +325,10 @@ fn could_be_written(specs: &[OutputSpec], disk: ByteSize) -> bool {
     specs.len() <= MAX_OUTPUTS && total <= disk.0
 }
 
-/// Gives a fetched output its name, or removes it.
-fn place(file: &Fetched, kept: bool) -> std::io::Result<()> {
-    if kept {
-        std::fs::rename(&file.temporary, &file.path)
-    } else {
-        std::fs::remove_file(&file.temporary)
-    }
-}
-
 async fn fetch_all(
     node: &Arc<Node>,
     job: JobId,
-    output: &Path,
+    (output, mark): (&Path, &str),
     specs: &[OutputSpec],
     view: impl Fn(&OutputSpec) -> OutputView,
 ) -> Result<Vec<Fetched>, String> {
@@ -335,8 +337,8 @@ async fn fetch_all(
         let view = view(spec);
         let name = outputs::safe_name(&spec.path).ok_or("the node named an output outside the output folder")?;
         let path = output.join(name);
-        let temporary =
-            outputs::reserve(&path).map_err(|error| format!("making the folder of {}: {error}", path.display()))?;
+        let temporary = outputs::reserve(&path, mark)
+            .map_err(|error| format!("making the folder of {}: {error}", path.display()))?;
         fetch_one(node, job, view.node, spec).await?;
         let exported = node.net.export(spec.blob.hash, &temporary, ExportMode::Copy).await;
         exported.map_err(|error| crate::error_chain(&error))?;

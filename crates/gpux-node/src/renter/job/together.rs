@@ -4,7 +4,11 @@
 //! ([`JobTask::flush_together`]). Invariant: which leases share a transaction is journaled before it is sent, under a number
 //! that names it for ever; asked for again, the same transaction is sent again.
 
-use super::{JobInput, JobTask, PeerReply, leases};
+use super::{
+    JobInput, JobTask, PeerReply,
+    deposit::{self, Deposit},
+    leases,
+};
 use crate::{
     node::Node,
     renter::record::{Batches, LeaseRecord},
@@ -128,28 +132,34 @@ impl JobTask {
                 permit: true,
             },
         };
+        let live = opened.iter().filter_map(|lease| self.leases.get(lease));
+        let deposit = Deposit::new(intent, live);
         let told = records.iter().filter(|record| asked.contains(&record.lease));
         let told: Vec<_> = told
             .map(|record| (record.lease, record.node, self.lease_request(record)))
             .collect();
         let (node, opened) = (self.node.clone(), opened.to_vec());
         self.effects.spawn(async move {
-            let transaction = match leases::send_deposit(&node, intent).await {
-                Ok(Some(hash)) => hash,
-                Ok(None) => return JobInput::Done,
-                Err(why) => return JobInput::OpenManyFailed(opened, why),
-            };
-            let each = told.into_iter().map(|(lease, peer, mut request)| {
-                request.transaction = transaction;
-                let node = &node;
-                async move {
-                    if leases::tell_lease(node, lease, peer, request).await {
-                        will_close(node, lease, peer).await;
+            let made = async {
+                let Some(transaction) = deposit.send(&node).await? else {
+                    return Ok(());
+                };
+                let each = told.into_iter().map(|(lease, peer, mut request)| {
+                    request.transaction = transaction;
+                    let node = &node;
+                    async move {
+                        if leases::tell_lease(node, lease, peer, request).await {
+                            will_close(node, lease, peer).await;
+                        }
                     }
-                }
-            });
-            futures_util::future::join_all(each).await;
-            JobInput::Done
+                });
+                let (_, mined) = tokio::join!(futures_util::future::join_all(each), deposit::mined(&node, transaction));
+                mined
+            };
+            match made.await {
+                Ok(()) => JobInput::Done,
+                Err(why) => JobInput::OpenManyFailed(opened, why),
+            }
         });
     }
 

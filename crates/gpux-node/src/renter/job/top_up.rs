@@ -1,6 +1,7 @@
 //! More money for running leases.
 
 use super::{JobInput, JobTask, TopUpReply};
+use crate::renter::record::LeaseRecord;
 use gpux_api::{ErrorBody, ErrorCode, TransactionKind, TransactionView};
 use gpux_chain::{Call, Depth, Intent, IntentKey};
 use gpux_lease::{RenterEffect, RenterEvent, TopUp};
@@ -35,17 +36,11 @@ impl JobTask {
             let Some(live) = self.leases.get(&lease) else { continue };
             let record = &live.record;
             let number = record.machine.next_top_up();
-            let new_expiry = extend.then(|| {
-                later(
-                    record.expiry,
-                    record.price.time_for(amount).as_secs(),
-                    self.node.clock.date(),
-                )
-            });
+            let new_expiry = extend.then(|| later(record, amount, self.node.clock.date())).flatten();
             let event = RenterEvent::TopUpRequested(TopUp {
                 number,
                 amount,
-                new_expiry: new_expiry.filter(|at| *at > record.expiry),
+                new_expiry,
             });
             let sent = self
                 .lease_event(lease, event)
@@ -91,39 +86,35 @@ impl JobTask {
                 format!("topping up job {name}: the amount is zero"),
             ));
         }
-        let token = &self.node.chain.token().token;
-        let Some(limit) = self
-            .record
-            .job
-            .budget
-            .max_total
-            .as_ref()
-            .and_then(|total| total.in_token(token).ok())
-        else {
+        let (total, room) = (self.for_each_open(amount), self.room());
+        let Some(room) = room.filter(|room| total > *room) else {
             return Ok(());
         };
-        let paid = self.leases.values().fold(Amount::ZERO, |sum, live| {
-            sum.saturating_add(live.record.deposit)
-                .saturating_add(live.record.topped_up)
-        });
-        let open = self.leases.values().filter(|live| !live.record.is_over());
-        let total = open.fold(paid, |sum, _| sum.saturating_add(amount));
-        if total <= limit {
-            return Ok(());
-        }
+        let token = &self.node.chain.token().token;
         let message = format!(
-            "topping up job {name}: {} in all would pass budget.max_total of {}; nothing was spent",
+            "topping up job {name}: {} more in all would pass its limit, which leaves {}; nothing was spent",
             token.format(total),
-            token.format(limit)
+            token.format(room)
         );
         Err(ErrorBody::new(ErrorCode::OverBudget, message)
-            .with_hint("top up by less; the limit stands in the job file"))
+            .with_hint("top up by less; the limit is budget.max_total of the job file, or --max-total"))
+    }
+
+    fn for_each_open(&self, amount: Amount) -> Amount {
+        let open = self.leases.values().filter(|live| live.record.machine.takes_top_up());
+        open.fold(Amount::ZERO, |sum, _| sum.saturating_add(amount))
+    }
+
+    /// What may still be paid into the leases of the job, however it is asked for. `None`: there is no limit.
+    pub(super) fn room(&self) -> Option<Amount> {
+        let paid = self.leases.values().map(|live| live.record.paid_in());
+        let paid = paid.fold(Amount::ZERO, Amount::saturating_add);
+        self.record.max_total.map(|limit| limit.saturating_sub(paid))
     }
 
     /// Leases may have come since somebody looked and said yes.
     fn check_agreed(&self, amount: Amount, agreed: Option<Amount>) -> Result<(), ErrorBody> {
-        let open = self.leases.values().filter(|live| live.record.machine.takes_top_up());
-        let total = open.fold(Amount::ZERO, |sum, _| sum.saturating_add(amount));
+        let total = self.for_each_open(amount);
         let Some(agreed) = agreed.filter(|agreed| total > *agreed) else {
             return Ok(());
         };
@@ -169,17 +160,27 @@ impl JobTask {
         });
     }
 
-    pub(super) fn top_up_ended(&mut self, lease: LeaseId, number: u32, result: Result<TransactionView, String>) {
+    /// Adds a top-up that is mined to what is known of its lease; once, however often it is heard of.
+    fn count_top_up(&mut self, lease: LeaseId, number: u32, result: &Result<TransactionView, String>) {
+        let pending = self
+            .leases
+            .get(&lease)
+            .and_then(|live| live.record.machine.pending_top_up());
+        let Some(top_up) = pending.filter(|top_up| top_up.number == number) else {
+            return;
+        };
         self.addition_ended(lease, result.as_ref().err());
-        if let (Ok(transaction), Some(live)) = (&result, self.leases.get_mut(&lease)) {
-            live.record.topped_up = live.record.topped_up.saturating_add(transaction.amount);
+        if let (Ok(transaction), Some(live)) = (result, self.leases.get_mut(&lease)) {
+            let record = &mut live.record;
+            record.topped_up = record.topped_up.saturating_add(transaction.amount);
+            record.expiry = record.newest_expiry().max(top_up.new_expiry.unwrap_or_default());
         }
+        // The event writes down the record with the machine.
         self.lease_event(lease, RenterEvent::TopUpEnded { number });
-        let escrow = self.leases.get(&lease).map(|live| live.record.machine.escrow());
-        if let (Some(gpux_lease::EscrowView::Open { expiry, .. }), Some(live)) = (escrow, self.leases.get_mut(&lease)) {
-            live.record.expiry = live.record.expiry.max(expiry);
-        }
-        self.keep_lease(lease);
+    }
+
+    pub(super) fn top_up_ended(&mut self, lease: LeaseId, number: u32, result: Result<TransactionView, String>) {
+        self.count_top_up(lease, number, &result);
         let Some(pending) = &mut self.top_up else { return };
         pending.waiting.remove(&(lease, number));
         match result {
@@ -205,6 +206,9 @@ impl JobTask {
     }
 }
 
-pub(super) fn later(expiry: UnixSeconds, secs: u64, now: UnixSeconds) -> UnixSeconds {
-    expiry.plus_secs(secs).min(now.plus_secs(LONGEST_AHEAD_SECS))
+/// The expiry that `amount` more moves a lease to; `None` when it moves it nowhere.
+pub(super) fn later(record: &LeaseRecord, amount: Amount, now: UnixSeconds) -> Option<UnixSeconds> {
+    let expiry = record.newest_expiry();
+    let later = expiry.plus_secs(record.price.time_for(amount).as_secs());
+    Some(later.min(now.plus_secs(LONGEST_AHEAD_SECS))).filter(|at| *at > expiry)
 }
