@@ -5,13 +5,14 @@ use crate::{
     client::{Chain, ChainConfig, view},
     confirm::Depth,
     fees::L1Scalars,
-    rpc::{Retry, Rpc, RpcClientError, RpcError},
+    rpc::{ChainNode, Retry, Rpc, RpcClientError, RpcError},
     token::{TokenError, TokenInfo},
 };
 use alloy::primitives::{Bytes, U64, address};
 use gpux_lease::{EscrowRef, Terms, receipt_digest};
 use gpux_types::{Address, Amount, B256, BasisPoints};
 use serde_json::json;
+use std::sync::Arc;
 
 /// Where OP chains tell what L1 costs.
 const L1_BLOCK: Address = address!("0x4200000000000000000000000000000000000015");
@@ -89,6 +90,19 @@ impl Chain {
     /// When one of these is not so, or the chain node gives no good answer.
     pub async fn connect(config: ChainConfig) -> Result<Self, ConnectError> {
         let rpc = Rpc::new(&config.rpc_url, config.call_timeout).map_err(ConnectError::Client)?;
+        Self::check(rpc, config).await
+    }
+
+    /// Connects to a chain node in this process, with the same checks; the configured URL is not used.
+    ///
+    /// # Errors
+    /// As [`Chain::connect`].
+    pub async fn connect_to(node: Arc<dyn ChainNode>, config: ChainConfig) -> Result<Self, ConnectError> {
+        let rpc = Rpc::of_node(node, config.call_timeout);
+        Self::check(rpc, config).await
+    }
+
+    async fn check(rpc: Rpc, config: ChainConfig) -> Result<Self, ConnectError> {
         check_chain(&rpc, &config).await?;
         let (escrow, token, scalars) = tokio::join!(
             check_escrow(&rpc, config.escrow, config.chain_id),

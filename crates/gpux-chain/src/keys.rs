@@ -172,6 +172,14 @@ impl WalletKey {
         Self::store(path, password, cost, secret)
     }
 
+    /// A key that is in no file, for a simulated world: its money is not real.
+    ///
+    /// # Errors
+    /// When the bytes are no key.
+    pub fn without_file(secret: &[u8; 32]) -> Result<Self, InvalidKey> {
+        Secret::from_bytes(secret).map(Self)
+    }
+
     fn store(path: &Path, password: &[u8], cost: KdfCost, secret: Secret) -> Result<Self, KeyFileError> {
         let text = keystore::encrypt(&secret.to_bytes(), secret.address, password, cost);
         write_new(path, text.as_bytes())?;

@@ -37,7 +37,7 @@ pub use keys::{
 pub use keystore::KdfCost;
 pub use mined::Mined;
 pub use revert::{DirectoryRevert, EscrowRevert, RevertReason, TokenRevert};
-pub use rpc::{Refusal, Retry, RpcClientError, RpcError};
+pub use rpc::{ChainNode, NodeAnswer, Refusal, Retry, RpcClientError, RpcError};
 pub use sender::{ConfirmError, SendError, SenderConfig, SenderHandle, SenderTask, Sent, sender};
 pub use token::{PermitDomain, TokenError, TokenInfo};
 pub use watcher::{LeaseSeen, WatchCursor, WatcherConfig, WatcherHandle, WatcherTask, watcher};

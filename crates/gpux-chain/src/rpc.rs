@@ -1,4 +1,4 @@
-//! JSON-RPC over HTTP to one chain node.
+//! JSON-RPC to one chain node, over HTTP or, in a simulated world, within the process.
 //!
 //! Alloy's own provider reads answers of any size and waits for ever; a chain node is as hostile as any other peer,
 //! so the transport is ours: every call has a deadline, every answer a limit, every error a reaction. The encodings
@@ -7,12 +7,16 @@
 //! Invariant: no error of this module shows the URL, which may hold an access key.
 
 use alloy::primitives::Bytes;
+use futures_util::future::BoxFuture;
 use reqwest::{StatusCode, Url, header};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::{
     fmt,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -183,10 +187,30 @@ pub enum RpcClientError {
     Build(#[source] reqwest::Error),
 }
 
+/// A chain node that is not reached over HTTP: one of a simulated world, in this process.
+pub trait ChainNode: fmt::Debug + Send + Sync + 'static {
+    /// Answers one JSON-RPC request, or never.
+    fn answer(&self, request: Vec<u8>) -> BoxFuture<'static, NodeAnswer>;
+}
+
+/// What a [`ChainNode`] answers, as HTTP would carry it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeAnswer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// How the node is reached.
+enum Way {
+    Http { client: reqwest::Client, url: Url },
+    Node(Arc<dyn ChainNode>),
+}
+
 /// One chain node.
 pub(crate) struct Rpc {
-    http: reqwest::Client,
-    url: Url,
+    way: Way,
     timeout: Duration,
     next_id: AtomicU64,
 }
@@ -233,20 +257,31 @@ impl Rpc {
         if matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]")) {
             builder = builder.no_proxy();
         }
-        let http = builder
+        let client = builder
             .build()
             .map_err(|error| RpcClientError::Build(error.without_url()))?;
-        Ok(Self {
-            http,
-            url,
+        Ok(Self::over(Way::Http { client, url }, timeout))
+    }
+
+    /// A client of a node in this process.
+    pub(crate) fn of_node(node: Arc<dyn ChainNode>, timeout: Duration) -> Self {
+        Self::over(Way::Node(node), timeout)
+    }
+
+    const fn over(way: Way, timeout: Duration) -> Self {
+        Self {
+            way,
             timeout,
             next_id: AtomicU64::new(1),
-        })
+        }
     }
 
     /// The node's host, which is safe to show.
     pub(crate) fn host(&self) -> &str {
-        self.url.host_str().unwrap_or_default()
+        match &self.way {
+            Way::Http { url, .. } => url.host_str().unwrap_or_default(),
+            Way::Node(_) => "this process",
+        }
     }
 
     /// The answer to a call that always has one.
@@ -302,6 +337,33 @@ impl Rpc {
         method: &'static str,
         params: impl Serialize + Send,
     ) -> Result<(StatusCode, Option<Duration>, Vec<u8>), RpcError> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let question = Question {
+            jsonrpc: "2.0",
+            id,
+            method,
+            params,
+        };
+        match &self.way {
+            Way::Http { client, url } => self.post(method, client.post(url.clone()).json(&question)).await,
+            Way::Node(node) => {
+                let request = serde_json::to_vec(&question).map_err(|source| RpcError::Decode { method, source })?;
+                let answer = node.answer(request).await;
+                let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY);
+                if answer.body.len() > MAX_ANSWER_BYTES {
+                    let limit = MAX_ANSWER_BYTES;
+                    return Err(RpcError::TooLong { method, limit });
+                }
+                Ok((status, None, answer.body))
+            }
+        }
+    }
+
+    async fn post(
+        &self,
+        method: &'static str,
+        request: reqwest::RequestBuilder,
+    ) -> Result<(StatusCode, Option<Duration>, Vec<u8>), RpcError> {
         let transport = |error: reqwest::Error| {
             if error.is_timeout() {
                 RpcError::Timeout {
@@ -315,20 +377,7 @@ impl Rpc {
                 }
             }
         };
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let question = Question {
-            jsonrpc: "2.0",
-            id,
-            method,
-            params,
-        };
-        let mut response = self
-            .http
-            .post(self.url.clone())
-            .json(&question)
-            .send()
-            .await
-            .map_err(transport)?;
+        let mut response = request.send().await.map_err(transport)?;
         let status = response.status();
         let retry_after = response
             .headers()

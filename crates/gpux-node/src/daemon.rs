@@ -1,28 +1,25 @@
 //! Starts every part of the daemon in order, runs it until it is told to stop, and ends every task it started.
 
 use crate::{
-    clock::Clock,
+    adapters::{Adapters, PEERS},
     config::{DaemonConfig, LoadConfigError, ProvideSection},
     dir::DaemonDir,
     directory, http,
     market::Market,
-    node::{LocalRuntime, Node},
-    peer::Peers,
-    provider::{Provider, Selling, topic},
+    node::Node,
+    provider::{Provider, Selling},
     renter::Renter,
     store::{Store, StoreError},
-    wallet::{self, WalletError},
+    wallet::WalletError,
 };
 use gpux_api::ErrorCode;
 use gpux_chain::{
-    Chain, ChainConfig, ConnectError, DigestSigner, HotKey, KeyFileError, SenderConfig, SenderHandle, SenderTask,
-    WatcherConfig, sender, watcher,
+    Chain, ConnectError, DigestSigner, HotKey, KeyFileError, SenderConfig, SenderHandle, SenderTask, WatcherConfig,
+    sender, watcher,
 };
 use gpux_market::Rates;
-use gpux_net::{Limits, Net, NetConfig, PeerTicket, StartNetError};
-use gpux_runtime::{
-    AdoptError, EmbeddedRuntime, ImageStore, LayerStore, Machine, MeasureError, Runtime, RuntimeConfig,
-};
+use gpux_net::StartNetError;
+use gpux_runtime::{AdoptError, Machine, MeasureError, Runtime};
 use gpux_types::{ByteSize, Cpu, ParseAmountError, PricePerHour, Resources, Token};
 use std::{io, path::Path, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, signal::unix::SignalKind};
@@ -34,9 +31,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// What a whole coin is worth in the token, unless the configuration says: fees are weighed with it, never paid.
 const COIN_PRICE: &str = "4000";
 
-/// The name under which met peers are kept.
-const PEERS: &str = "peers";
-/// How often they are looked at.
+/// How often the peers that were met are looked at.
 const PEERS_KEPT_EVERY: Duration = Duration::from_secs(5);
 
 /// A daemon that cannot start.
@@ -138,21 +133,9 @@ pub async fn run_daemon_on(
     })?;
     let _lock = lock(&dir)?;
     let config = DaemonConfig::load(&dir.config())?;
-    let node = open(&dir, config, choose).await?;
-    if let Some(provider) = &node.provider {
-        provider.start(&node).await?;
-    }
-    node.renter.clone().start(&node)?;
-    node.tasks.spawn(
-        node.market
-            .clone()
-            .follow(node.net.clone(), node.clock, node.cancel.clone()),
-    );
-    node.tasks.spawn(keep_peers(node.clone()));
-    if node.config.network.directory {
-        node.tasks.spawn(directory::read_while_alone(node.clone()));
-    }
-    node.tasks.spawn(directory::keep_announced(node.clone()));
+    let adapters = Adapters::open(&dir, &config, choose).await?;
+    let node = assemble(dir.clone(), config, adapters)?;
+    begin(&node).await?;
     serve(&node).await?;
     dir.remove_api_address();
     node.tasks.close();
@@ -177,16 +160,22 @@ fn lock(dir: &DaemonDir) -> Result<std::fs::File, DaemonError> {
     }
 }
 
-async fn open(
-    dir: &DaemonDir,
-    config: DaemonConfig,
-    choose: impl FnOnce(Arc<dyn Runtime>) -> Arc<dyn Runtime>,
-) -> Result<Arc<Node>, DaemonError> {
-    let (clock, cancel, tasks) = (Clock::start(), CancellationToken::new(), TaskTracker::new());
-    let store = Store::open(&dir.database())?;
-    let wallet = Arc::new(wallet::open(dir, &config.wallet)?);
-    let signer = HotKey::open_or_create(&dir.signer_key()).map_err(DaemonError::Signer)?;
-    let chain = Chain::connect(chain_config(&config)).await?;
+/// Joins the adapters to a node, and starts what sends its transactions and watches its leases.
+pub(crate) fn assemble(dir: DaemonDir, config: DaemonConfig, adapters: Adapters) -> Result<Arc<Node>, DaemonError> {
+    let (cancel, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let Adapters {
+        clock,
+        entropy,
+        store,
+        wallet,
+        signer,
+        chain,
+        peers,
+        net,
+        images,
+        local,
+        machine,
+    } = adapters;
     let assurance = config.chain.assurance(&chain.token().token);
     let (wallet_sender, task) = open_sender(&chain, wallet.clone(), &store)?;
     tasks.spawn(task.run(cancel.clone()));
@@ -194,25 +183,20 @@ async fn open(
     tasks.spawn(task.run(cancel.clone()));
     let (watch, task) = watcher(chain.clone(), WatcherConfig::default(), None);
     tasks.spawn(task.run(cancel.clone()));
-    let images = ImageStore::open(&dir.images()).map_err(|source| DaemonError::Folder {
-        what: "the image store",
-        source,
-    })?;
-    let (local, why_no_runtime) = match open_runtime(dir, choose) {
+    let (local, why_no_runtime) = match local {
         Ok(local) => (Some(local), None),
         Err(why) => (None, Some(why)),
     };
-    let provider = match &config.provide {
-        Some(section) => Some(provider(dir, section, &wallet, signer, &chain.token().token)?),
-        None => None,
+    let provider = match (&config.provide, machine) {
+        (Some(section), Some(machine)) => Some(provider(section, machine, &wallet, signer, &chain.token().token)?),
+        (Some(_) | None, _) => None,
     };
-    let peers = Arc::new(Peers::default());
-    let net = Net::start(net_config(dir, &config, &chain, &store)?, peers.clone()).await?;
     let market = Market::new(chain.token().token.clone());
     let node = Arc::new(Node {
         config,
-        dir: dir.clone(),
+        dir,
         clock,
+        entropy,
         cancel,
         tasks,
         store,
@@ -234,6 +218,25 @@ async fn open(
     Ok(node)
 }
 
+/// Takes up what an earlier daemon left, then trades.
+pub(crate) async fn begin(node: &Arc<Node>) -> Result<(), DaemonError> {
+    if let Some(provider) = &node.provider {
+        provider.start(node).await?;
+    }
+    node.renter.clone().start(node)?;
+    node.tasks.spawn(
+        node.market
+            .clone()
+            .follow(node.net.clone(), node.clock, node.cancel.clone()),
+    );
+    node.tasks.spawn(keep_peers(node.clone()));
+    if node.config.network.directory {
+        node.tasks.spawn(directory::read_while_alone(node.clone()));
+    }
+    node.tasks.spawn(directory::keep_announced(node.clone()));
+    Ok(())
+}
+
 /// What sends the transactions of one key.
 fn open_sender(
     chain: &Chain,
@@ -247,63 +250,13 @@ fn open_sender(
     })
 }
 
-fn chain_config(config: &DaemonConfig) -> ChainConfig {
-    let chain = &config.chain;
-    ChainConfig {
-        rpc_url: chain.rpc_url.clone(),
-        chain_id: chain.chain_id,
-        escrow: chain.escrow,
-        node_directory: chain.node_directory,
-        token: chain.token,
-        poll_interval: chain.poll.into(),
-        call_timeout: Duration::from_secs(10),
-    }
-}
-
-fn net_config(dir: &DaemonDir, config: &DaemonConfig, chain: &Chain, store: &Store) -> Result<NetConfig, DaemonError> {
-    let secret = dir.secret(&dir.endpoint_key()).map_err(|source| DaemonError::Folder {
-        what: "the endpoint's key",
-        source,
-    })?;
-    // Peers of the last run let a node come back also when its configured ones are gone.
-    let mut bootstrap = config.network.bootstrap.clone();
-    bootstrap.extend(store.fact::<Vec<PeerTicket>>(PEERS)?.unwrap_or_default());
-    Ok(NetConfig {
-        secret,
-        data_dir: dir.blobs(),
-        bind: config.network.bind.clone(),
-        advertise: config.network.advertise.clone(),
-        relays: config.network.relays.clone(),
-        topic: topic(&chain.escrow()),
-        bootstrap,
-        limits: Limits::default(),
-    })
-}
-
-/// The container runtime of this machine, or why there is none.
-fn open_runtime(
-    dir: &DaemonDir,
-    choose: impl FnOnce(Arc<dyn Runtime>) -> Arc<dyn Runtime>,
-) -> Result<LocalRuntime, String> {
-    let config = RuntimeConfig::new(dir.runtime());
-    let program = config.program.clone();
-    let runtime = EmbeddedRuntime::open(config).map_err(|error| crate::error_chain(&error))?;
-    let layers = LayerStore::open(&dir.layers(), &program, runtime.store_range());
-    let layers = layers.map_err(|error| crate::error_chain(&error))?;
-    Ok(LocalRuntime {
-        runtime: choose(Arc::new(runtime)),
-        layers,
-    })
-}
-
 fn provider(
-    dir: &DaemonDir,
     section: &ProvideSection,
+    machine: Machine,
     wallet: &Arc<gpux_chain::WalletKey>,
     signer: HotKey,
     token: &Token,
 ) -> Result<Provider, DaemonError> {
-    let machine = Machine::measure(dir.path())?;
     let price = |key, text: &str| {
         token
             .parse(text)

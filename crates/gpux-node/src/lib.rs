@@ -4,6 +4,7 @@
 //! the containers and the disk. Start at [`run_daemon`], then `node.rs` for what the parts share.
 #![forbid(unsafe_code)]
 
+mod adapters;
 mod clock;
 mod config;
 mod daemon;
@@ -11,6 +12,8 @@ pub mod devnet;
 mod dir;
 mod directory;
 mod doctor;
+mod embed;
+mod entropy;
 mod fault;
 mod http;
 mod market;
@@ -21,19 +24,36 @@ mod renter;
 mod store;
 mod wallet;
 
+pub use adapters::Adapters;
+pub use clock::Clock;
 pub use config::{
     ApiSection, ChainSection, DaemonConfig, LoadConfigError, NetworkSection, ProvideSection, WalletSection,
 };
 pub use daemon::{DaemonError, install_tls, run_daemon, run_daemon_on};
 pub use dir::{ApiAddress, DaemonDir, spawn_daemon, tail_of_file};
+pub use embed::Daemon;
+pub use entropy::Entropy;
 pub use fault::error_chain;
 pub use gpux_runtime::run_if_hidden;
-pub use store::{Store, StoreError};
+pub use node::LocalRuntime;
+pub use peer::Peers;
+pub use store::{Store, StoreError, WriteFault, WriteTap};
 pub use wallet::{WalletError, new_wallet, wallet_address};
 
 use gpux_chain::{ConfirmPolicy, LeaseSeen, SlotStatus};
 use gpux_lease::EscrowView;
 use gpux_types::Amount;
+use std::io;
+use tokio::runtime::{Handle, RuntimeFlavor};
+
+/// Does on a thread that may wait for the disk what would hold up others. On a runtime of one thread there is none to spare,
+/// and what runs there runs the same way each time.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+        return work();
+    }
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
 
 /// What the chain says of a lease, as the machines take it: the newest deposit, and how much of it is as deep as it must be.
 fn escrow_view(seen: &LeaseSeen, confirm: &ConfirmPolicy) -> EscrowView {

@@ -3,7 +3,7 @@
 use crate::clock::Clock;
 use gpux_api::{OfferView, OffersView};
 use gpux_market::{Offer, OfferBook};
-use gpux_net::{Net, OfferEvent};
+use gpux_net::{OfferEvent, PeerNet};
 use gpux_types::{Millis, NodeId, Token};
 use std::{
     collections::HashMap,
@@ -75,9 +75,9 @@ impl Market {
     }
 
     /// Keeps the book true to what the network says, until `cancel`.
-    pub(crate) async fn follow(self, net: Net, clock: Clock, cancel: CancellationToken) {
+    pub(crate) async fn follow(self, net: Arc<dyn PeerNet>, clock: Clock, cancel: CancellationToken) {
         let mut feed = net.offers();
-        self.take_all(&net, clock.now());
+        self.take_all(&*net, clock.now());
         loop {
             let event = tokio::select! {
                 biased;
@@ -90,13 +90,13 @@ impl Market {
                 Some(OfferEvent::Heard(offer)) => self.lock().insert(offer.offer, now),
                 Some(OfferEvent::Renewed(node, valid_for)) => self.lock().renew(node, now, valid_for),
                 Some(OfferEvent::Withdrawn(node) | OfferEvent::Expired(node)) => self.lock().remove(node),
-                Some(OfferEvent::Missed(_)) => self.take_all(&net, now),
+                Some(OfferEvent::Missed(_)) => self.take_all(&*net, now),
                 None => return,
             }
         }
     }
 
-    fn take_all(&self, net: &Net, now: Millis) {
+    fn take_all(&self, net: &dyn PeerNet, now: Millis) {
         let mut heard = self.lock();
         for offer in net.live_offers() {
             heard.insert(offer.offer, now);

@@ -4,6 +4,7 @@ use crate::{
     clock::Clock,
     config::{Assurance, DaemonConfig},
     dir::DaemonDir,
+    entropy::Entropy,
     fault::fault,
     market::Market,
     provider::Provider,
@@ -12,16 +13,18 @@ use crate::{
 };
 use gpux_api::{DaemonView, ErrorBody, ErrorCode, WalletView};
 use gpux_chain::{Chain, SenderHandle, WalletKey, WatcherHandle};
-use gpux_net::Net;
+use gpux_net::PeerNet;
 use gpux_runtime::{ImageStore, LayerStore, Runtime};
 use std::sync::Arc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Containers on this machine, where it can run them.
 #[derive(Clone)]
-pub(crate) struct LocalRuntime {
-    pub(crate) runtime: Arc<dyn Runtime>,
-    pub(crate) layers: LayerStore,
+pub struct LocalRuntime {
+    /// Runs them.
+    pub runtime: Arc<dyn Runtime>,
+    /// Their images' unpacked layers.
+    pub layers: LayerStore,
 }
 
 impl std::fmt::Debug for LocalRuntime {
@@ -38,6 +41,7 @@ pub(crate) struct Node {
     pub(crate) config: DaemonConfig,
     pub(crate) dir: DaemonDir,
     pub(crate) clock: Clock,
+    pub(crate) entropy: Entropy,
     /// Tells every task to end.
     pub(crate) cancel: CancellationToken,
     /// Every task; the daemon waits for all of them.
@@ -52,7 +56,7 @@ pub(crate) struct Node {
     /// Sends the provider signer's transactions; the wallet's own when the node does not provide.
     pub(crate) provider_sender: SenderHandle,
     pub(crate) watcher: WatcherHandle,
-    pub(crate) net: Net,
+    pub(crate) net: Arc<dyn PeerNet>,
     pub(crate) market: Market,
     pub(crate) images: ImageStore,
     /// `None` where this machine cannot run containers; `why_no_runtime` says why.

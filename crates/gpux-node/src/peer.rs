@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 /// Answers peers. Until the daemon is complete it asks them to come again.
 #[derive(Debug, Default)]
-pub(crate) struct Peers {
+pub struct Peers {
     node: OnceLock<Weak<Node>>,
 }
 

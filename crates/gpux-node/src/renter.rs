@@ -294,9 +294,9 @@ pub(crate) async fn start(node: &Arc<Node>, request: RunRequest) -> Result<JobVi
             .with_hint("plan it again")
             .retryable());
     }
-    let id = JobId(rand::random());
+    let id = JobId(node.entropy.bytes());
     let spec = image::publish(node, id, &planned.job, &planned.image).await?;
-    let receipt_key = HotKey::generate();
+    let receipt_key = node.entropy.key();
     let wanted = quotes::Wanted {
         receipt_key: receipt_key.address(),
         resources: planned.job.resources,

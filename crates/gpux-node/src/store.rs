@@ -66,7 +66,23 @@ impl Role {
 #[derive(Debug, Clone)]
 pub struct Store {
     connection: Arc<Mutex<Connection>>,
+    tap: Option<Arc<dyn WriteTap>>,
 }
+
+/// Stands before and behind every write of a simulated world's daemon: the points at which a crash matters.
+pub trait WriteTap: std::fmt::Debug + Send + Sync {
+    /// A write is about to be made.
+    ///
+    /// # Errors
+    /// When the disk does not take it; nothing is written then.
+    fn before(&self) -> Result<(), WriteFault>;
+    /// A write is on the disk.
+    fn after(&self);
+}
+
+/// The disk is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WriteFault;
 
 const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("store/0001-first.sql"))];
 
@@ -76,6 +92,14 @@ impl Store {
     /// # Errors
     /// When it cannot be opened, or is of a version that this one cannot move on.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_with(path, None)
+    }
+
+    /// The same, with a tap on its writes.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_with(path: &Path, tap: Option<Arc<dyn WriteTap>>) -> Result<Self, StoreError> {
         let open = |source| StoreError::Open {
             path: path.to_owned(),
             source,
@@ -89,7 +113,22 @@ impl Store {
             .map_err(StoreError::Migrate)?;
         Ok(Self {
             connection: Arc::new(Mutex::new(connection)),
+            tap,
         })
+    }
+
+    /// Makes one write, which is on the disk when this returns.
+    fn write(&self, statement: &str, parameters: impl rusqlite::Params) -> Result<(), rusqlite::Error> {
+        let full = |WriteFault| {
+            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+            rusqlite::Error::SqliteFailure(code, None)
+        };
+        self.tap.as_ref().map_or(Ok(()), |tap| tap.before()).map_err(full)?;
+        self.lock().execute(statement, parameters)?;
+        if let Some(tap) = &self.tap {
+            tap.after();
+        }
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
@@ -104,8 +143,8 @@ impl Store {
         let text = to_json("a job", job)?;
         let statement =
             "INSERT INTO jobs (id, name, state) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO UPDATE SET state = ?3";
-        let done = self.lock().execute(statement, params![id.as_bytes(), name, text]);
-        done.map(drop).map_err(|source| StoreError::Sql {
+        let done = self.write(statement, params![id.as_bytes(), name, text]);
+        done.map_err(|source| StoreError::Sql {
             attempted: "keeping a job",
             source,
         })
@@ -127,10 +166,8 @@ impl Store {
         let text = to_json("a lease", lease)?;
         let statement = "INSERT INTO leases (role, id, state, over) VALUES (?1, ?2, ?3, ?4) \
                          ON CONFLICT (role, id) DO UPDATE SET state = ?3, over = ?4";
-        let done = self
-            .lock()
-            .execute(statement, params![role.name(), id.as_bytes(), text, over]);
-        done.map(drop).map_err(|source| StoreError::Sql {
+        let done = self.write(statement, params![role.name(), id.as_bytes(), text, over]);
+        done.map_err(|source| StoreError::Sql {
             attempted: "keeping a lease",
             source,
         })
@@ -160,8 +197,8 @@ impl Store {
     pub(crate) fn put_fact<T: Serialize>(&self, name: &str, fact: &T) -> Result<(), StoreError> {
         let text = to_json("a fact", fact)?;
         let statement = "INSERT INTO facts (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2";
-        let done = self.lock().execute(statement, params![name, text]);
-        done.map(drop).map_err(|source| StoreError::Sql {
+        let done = self.write(statement, params![name, text]);
+        done.map_err(|source| StoreError::Sql {
             attempted: "keeping a fact",
             source,
         })
@@ -213,9 +250,7 @@ impl Journal for Store {
         let text = serde_json::to_string(entry).map_err(io::Error::other)?;
         let statement =
             "INSERT INTO transactions (hash, entry) VALUES (?1, ?2) ON CONFLICT (hash) DO UPDATE SET entry = ?2";
-        self.lock()
-            .execute(statement, params![entry.hash.as_slice(), text])
-            .map(drop)
+        self.write(statement, params![entry.hash.as_slice(), text])
             .map_err(io::Error::other)
     }
 

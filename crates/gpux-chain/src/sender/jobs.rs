@@ -23,8 +23,12 @@ pub(super) enum PublishError {
     Rpc(RpcError),
 }
 
-/// Writes to the journal from a thread that may wait for the disk.
+/// Writes to the journal from a thread that may wait for the disk. On a runtime of one thread there is none to spare, and
+/// what runs there runs the same way each time.
 pub(super) async fn record(journal: Arc<dyn Journal>, entry: JournalEntry) -> io::Result<()> {
+    if tokio::runtime::Handle::current().runtime_flavor() == tokio::runtime::RuntimeFlavor::CurrentThread {
+        return journal.record(&entry);
+    }
     tokio::task::spawn_blocking(move || journal.record(&entry))
         .await
         .map_err(io::Error::other)?

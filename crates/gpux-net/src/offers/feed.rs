@@ -42,7 +42,9 @@ pub struct OfferFeed {
 }
 
 impl OfferFeed {
-    pub(crate) const fn new(events: broadcast::Receiver<OfferEvent>) -> Self {
+    /// What is sent into `events`.
+    #[must_use]
+    pub const fn new(events: broadcast::Receiver<OfferEvent>) -> Self {
         Self { events }
     }
 

@@ -238,9 +238,8 @@ impl LeaseTask {
         self.event(ProviderEvent::Restarted);
         // Grants are not kept by the peer adapter: what is finished may be fetched again.
         let renter = self.record.request.request.renter_node;
-        self.node
-            .net
-            .allow(self.record.lease, renter, self.record.parts.outputs());
+        let outputs = self.record.parts.outputs().collect();
+        self.node.net.allow(self.record.lease, renter, outputs);
         self.record.parts.forget_running_steps();
         if let Some(status) = status {
             if let Some(disk) = &self.disk {

@@ -167,12 +167,8 @@ async fn keep(node: &Node, lease: LeaseId, request: &LeaseRequest, key: PartKey)
             .scratch(&lease.to_string())
             .join(format!("output-{key}-{index}"));
         let target = copy.clone();
-        let copied =
-            tokio::task::spawn_blocking(move || std::io::copy(&mut source, &mut std::fs::File::create(&target)?));
-        copied
+        crate::blocking(move || std::io::copy(&mut source, &mut std::fs::File::create(&target)?))
             .await
-            .map_err(std::io::Error::other)
-            .and_then(|result| result)
             .map_err(KeepError::Copy)?;
         let blob = node.net.add_file(&copy, AddMode::Copy, Keeper::Lease(lease)).await?;
         std::fs::remove_file(&copy).map_err(KeepError::Copy)?;
@@ -184,8 +180,8 @@ async fn keep(node: &Node, lease: LeaseId, request: &LeaseRequest, key: PartKey)
             },
         });
     }
-    node.net
-        .allow(lease, renter, outputs.iter().map(|output| output.blob.hash));
+    let blobs = outputs.iter().map(|output| output.blob.hash).collect();
+    node.net.allow(lease, renter, blobs);
     Ok(outputs)
 }
 

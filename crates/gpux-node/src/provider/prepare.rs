@@ -203,6 +203,7 @@ impl Fetch<'_> {
             std::future::pending::<()>().await;
         };
         tokio::select! {
+            biased;
             result = self.bring(wanted, keeper, &progress) => result.map_err(|source| PrepareError::Fetch { size: blob.size, source })?,
             () = count => {}
         }

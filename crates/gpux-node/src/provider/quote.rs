@@ -54,7 +54,7 @@ pub(super) fn check(
 /// The promise for a request that was checked.
 pub(super) fn make(selling: &Selling, signer: Address, node: &Node, request: &QuoteRequest) -> Quote {
     Quote {
-        nonce: rand::random(),
+        nonce: node.entropy.bytes(),
         provider: selling.payout,
         provider_signer: signer,
         resources: request.resources,

@@ -87,6 +87,15 @@ impl ImageStore {
         tag: Option<String>,
     ) -> Result<ResolvedImage, ResolveError> {
         let (layout, digests) = (Layout { dir: dir.clone() }, self.digests.clone());
+        // On a runtime of one thread nothing else could go on meanwhile, and what runs there runs the same way each time.
+        if tokio::runtime::Handle::current().runtime_flavor() == tokio::runtime::RuntimeFlavor::CurrentThread {
+            return layout
+                .resolve(tag.as_deref(), &digests)
+                .map_err(|source| ResolveError::Layout {
+                    image: image.clone(),
+                    source: Box::new(source),
+                });
+        }
         let read = tokio::task::spawn_blocking(move || layout.resolve(tag.as_deref(), &digests)).await;
         let read = read.unwrap_or_else(|error| {
             Err(LayoutError::Read {

@@ -109,9 +109,8 @@ impl JobTask {
     /// The provider of a lease may fetch what the job needs, and nothing else.
     pub(super) fn allow_blobs(&self, lease: LeaseId) {
         if let Some(live) = self.leases.get(&lease) {
-            self.node
-                .net
-                .allow(lease, live.record.node, self.record.spec.blobs().map(|blob| blob.hash));
+            let blobs = self.record.spec.blobs().map(|blob| blob.hash).collect();
+            self.node.net.allow(lease, live.record.node, blobs);
         }
     }
 
