@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct CostView {
     /// `gpux.cost/v1`.
+    #[schemars(extend("const" = "gpux.cost/v1"))]
     pub schema: String,
     /// The job.
     pub job: JobId,

@@ -128,9 +128,23 @@ fn clean(text: String) -> String {
 
 /// The whole answer of a failed call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("required" = ["schema", "error"]))]
 pub struct ErrorDocument {
+    /// `gpux.error/v1`. Always written; those of the first daemons lack it.
+    #[serde(default)]
+    #[schemars(extend("const" = "gpux.error/v1"))]
+    pub schema: String,
     /// What went wrong.
     pub error: ErrorBody,
+}
+
+impl From<ErrorBody> for ErrorDocument {
+    fn from(error: ErrorBody) -> Self {
+        Self {
+            schema: "gpux.error/v1".to_owned(),
+            error,
+        }
+    }
 }
 
 #[cfg(test)]

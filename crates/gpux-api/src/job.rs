@@ -29,6 +29,7 @@ pub struct RunRequest {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct JobList {
     /// `gpux.jobs/v1`.
+    #[schemars(extend("const" = "gpux.jobs/v1"))]
     pub schema: String,
     /// The jobs.
     pub jobs: Vec<JobView>,
@@ -83,7 +84,7 @@ pub struct EndView {
     pub reason: String,
     /// By whom.
     pub actor: Actor,
-    /// The exit code of the first part that failed.
+    /// The exit code of the first part that failed, or of the last step.
     pub exit_code: Option<i32>,
 }
 
@@ -91,6 +92,7 @@ pub struct EndView {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct JobView {
     /// `gpux.job/v1`.
+    #[schemars(extend("const" = "gpux.job/v1"))]
     pub schema: String,
     /// Its id.
     pub id: JobId,
@@ -236,6 +238,26 @@ pub struct LogLine {
     pub text: String,
 }
 
+/// A line of a log as a document of its own: what `gpux logs --json` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LogView {
+    /// `gpux.log-line/v1`.
+    #[schemars(extend("const" = "gpux.log-line/v1"))]
+    pub schema: String,
+    /// The line.
+    #[serde(flatten)]
+    pub line: LogLine,
+}
+
+impl From<LogLine> for LogView {
+    fn from(line: LogLine) -> Self {
+        Self {
+            schema: "gpux.log-line/v1".to_owned(),
+            line,
+        }
+    }
+}
+
 /// Adds money to every running lease of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -254,6 +276,7 @@ pub struct TopUpRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TopUpReply {
     /// `gpux.topup/v1`.
+    #[schemars(extend("const" = "gpux.topup/v1"))]
     pub schema: String,
     /// For each lease, the amount and the transaction.
     pub leases: Vec<crate::cost::TransactionView>,

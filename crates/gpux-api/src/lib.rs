@@ -5,23 +5,27 @@
 #![forbid(unsafe_code)]
 
 mod cost;
+mod devnet;
 mod error;
 mod job;
 mod market;
 mod run_event;
+mod schema;
 mod wallet;
 
 pub use cost::{CostView, LeaseCost, TransactionKind, TransactionView};
+pub use devnet::{DevnetView, ProcessView};
 pub use error::{ErrorBody, ErrorCode, ErrorDocument};
 pub use job::{
-    Actor, EndView, JobList, JobState, JobView, LeaseState, LeaseView, LogLine, OutputView, PartsView, RunRequest,
-    StopJobRequest, TopUpReply, TopUpRequest,
+    Actor, EndView, JobList, JobState, JobView, LeaseState, LeaseView, LogLine, LogView, OutputView, PartsView,
+    RunRequest, StopJobRequest, TopUpReply, TopUpRequest,
 };
 pub use market::{
     LeasePlan, OfferView, OffersView, PlanRequest, PlanView, PreflightFinding, PreflightView, RejectedOffer,
 };
 pub use run_event::{RunEvent, RunEventKind};
-pub use wallet::{DaemonView, DoctorCheck, DoctorView, WalletView};
+pub use schema::document_schemas;
+pub use wallet::{AddressView, DaemonView, DoctorCheck, DoctorView, WalletView};
 
 /// Where every route of this version starts.
 pub const API_PREFIX: &str = "/v1";

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct OffersView {
     /// `gpux.offers/v1`.
+    #[schemars(extend("const" = "gpux.offers/v1"))]
     pub schema: String,
     /// The token that prices are in.
     pub token: Token,
@@ -68,6 +69,7 @@ pub struct PlanRequest {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct PlanView {
     /// `gpux.plan/v1`.
+    #[schemars(extend("const" = "gpux.plan/v1"))]
     pub schema: String,
     /// The job's name.
     pub name: String,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct RunEvent {
     /// `gpux.run-event/v1`. Readers skip events and fields that they do not know.
+    #[schemars(extend("const" = "gpux.run-event/v1"))]
     pub schema: String,
     /// What happened.
     #[serde(flatten)]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct DaemonView {
     /// `gpux.daemon/v1`.
+    #[schemars(extend("const" = "gpux.daemon/v1"))]
     pub schema: String,
     /// Its version.
     pub version: String,
@@ -35,6 +36,7 @@ pub struct DaemonView {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct WalletView {
     /// `gpux.wallet/v1`.
+    #[schemars(extend("const" = "gpux.wallet/v1"))]
     pub schema: String,
     /// The address.
     pub address: String,
@@ -50,10 +52,30 @@ pub struct WalletView {
     pub native_wei: String,
 }
 
+/// The wallet's address alone, which needs no daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AddressView {
+    /// `gpux.address/v1`.
+    #[schemars(extend("const" = "gpux.address/v1"))]
+    pub schema: String,
+    /// The address.
+    pub address: String,
+}
+
+impl From<String> for AddressView {
+    fn from(address: String) -> Self {
+        Self {
+            schema: "gpux.address/v1".to_owned(),
+            address,
+        }
+    }
+}
+
 /// What `gpux doctor` found.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct DoctorView {
     /// `gpux.doctor/v1`.
+    #[schemars(extend("const" = "gpux.doctor/v1"))]
     pub schema: String,
     /// Every check.
     pub checks: Vec<DoctorCheck>,

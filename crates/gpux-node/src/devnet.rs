@@ -5,12 +5,11 @@ use crate::{
     dir::{DaemonDir, spawn_daemon, tail_of_file, write_private},
     wallet::{self, WalletError},
 };
-use gpux_api::ErrorCode;
+use gpux_api::{DevnetView, ErrorCode, ProcessView};
 use gpux_chain::{Devnet, DevnetConfig, DevnetError, DevnetInfo, Funding, HotKey, KdfCost, KeyFileError, find_anvil};
 use gpux_net::PeerTicket;
 use gpux_runtime::{EmbeddedRuntime, Machine, MeasureError, Runtime, RuntimeConfig};
 use gpux_types::{Address, Amount, ByteSize, Cpu, Millis};
-use serde::{Deserialize, Serialize};
 use std::{
     io,
     net::SocketAddr,
@@ -38,42 +37,6 @@ pub struct DevnetOptions {
     pub block_time: Millis,
     /// The token of deposits: `DAI` or `USDC`.
     pub token: &'static str,
-}
-
-/// The market as it is.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct DevnetView {
-    /// `gpux.devnet/v1`.
-    pub schema: String,
-    /// The chain.
-    pub chain_id: u64,
-    /// Its JSON-RPC endpoint.
-    pub rpc_url: String,
-    /// The escrow.
-    pub escrow: Address,
-    /// The token of deposits.
-    pub token: Address,
-    /// Its symbol.
-    pub token_symbol: String,
-    /// The folder that renters' commands use.
-    pub renter_dir: PathBuf,
-    /// Every process.
-    pub processes: Vec<ProcessView>,
-}
-
-/// One process.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ProcessView {
-    /// What it is.
-    pub name: String,
-    /// Its process id.
-    pub pid: u32,
-    /// When it started, in clock ticks since boot: with the pid it names one process for ever.
-    pub start_ticks: u64,
-    /// Whether it runs.
-    pub alive: bool,
-    /// Its folder.
-    pub dir: PathBuf,
 }
 
 /// A market that cannot be started or stopped.
@@ -180,8 +143,8 @@ async fn start(dir: &Path, options: &DevnetOptions, say: &dyn Fn(&str)) -> Resul
         schema: "gpux.devnet/v1".into(),
         chain_id: info.chain_id,
         rpc_url: info.rpc_url.clone(),
-        escrow: info.escrow,
-        token: token.address,
+        escrow: format!("{:#x}", info.escrow),
+        token: format!("{:#x}", token.address),
         token_symbol: token.symbol.clone(),
         renter_dir: renter.path().to_owned(),
         processes: vec![process("chain", info.anvil.pid, dir)],

@@ -44,7 +44,7 @@ impl IntoResponse for Refusal {
             ErrorCode::Unreachable => StatusCode::BAD_GATEWAY,
             ErrorCode::JobFailed | ErrorCode::ProviderFault | ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        (status, Json(ErrorDocument { error: self.0 })).into_response()
+        (status, Json(ErrorDocument::from(self.0))).into_response()
     }
 }
 

@@ -2,8 +2,8 @@
 
 mod examples;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::path::PathBuf;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use std::{ffi::OsString, path::PathBuf};
 
 /// Rent computers that nobody owns, by the second, paid from escrow.
 #[derive(Debug, Parser)]
@@ -13,6 +13,15 @@ pub(crate) struct Arguments {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) verb: Verb,
+}
+
+/// Whether these words, also where they are wrong, are a `gpux run` that follows its job.
+pub(crate) fn is_followed_run(typed: &[OsString]) -> bool {
+    let understood = Arguments::command().ignore_errors(true).try_get_matches_from(typed);
+    understood.is_ok_and(|matches| match matches.subcommand() {
+        Some(("run", given)) => !matches!(given.try_get_one("detach"), Ok(Some(true))),
+        _ => false,
+    })
 }
 
 /// Under which heading the help lists the options of every command.

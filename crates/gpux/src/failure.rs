@@ -1,6 +1,6 @@
 //! How a command ends badly: once, at the edge, with a stable exit status.
 
-use crate::out::tell;
+use crate::{args, out::tell};
 use gpux_api::{ErrorBody, ErrorCode, ErrorDocument};
 use std::{ffi::OsString, process::ExitCode};
 
@@ -14,6 +14,10 @@ pub(crate) struct Failure {
 /// The exit status of a command that was interrupted.
 pub(crate) const INTERRUPTED: u8 = 130;
 
+/// The exit status of a followed `gpux run` for every end that is no process's own, as of `docker run`: any other status may
+/// be one of the job's.
+pub(crate) const NOT_THE_JOBS: u8 = 125;
+
 impl Failure {
     /// A failure of `code` that says what was attempted, on what, and why it failed.
     pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
@@ -26,11 +30,17 @@ impl Failure {
         self
     }
 
+    /// The same, of a command that passes its job's own exit codes through.
+    pub(crate) const fn not_the_jobs(mut self) -> Self {
+        self.status = NOT_THE_JOBS;
+        self
+    }
+
     /// Tells the user on standard error and gives the exit status.
     pub(crate) fn report(self, json: bool) -> ExitCode {
         let status = self.status;
         if json {
-            let document = ErrorDocument { error: self.body };
+            let document = ErrorDocument::from(self.body);
             let text = serde_json::to_string(&document).unwrap_or_else(|_| document.error.message.clone());
             tell(&text);
         } else {
@@ -57,6 +67,7 @@ impl From<ErrorBody> for Failure {
 
 /// Ends a command that could not be understood, or that only asked for help or the version.
 pub(crate) fn report_usage(error: &clap::Error, typed: &[OsString]) -> ExitCode {
+    let passes_through = args::is_followed_run(typed);
     let json = typed
         .iter()
         .take_while(|word| *word != "--")
@@ -64,7 +75,12 @@ pub(crate) fn report_usage(error: &clap::Error, typed: &[OsString]) -> ExitCode 
     if !error.use_stderr() || !json {
         // Nobody is left to tell when this cannot be printed.
         error.print().ok();
-        return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1));
+        let status = u8::try_from(error.exit_code()).unwrap_or(1);
+        return ExitCode::from(if status != 0 && passes_through {
+            NOT_THE_JOBS
+        } else {
+            status
+        });
     }
     let text = error.to_string();
     let said = text
@@ -73,9 +89,14 @@ pub(crate) fn report_usage(error: &clap::Error, typed: &[OsString]) -> ExitCode 
         .collect::<Vec<_>>()
         .join(" ");
     let said = said.strip_prefix("error: ").unwrap_or(&said);
-    Failure::new(ErrorCode::InvalidInput, format!("reading the command line: {said}"))
-        .with_hint("give --help after the verb for what it takes")
-        .report(true)
+    let failure = Failure::new(ErrorCode::InvalidInput, format!("reading the command line: {said}"))
+        .with_hint("give --help after the verb for what it takes");
+    if passes_through {
+        failure.not_the_jobs()
+    } else {
+        failure
+    }
+    .report(true)
 }
 
 /// The causes of an error in one line, outermost first, each said once.

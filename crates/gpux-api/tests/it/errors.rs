@@ -71,12 +71,12 @@ fn an_error_document_says_what_why_and_where_to_read_on() {
     let body = ErrorBody::new(ErrorCode::NoMatch, "matching 3 nodes")
         .with_hint("wait")
         .retryable();
-    let document = json!({ "error": {
+    let document = json!({ "schema": "gpux.error/v1", "error": {
         "code": "no_match", "message": "matching 3 nodes", "hint": "wait", "retryable": true,
         "docs": "docs/errors/GPUX-0003.md",
     } });
     assert_eq!(
-        serde_json::to_value(ErrorDocument { error: body.clone() }).unwrap(),
+        serde_json::to_value(ErrorDocument::from(body.clone())).unwrap(),
         document
     );
     assert_eq!(serde_json::from_value::<ErrorDocument>(document).unwrap().error, body);

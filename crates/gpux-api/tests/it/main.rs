@@ -3,4 +3,4 @@
 
 mod documents;
 mod errors;
-mod run_events;
+mod schemas;

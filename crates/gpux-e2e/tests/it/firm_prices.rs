@@ -29,7 +29,7 @@ fn a_dearer_node_does_not_take_the_place_of_one_that_gives_no_price() {
     bait.process.signal("CONT");
     let stderr = String::from_utf8_lossy(&output.stderr);
     let told = stderr.lines().last().unwrap();
-    let ErrorDocument { error } = serde_json::from_str(told).unwrap();
+    let ErrorDocument { error, .. } = serde_json::from_str(told).unwrap();
     assert_eq!(error.code, ErrorCode::NoMatch, "{error:?}");
     assert!(error.message.contains("would pass what you agreed to"), "{error:?}");
     assert_eq!(

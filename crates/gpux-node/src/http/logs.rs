@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::{StreamExt, stream};
+use gpux_api::LogView;
 use gpux_types::PartIndex;
 use std::{convert::Infallible, sync::Arc};
 
@@ -36,7 +37,7 @@ pub(super) async fn job(
     };
     let lines = crate::renter::logs(node, job, selection);
     let body = Body::from_stream(stream::StreamExt::map(lines.boxed(), |text| {
-        Ok::<_, Infallible>(line(&text))
+        Ok::<_, Infallible>(line(&LogView::from(text)))
     }));
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }

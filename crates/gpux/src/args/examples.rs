@@ -10,7 +10,8 @@ Examples:
   gpux cost blue-otter-3                 every coin and every transaction of it
 
 Exit status: 0 done, 1 other errors, 2 bad usage or input, 3 no match, 4 not enough money, 5 not authorised,
-6 not found, 7 timed out, 8 out of reach, 9 the job failed, 10 a provider failed, 130 interrupted.";
+6 not found, 7 timed out, 8 out of reach, 9 the job failed, 10 a provider failed, 130 interrupted.
+Of a followed `gpux run`: its job's own, and 125 for everything else that goes wrong.";
 
 pub(super) const DAEMON: &str = "\
 Examples:
@@ -59,7 +60,8 @@ Examples:
   gpux run hello.yaml -y --logs          prints what its processes write
   gpux run render.yaml -y --json         prints an event a line for programs: docs/spec/run-events.md
 
-Ctrl-C detaches and leaves the job alone. The exit status of a part that failed passes through.";
+Ctrl-C detaches and leaves the job alone. The exit status is that of the first part that failed, or of the last step;
+125 when anything else went wrong; with -d as of every other command.";
 
 pub(super) const PS: &str = "\
 Examples:

@@ -5,7 +5,8 @@ use crate::{
     failure::{Failure, chain},
     home, out, show,
 };
-use gpux_node::devnet::{DevnetMarketError, DevnetOptions, DevnetView};
+use gpux_api::DevnetView;
+use gpux_node::devnet::{DevnetMarketError, DevnetOptions};
 
 pub(super) async fn run(global: &Global, verb: DevnetVerb) -> Result<u8, Failure> {
     let dir = home::devnet_dir()?;

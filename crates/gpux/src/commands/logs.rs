@@ -7,7 +7,7 @@ use crate::{
     out, show,
 };
 use futures_util::StreamExt;
-use gpux_api::LogLine;
+use gpux_api::{LogLine, LogView};
 
 /// Which lines of which job.
 pub(super) struct Request {
@@ -31,7 +31,7 @@ pub(super) async fn run(global: &Global, args: LogsArgs) -> Result<u8, Failure> 
     };
     print(&client, &request, |line| {
         if global.json {
-            out::print_line(&line)
+            out::print_line(&LogView::from(line))
         } else {
             out::write_data(&show::log_line(&line))
         }

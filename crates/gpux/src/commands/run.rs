@@ -3,7 +3,7 @@
 use crate::{
     args::{Global, RunArgs},
     client::Client,
-    failure::{Failure, INTERRUPTED},
+    failure::{Failure, INTERRUPTED, NOT_THE_JOBS},
     out,
     show::{self, Progress},
 };
@@ -11,6 +11,18 @@ use futures_util::StreamExt;
 use gpux_api::{JobState, JobView, PlanView, RunEventKind, RunRequest};
 
 pub(super) async fn run(global: &Global, args: RunArgs) -> Result<u8, Failure> {
+    let passes_through = !args.detach;
+    let ended = plan_and_start(global, args).await;
+    ended.map_err(|failure| {
+        if passes_through {
+            failure.not_the_jobs()
+        } else {
+            failure
+        }
+    })
+}
+
+async fn plan_and_start(global: &Global, args: RunArgs) -> Result<u8, Failure> {
     let client = super::connect(global).await?;
     let why = args.job.why;
     let request = super::plan::request(args.job)?;
@@ -121,7 +133,7 @@ fn detached(global: &Global, job: &JobView) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A finished job's own exit code passes through; a job without one ends with the status of its end.
+/// A finished job's own exit code passes through.
 pub(super) fn exit_status(job: &JobView) -> u8 {
     if job.state == JobState::Succeeded {
         return 0;
@@ -131,8 +143,7 @@ pub(super) fn exit_status(job: &JobView) -> u8 {
         .as_ref()
         .and_then(|end| end.exit_code)
         .and_then(|code| u8::try_from(code).ok());
-    own.filter(|code| *code != 0)
-        .unwrap_or_else(|| super::job::end_code(job).exit_status())
+    own.filter(|code| *code != 0).unwrap_or(NOT_THE_JOBS)
 }
 
 fn how_to_come_back(name: &str) -> String {

@@ -7,17 +7,9 @@ use crate::{
     secret::{self, Typed},
     show,
 };
-use gpux_api::{ErrorCode, WalletView};
+use gpux_api::{AddressView, ErrorCode, WalletView};
 use gpux_node::DaemonDir;
-use serde::Serialize;
 use std::{io::IsTerminal, path::Path};
-
-/// What `wallet new` and `wallet address` print.
-#[derive(Debug, Serialize)]
-struct AddressDocument {
-    schema: &'static str,
-    address: String,
-}
 
 /// How often somebody may type two passwords that differ.
 const TRIES: u32 = 3;
@@ -70,14 +62,7 @@ async fn new(global: &Global, files: &DaemonDir, password_file: Option<&Path>) -
 const ATTEMPTED: &str = "making a wallet";
 
 fn print_address(global: &Global, address: String) -> Result<(), Failure> {
-    out::print(
-        global,
-        &AddressDocument {
-            schema: "gpux.address/v1",
-            address,
-        },
-        |document| document.address.clone(),
-    )
+    out::print(global, &AddressView::from(address), |document| document.address.clone())
 }
 
 /// The password that is typed twice the same; `None` after Ctrl-C. Programs are not asked.

@@ -1,8 +1,7 @@
 //! The wallet, the checks and the devnet.
 
 use super::{money, table::Table};
-use gpux_api::{DoctorView, WalletView};
-use gpux_node::devnet::DevnetView;
+use gpux_api::{DevnetView, DoctorView, WalletView};
 
 pub(crate) fn wallet(view: &WalletView) -> String {
     let wei = view.native_wei.parse::<u128>().unwrap_or(0);

@@ -87,3 +87,33 @@ fn the_configuration_in_the_documents_is_one_that_the_daemon_takes() {
     let wrong = home.file("config.toml", &config.replace("longest_lease", "longest"));
     assert!(DaemonConfig::load(&wrong).is_err(), "an unknown key is refused");
 }
+
+#[test]
+fn the_page_for_scripts_names_the_document_of_every_command_and_every_schema_that_is_committed() {
+    let page = document("docs/spec/command-line.md");
+    let home = Home::new();
+    let help = home.run(&["--help"]).out;
+    let verbs = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let verbs = verbs
+        .take_while(|line| !line.is_empty())
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    for verb in verbs.filter_map(|line| line.split_whitespace().next()) {
+        assert!(verb == "help" || page.contains(&format!("`gpux {verb}")), "{verb}");
+    }
+    let schemas = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/spec/json");
+    for schema in fs::read_dir(schemas).unwrap() {
+        let file = schema.unwrap().file_name().into_string().unwrap();
+        let name = file.trim_end_matches(".schema.json");
+        assert!(page.contains(&format!("(json/{file})")), "{file} is not in the page");
+        assert!(
+            page.contains(&format!("`gpux.{name}/v1`")),
+            "gpux.{name}/v1 is not in the page"
+        );
+    }
+    let links = page.matches("](json/").count();
+    assert_eq!(
+        links,
+        gpux_api::document_schemas().len(),
+        "a schema that is gone, or twice"
+    );
+}

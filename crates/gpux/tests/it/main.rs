@@ -4,6 +4,7 @@
 mod answers;
 mod daemon;
 mod documents;
+mod exit_codes;
 mod help;
 mod home;
 mod mistakes;

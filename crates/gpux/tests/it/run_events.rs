@@ -1,7 +1,7 @@
 //! What programs see of a followed job: the events of `docs/spec/run-events.md`, to the letter, and nothing else anywhere.
 
 use crate::{
-    daemon,
+    daemon::{self, Answers},
     home::{Ended, Home},
 };
 use gpux_api::{JobView, RunEvent, RunEventKind};
@@ -63,9 +63,8 @@ fn cost() -> Value {
     })
 }
 
-/// A job that writes one file, fails, and is settled.
-fn run(words: &[&str]) -> Ended {
-    let home = Home::new();
+/// A job that writes one file, fails, and is settled, as its daemon tells it.
+pub(crate) fn answers() -> Answers {
     let accepted = view("starting", 0, ("opening", "0"), 0, &Value::Null);
     let end = json!({ "reason": "part 1 failed too often", "actor": "renter", "exit_code": 7 });
     let views = [
@@ -99,7 +98,13 @@ fn run(words: &[&str]) -> Ended {
             (200, cost().to_string()),
         ),
     ];
-    daemon::listen(home.path(), answers.into());
+    answers.into()
+}
+
+/// Runs that job.
+fn run(words: &[&str]) -> Ended {
+    let home = Home::new();
+    daemon::listen(home.path(), answers());
     home.file("shot.yaml", "gpux: 1\n");
     home.run(&[&["run", "shot.yaml"], words].concat())
 }
@@ -164,7 +169,7 @@ fn with_logs_every_line_is_an_event_and_none_is_repeated_at_the_end() {
 #[test]
 fn without_a_yes_a_program_gets_the_plan_and_a_refusal() {
     let ended = run(&["--json"]);
-    assert_eq!((ended.status, names(&ended)), (2, vec!["plan".to_owned()]));
+    assert_eq!((ended.status, names(&ended)), (125, vec!["plan".to_owned()]));
     let error: Value = serde_json::from_str(&ended.talk).unwrap();
     assert_eq!(error["error"]["code"], "invalid_input");
 }

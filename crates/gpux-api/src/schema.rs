@@ -1,0 +1,29 @@
+//! The JSON Schemas of all documents that commands print, generated from their types. Used by `examples/json_schemas.rs`,
+//! which writes them below `docs/spec/json`, and by the test that compares them with what is committed there.
+
+use crate::{
+    AddressView, CostView, DaemonView, DevnetView, DoctorView, ErrorDocument, JobList, JobView, LogView, OffersView,
+    PlanView, RunEvent, TopUpReply, WalletView,
+};
+use schemars::{Schema, schema_for};
+
+/// Each document's schema under the name that its `schema` field has, without prefix and version: `job` for `gpux.job/v1`.
+#[must_use]
+pub fn document_schemas() -> Vec<(&'static str, Schema)> {
+    vec![
+        ("address", schema_for!(AddressView)),
+        ("cost", schema_for!(CostView)),
+        ("daemon", schema_for!(DaemonView)),
+        ("devnet", schema_for!(DevnetView)),
+        ("doctor", schema_for!(DoctorView)),
+        ("error", schema_for!(ErrorDocument)),
+        ("job", schema_for!(JobView)),
+        ("jobs", schema_for!(JobList)),
+        ("log-line", schema_for!(LogView)),
+        ("offers", schema_for!(OffersView)),
+        ("plan", schema_for!(PlanView)),
+        ("run-event", schema_for!(RunEvent)),
+        ("topup", schema_for!(TopUpReply)),
+        ("wallet", schema_for!(WalletView)),
+    ]
+}
