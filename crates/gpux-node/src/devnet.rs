@@ -337,6 +337,9 @@ pub fn status(dir: &Path) -> Result<DevnetView, DevnetMarketError> {
     let bytes = std::fs::read(state_file(dir)).map_err(|_| none())?;
     let mut view: DevnetView = serde_json::from_slice(&bytes).map_err(|_| none())?;
     for process in &mut view.processes {
+        if let Some(successor) = successor(process) {
+            *process = successor;
+        }
         process.alive = is_alive(process);
     }
     Ok(view)
@@ -412,6 +415,16 @@ fn process(name: &str, pid: u32, dir: &Path) -> ProcessView {
 
 fn is_alive(process: &ProcessView) -> bool {
     start_ticks(process.pid) == Some(process.start_ticks)
+}
+
+/// The daemon that a command started in the place of one that ended.
+fn successor(gone: &ProcessView) -> Option<ProcessView> {
+    let pid = DaemonDir::new(&gone.dir).read_api_address()?.pid;
+    let words = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    // A daemon that was killed leaves its number behind, which may be another process's by now.
+    let dir = gone.dir.as_os_str().as_encoded_bytes();
+    let is_of_the_folder = words.split(|byte| *byte == 0).any(|word| word == dir);
+    (is_of_the_folder && pid != gone.pid).then(|| process(&gone.name, pid, &gone.dir))
 }
 
 /// When a process that still runs started, in clock ticks since boot (field 22 of `/proc/PID/stat`).
