@@ -21,6 +21,7 @@ use super::{
     view,
 };
 use crate::{node::Node, store::Role};
+use ending::LastStepFailure;
 use gpux_api::{ErrorBody, JobView, OutputView, TransactionView};
 use gpux_chain::{Head, HotKey, LeaseSeen};
 use gpux_lease::{EscrowView, RenterEvent, RenterState, Work};
@@ -97,7 +98,7 @@ pub(super) enum JobInput {
         result: Result<TransactionView, String>,
     },
     /// The job's last step ended.
-    LastStepEnded(Result<(), String>),
+    LastStepEnded(Result<(), LastStepFailure>),
     /// Something was done that leads to nothing by itself.
     Done,
 }

@@ -8,6 +8,20 @@ use gpux_runtime::InputMount;
 use std::path::PathBuf;
 use tokio::sync::oneshot;
 
+/// Why a job's last step did not do its work.
+#[derive(Debug)]
+pub(in crate::renter) struct LastStepFailure {
+    why: String,
+    /// How its command ended, where it ran.
+    exit_code: Option<i32>,
+}
+
+impl From<String> for LastStepFailure {
+    fn from(why: String) -> Self {
+        Self { why, exit_code: None }
+    }
+}
+
 impl JobTask {
     /// The job is to end for this reason; the first reason counts.
     pub(super) fn end_job(&mut self, end: EndView) {
@@ -74,22 +88,25 @@ impl JobTask {
                     };
                     match local::run(&runtime, run).await {
                         Ok(end) if end.exit_code == 0 => Ok(()),
-                        Ok(end) => Err(format!("it ended with {}: {}", end.exit_code, last_line(&end.log))),
-                        Err(error) => Err(crate::error_chain(&error)),
+                        Ok(end) => Err(LastStepFailure {
+                            why: format!("it ended with {}: {}", end.exit_code, last_line(&end.log)),
+                            exit_code: Some(end.exit_code),
+                        }),
+                        Err(error) => Err(crate::error_chain(&error).into()),
                     }
                 }
-                Err(why) => Err(why),
+                Err(why) => Err(why.into()),
             })
         });
     }
 
-    pub(super) fn last_step_ended(&mut self, result: Result<(), String>) {
+    pub(super) fn last_step_ended(&mut self, result: Result<(), LastStepFailure>) {
         self.record.finishing = Finishing::Done;
-        if let Err(why) = result {
+        if let Err(failure) = result {
             self.end_job(EndView {
-                reason: format!("the last step failed: {why}"),
+                reason: format!("the last step failed: {}", failure.why),
                 actor: Actor::Renter,
-                exit_code: None,
+                exit_code: failure.exit_code,
             });
         }
         self.keep_job();
