@@ -96,7 +96,7 @@ impl DaemonError {
             Self::Config(_) | Self::Price { .. } | Self::NotLoopback(_) | Self::Region(_) => ErrorCode::InvalidInput,
             Self::Wallet(_) | Self::Signer(_) => ErrorCode::NotAuthorised,
             Self::Chain(_) => ErrorCode::Unreachable,
-            Self::Running(_) => ErrorCode::Conflict,
+            Self::Running(_) | Self::Store(StoreError::Newer { .. }) => ErrorCode::Conflict,
             Self::Folder { .. } | Self::Store(_) | Self::Net(_) | Self::Adopt(_) | Self::Measure(_) => {
                 ErrorCode::Internal
             }

@@ -25,7 +25,20 @@ pub enum StoreError {
         /// Why.
         source: rusqlite::Error,
     },
-    /// The file is of a newer version, or an old one that cannot be moved on.
+    /// A newer version wrote the file.
+    #[error(
+        "opening the database {path}: a newer gpux wrote it (its layout is {found}, this one knows {known}); \
+         nothing was changed: run that gpux or a newer one, or give --dir another folder"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its layout.
+        found: u32,
+        /// The newest layout that this version knows.
+        known: u32,
+    },
+    /// The file is of an old version and cannot be moved on.
     #[error("bringing the database to this version")]
     Migrate(#[source] rusqlite_migration::Error),
     /// A statement failed.
@@ -84,6 +97,7 @@ pub trait WriteTap: std::fmt::Debug + Send + Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WriteFault;
 
+/// Each brings a database from the layout of its place in the list to the next one.
 const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("store/0001-first.sql"))];
 
 impl Store {
@@ -105,6 +119,14 @@ impl Store {
             source,
         };
         let mut connection = Connection::open(path).map_err(open)?;
+        // Before anything is written.
+        let found = connection.pragma_query_value(None, "user_version", |row| row.get(0));
+        let found: u32 = found.map_err(open)?;
+        let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
+        if found > known {
+            let path = path.to_owned();
+            return Err(StoreError::Newer { path, found, known });
+        }
         connection.pragma_update(None, "journal_mode", "WAL").map_err(open)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(open)?;
         connection.pragma_update(None, "foreign_keys", true).map_err(open)?;
@@ -259,3 +281,6 @@ impl Journal for Store {
         rows.map_err(io::Error::other)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -564,3 +564,25 @@ async fn sleep(time: Option<Millis>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::of_version_1;
+
+    #[test]
+    fn the_lease_that_version_1_kept_is_understood() {
+        let (_dir, store) = of_version_1();
+        let jobs: Vec<serde_json::Value> = store.jobs().unwrap();
+        let leases: Vec<LeaseId> = serde_json::from_value(jobs[0]["leases"].clone()).unwrap();
+        let known = leases
+            .into_iter()
+            .filter_map(|lease| store.lease::<LeaseRecord>(Role::Provider, lease).unwrap());
+        let known: Vec<LeaseRecord> = known.collect();
+        let [record] = known.as_slice() else {
+            unreachable!("{known:?}");
+        };
+        assert_eq!(record.version, 1);
+        assert_eq!(record.lease, record.terms.lease_id(&record.request.request.escrow));
+    }
+}

@@ -160,3 +160,29 @@ impl LeaseRecord {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Role, tests::of_version_1};
+
+    #[test]
+    fn the_job_and_the_leases_that_version_1_kept_are_understood() {
+        let (_dir, store) = of_version_1();
+        let jobs: Vec<JobRecord> = store.jobs().unwrap();
+        let [job] = jobs.as_slice() else {
+            unreachable!("{jobs:?}");
+        };
+        assert_eq!(
+            (job.version, job.name.as_str(), job.stopped, job.over),
+            (1, "talker", true, true)
+        );
+        assert_eq!(job.end.as_ref().map(|end| end.reason.as_str()), Some("wrong-scene"));
+        assert_eq!((job.leases.len(), job.outputs.len()), (2, 1));
+        for lease in &job.leases {
+            let record: LeaseRecord = store.lease(Role::Renter, *lease).unwrap().expect("its record");
+            assert_eq!((record.version, record.lease, record.job), (1, *lease, job.id));
+            assert!(record.is_over() && record.deposit > Amount::ZERO, "{record:?}");
+        }
+    }
+}
