@@ -1,5 +1,6 @@
 //! What people see. Every function turns a document of the API into text; nothing here asks or decides.
 
+mod checklist;
 mod cost;
 mod events;
 mod job;

@@ -1,6 +1,6 @@
-//! Follows a job: bars on a terminal, one plain line for each change elsewhere, events for programs.
+//! Follows a job: a checklist and bars on a terminal, one plain line for each change elsewhere, events for programs.
 
-use super::{Events, clock, job::state_word, money};
+use super::{Events, checklist::Checklist, clock, job::state_word, money};
 use crate::failure::Failure;
 use gpux_api::{JobState, JobView, LeaseState, LeaseView};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -35,11 +35,14 @@ enum Manner {
 struct Bars {
     all: MultiProgress,
     job: ProgressBar,
+    checklist: Checklist,
+    /// One line for each step.
+    steps: Vec<ProgressBar>,
     leases: BTreeMap<gpux_types::LeaseId, ProgressBar>,
 }
 
 impl Progress {
-    /// Bars when standard error is a terminal, else plain lines.
+    /// A checklist and bars when standard error is a terminal, else plain lines.
     pub(crate) fn new(name: &str) -> Self {
         if !std::io::stderr().is_terminal() {
             return Self::plain(name);
@@ -52,6 +55,8 @@ impl Progress {
             manner: Manner::Bars(Bars {
                 all,
                 job,
+                checklist: Checklist::default(),
+                steps: Vec::new(),
                 leases: BTreeMap::new(),
             }),
         }
@@ -95,6 +100,7 @@ impl Progress {
     pub(crate) fn finish(&mut self) {
         if let Manner::Bars(bars) = &self.manner {
             bars.job.abandon();
+            bars.steps.iter().for_each(ProgressBar::abandon);
             bars.leases.values().for_each(ProgressBar::abandon);
         }
     }
@@ -113,6 +119,16 @@ impl Bars {
         self.job.set_prefix(job.name.clone());
         self.job
             .set_message(format!("{}  {}", state_word(job.state), clock(job.elapsed)));
+        for (number, line) in self.checklist.lines(job).into_iter().enumerate() {
+            if self.steps.len() == number {
+                let step = self.all.add(ProgressBar::new(1));
+                step.set_style(style("{msg}"));
+                self.steps.push(step);
+            }
+            if let Some(step) = self.steps.get(number) {
+                step.set_message(line);
+            }
+        }
         for lease in &job.leases {
             let bar = self.leases.entry(lease.id).or_insert_with(|| {
                 let bar = self.all.add(ProgressBar::new(1));
@@ -305,6 +321,33 @@ mod tests {
             ..lease(0xaa, LeaseState::Failed)
         };
         assert_eq!(lease_words(&failed), "failed: no deposit came");
+    }
+
+    #[test]
+    fn the_checklist_ticks_what_is_done_and_points_at_what_is_under_way() {
+        use LeaseState as S;
+        let mut list = Checklist::default();
+        let mut shown = |view: &JobView| list.lines(view).join("\n");
+        let two = |first, second| vec![lease(0xaa, first), lease(0xbb, second)];
+        assert_eq!(
+            shown(&job(JobState::Starting, 1_200, two(S::Preparing, S::Opening))),
+            "  ✓ firm prices      2/2  1.2s\n  ▸ deposits         1/2\n  · image and inputs 0/2\n  \
+             · parts            0/4\n  · settlements      0/2"
+        );
+        let mut running = job(JobState::Running, 61_000, two(S::Running, S::Failed));
+        running.parts.done = 3;
+        assert_eq!(
+            shown(&running),
+            "  ✓ firm prices      2/2  1.2s\n  ▸ deposits         1/2\n  · image and inputs 1/2\n  \
+             · parts            3/4\n  · settlements      1/2"
+        );
+        let mut over = job(JobState::Succeeded, 70_000, two(S::Settled, S::Settled));
+        over.parts.done = 4;
+        assert_eq!(
+            shown(&over),
+            "  ✓ firm prices      2/2  1.2s\n  ✓ deposits         2/2  1:10\n  ✓ image and inputs 2/2  1:10\n  \
+             ✓ parts            4/4  1:10\n  ✓ settlements      2/2  1:10"
+        );
     }
 
     #[test]

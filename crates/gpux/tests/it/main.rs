@@ -9,5 +9,6 @@ mod help;
 mod home;
 mod mistakes;
 mod passwords;
+mod progress;
 mod run_events;
 mod streams;

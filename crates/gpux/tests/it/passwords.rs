@@ -12,7 +12,7 @@ const AGAIN: &str = "The same again: ";
 const PASSWORD: &str = "correct horse battery";
 
 /// A command on a terminal of its own.
-struct Terminal {
+pub(crate) struct Terminal {
     script: Child,
     keys: ChildStdin,
     screen: ChildStdout,
@@ -20,7 +20,7 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn run(home: &Home, shell: &str) -> Self {
+    pub(crate) fn run(home: &Home, shell: &str) -> Self {
         let program = env!("CARGO_BIN_EXE_gpux");
         let mut script = Command::new("script");
         script
@@ -34,6 +34,7 @@ impl Terminal {
             .current_dir(home.path())
             .env("GPUX_HOME", home.path())
             .env("SHELL", "/bin/sh")
+            .env("TERM", "xterm")
             .env_remove("GPUX_DIR")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
@@ -60,7 +61,7 @@ impl Terminal {
     }
 
     /// All that was shown, and the exit status.
-    fn end(mut self) -> (i32, String) {
+    pub(crate) fn end(mut self) -> (i32, String) {
         self.screen.read_to_string(&mut self.shown).unwrap();
         (self.script.wait().unwrap().code().unwrap(), self.shown)
     }
