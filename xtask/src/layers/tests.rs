@@ -56,7 +56,7 @@ fn a_pure_crate_may_not_depend_upwards_or_on_a_runtime() {
 fn only_one_crate_knows_an_outside_system() {
     assert_eq!(
         faults("gpux-node", "iroh", None),
-        ["gpux-node may not depend on iroh: only gpux-net knows it"]
+        ["gpux-node may not depend on iroh, which is for gpux-net and gpux-e2e alone"]
     );
 }
 

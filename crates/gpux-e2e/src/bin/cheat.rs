@@ -3,6 +3,7 @@
 //! ```text
 //! gpux-e2e-cheat meter DIR    its meter runs at twice the time, and work that should be frozen goes on
 //! gpux-e2e-cheat names DIR    it hands back every file of a part, also those that the job does not collect
+//! gpux-e2e-cheat blobs DIR    what it keeps for the renter is not what it announced
 //! ```
 //!
 //! Everything else is honest: containers, shims, chain and peers are the real ones. It must know nothing of the renter.
@@ -14,7 +15,15 @@ use gpux_runtime::{
     PartState, Runtime, RuntimeCallError, StartPartError,
 };
 use gpux_types::{LeaseId, Millis};
-use std::{ffi::OsString, fs::File, path::Path, process::ExitCode, sync::Arc};
+use std::{
+    collections::HashSet,
+    ffi::OsString,
+    fs::File,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// How many milliseconds the lying meter tells for one of work.
 const FACTOR: u64 = 2;
@@ -24,20 +33,35 @@ const FACTOR: u64 = 2;
 enum Lie {
     Meter,
     Names,
+    Blobs,
 }
 
 /// An honest runtime, and a lie about what it says.
 struct Liar {
     honest: Arc<dyn Runtime>,
     lie: Lie,
+    /// Where the daemon keeps the blobs that it serves.
+    blobs: PathBuf,
+    /// Those that it had before, or that are corrupt already.
+    known: Mutex<HashSet<PathBuf>>,
 }
 
 impl Liar {
     fn metered(&self, metered: Millis) -> Millis {
         match self.lie {
             Lie::Meter => Millis(metered.0.saturating_mul(FACTOR)),
-            Lie::Names => metered,
+            Lie::Names | Lie::Blobs => metered,
         }
+    }
+
+    /// The blobs that came since the last look.
+    fn new_blobs(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(&self.blobs).into_iter().flatten().flatten();
+        let blobs = entries
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "data"));
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        blobs.filter(|path| known.insert(path.clone())).collect()
     }
 
     fn status(&self, status: LeaseStatus) -> LeaseStatus {
@@ -66,7 +90,7 @@ impl Runtime for Liar {
         match self.lie {
             // Time that is not worked cannot be billed twice.
             Lie::Meter => Ok(()),
-            Lie::Names => self.honest.freeze(lease).await,
+            Lie::Names | Lie::Blobs => self.honest.freeze(lease).await,
         }
     }
 
@@ -88,13 +112,23 @@ impl Runtime for Liar {
 
     async fn outputs(&self, lease: LeaseId, part: PartKey, glob: &str) -> Result<Vec<OutputFile>, RuntimeCallError> {
         let glob = match self.lie {
-            Lie::Meter => glob,
+            Lie::Meter | Lie::Blobs => glob,
             Lie::Names => "/out/**",
         };
-        self.honest.outputs(lease, part, glob).await
+        self.new_blobs();
+        let mut files = self.honest.outputs(lease, part, glob).await?;
+        files.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(files)
     }
 
     async fn open_output(&self, lease: LeaseId, part: PartKey, path: &str) -> Result<File, RuntimeCallError> {
+        if self.lie == Lie::Blobs {
+            // When a part's next file is asked for, the one before lies in the store and nobody was told of it yet.
+            for blob in self.new_blobs() {
+                let file = File::options().write(true).open(blob);
+                file.and_then(|file| file.write_all_at(b"corrupt", 20_000)).ok();
+            }
+        }
         self.honest.open_output(lease, part, path).await
     }
 
@@ -129,7 +163,8 @@ fn main() -> ExitCode {
     let lie = match typed.get(1).and_then(|word| word.to_str()) {
         Some("meter") => Lie::Meter,
         Some("names") => Lie::Names,
-        _ => return complain("expected meter or names"),
+        Some("blobs") => Lie::Blobs,
+        _ => return complain("expected meter, names or blobs"),
     };
     let Some(dir) = typed.get(2) else {
         return complain("expected the daemon's folder");
@@ -144,7 +179,17 @@ fn main() -> ExitCode {
         Ok(threads) => threads,
         Err(error) => return complain(&format!("starting threads: {error}")),
     };
-    let choose = |honest| Arc::new(Liar { honest, lie }) as Arc<dyn Runtime>;
+    let blobs = Path::new(dir).join("blobs/data");
+    let known = Mutex::default();
+    let choose = |honest| {
+        let liar = Liar {
+            honest,
+            lie,
+            blobs,
+            known,
+        };
+        Arc::new(liar) as Arc<dyn Runtime>
+    };
     match threads.block_on(gpux_node::run_daemon_on(Path::new(dir), choose)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => complain(&gpux_node::error_chain(&error)),

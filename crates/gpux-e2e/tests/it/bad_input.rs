@@ -1,6 +1,10 @@
 //! Wrong wishes get a clear answer and cost nothing.
 
-use super::{job::Job, market::Market, wait::wait_for};
+use super::{
+    job::{self, Job},
+    market::Market,
+    wait::wait_for,
+};
 use gpux_api::{ErrorCode, ErrorDocument, LeaseState, WalletView};
 use serde_json::Value;
 use std::{fs, path::PathBuf, process::Output, time::Duration};
@@ -11,6 +15,9 @@ const JOB: Job = Job {
     parts: 1,
     seconds: 1,
 };
+
+/// The exit status of a followed `gpux run` that failed before its job did.
+const FOLLOWED: i32 = 125;
 
 /// One wrong wish.
 struct Case {
@@ -53,11 +60,22 @@ const CASES: &[Case] = &[
         says: &["other", "e2e"],
     },
     Case {
+        what: "an image with a corrupt layer",
+        change: ("oci:image:e2e", "oci:torn:e2e"),
+        words: &["-y"],
+        code: ErrorCode::InvalidInput,
+        says: &["finding the image", "torn", "sha256"],
+    },
+    Case {
         what: "more nodes than the market has",
         change: ("nodes: 1", "nodes: 7"),
         words: &["-y"],
         code: ErrorCode::NoMatch,
-        says: &["7", "nothing was spent"],
+        says: &[
+            "finding 7 nodes",
+            "nothing was spent",
+            "1 node would match with nodes: 1",
+        ],
     },
     Case {
         what: "more memory than any node has",
@@ -96,6 +114,8 @@ fn wrong_wishes_get_a_clear_answer_and_cost_nothing() {
     let good = JOB.text();
     let purse = market.rpc.purse(&market.token, &wallet.address);
     assert!(purse.tokens > 0, "there is something to lose");
+    job::write_image(&market.path().join("torn"));
+    job::tear(&market.path().join("torn"));
     for case in CASES {
         let text = good.replacen(case.change.0, case.change.1, 1);
         let file = market.path().join("wrong.yaml");
@@ -104,7 +124,9 @@ fn wrong_wishes_get_a_clear_answer_and_cost_nothing() {
             .into_iter()
             .chain(case.words.iter().copied())
             .collect();
-        assert_refused(case.what, &market.run(&words), case.code, case.says);
+        let refused = market.run(&words);
+        assert_eq!(refused.status.code(), Some(FOLLOWED), "{}: {refused:?}", case.what);
+        assert_refused(case.what, &refused, case.code, case.says);
         assert_eq!(
             market.rpc.purse(&market.token, &wallet.address),
             purse,
@@ -132,13 +154,13 @@ fn assert_refused(what: &str, output: &Output, code: ErrorCode, says: &[&str]) {
         .lines()
         .last()
         .and_then(|line| serde_json::from_str::<ErrorDocument>(line).ok());
-    let Some(ErrorDocument { error }) = document else {
+    let Some(ErrorDocument { error, .. }) = document else {
         panic!("{what}: the last line of standard error is no error document: {output:?}");
     };
     assert_eq!(error.code, code, "{what}: {error:?}");
-    assert_eq!(
-        output.status.code(),
-        Some(i32::from(code.exit_status())),
+    let status = output.status.code();
+    assert!(
+        [Some(FOLLOWED), Some(i32::from(code.exit_status()))].contains(&status),
         "{what}: {error:?}"
     );
     let told = format!("{} {}", error.message, error.hint.unwrap_or_default());

@@ -88,6 +88,19 @@ pub(crate) fn write_image(dir: &Path) {
     fs::write(dir.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
 }
 
+/// Changes one byte of the image's layer, which is its largest blob.
+pub(crate) fn tear(image: &Path) {
+    let blobs = fs::read_dir(image.join("blobs/sha256")).unwrap();
+    let layer = blobs
+        .map(|entry| entry.unwrap().path())
+        .max_by_key(|path| fs::metadata(path).unwrap().len());
+    let layer = layer.expect("a layer");
+    let mut bytes = fs::read(&layer).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&layer, bytes).unwrap();
+}
+
 fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "aarch64" => "arm64",

@@ -181,6 +181,11 @@ impl Market {
         });
     }
 
+    /// Ends what the test started by itself with the market.
+    pub(crate) fn adopt(&mut self, child: Child) {
+        self.children.push(child);
+    }
+
     fn replace(&mut self, name: &str, process: Process) {
         self.daemons
             .iter_mut()
