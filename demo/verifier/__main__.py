@@ -5,10 +5,9 @@ import sys
 from pathlib import Path
 
 import chain
-import pictures
 from chain import Wrong
 from rpc import Rpc, RpcError
-from summary import BadSummary, read_summary
+from summary import BadSummary, check_form, read_summary
 
 
 class Report:
@@ -45,11 +44,13 @@ def arguments():
     parser.add_argument("--token", required=True, metavar="ADDRESS")
     parser.add_argument("--transactions", type=int, choices=(9, 3), default=9,
                         help="how many there must be: 9 one by one, 3 in a batch")
+    parser.add_argument("--money-only", action="store_true", help="check the chain and the bill, and no frame or film")
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="what the demo wrote")
     return parser.parse_args()
 
 
 def read_and_match(out, escrow, token):
+    check_form(out / "summary.json")
     read = read_summary(out / "summary.json")
     for name, given, claimed in (("escrow", escrow, read.escrow), ("token", token, read.token)):
         if given.lower() != claimed:
@@ -68,6 +69,20 @@ def main():
                chain.check_money, rpc, claimed, ledger)
     report.run("bill", lambda _: "price times metered time; gas and fees as mined",
                chain.check_bill, rpc, claimed, ledger)
+    if not given.money_only:
+        look(report, out, claimed, ledger)
+    checks = 4 if given.money_only else 8
+    if report.failed:
+        print(f"verify: {len(report.failed)} of {checks} checks failed: {' '.join(report.failed)}", flush=True)
+        return 1
+    print(f"verify: all {checks} checks hold", flush=True)
+    return 0
+
+
+def look(report, out, claimed, ledger):
+    """The checks of pictures, which need more than Python."""
+    import pictures  # pylint: disable=import-outside-toplevel
+
     frames = report.run("frames", lambda p: f"{len(p)} delivered, pairwise different, none black",
                         pictures.check_frames, out, claimed)
     # The film is looked at even when the frames are wrong.
@@ -77,11 +92,6 @@ def main():
                pictures.check_work, out, claimed)
     report.run("render", lambda r: f"frame {r[0]} is what Blender renders here ({r[1]:.2f} apart)",
                pictures.check_render, out, frames, ledger and ledger.last_hash)
-    if report.failed:
-        print(f"verify: {len(report.failed)} of 8 checks failed: {' '.join(report.failed)}", flush=True)
-        return 1
-    print("verify: all 8 checks hold", flush=True)
-    return 0
 
 
 if __name__ == "__main__":

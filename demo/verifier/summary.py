@@ -1,11 +1,14 @@
 """Reads summary.json of a demo: what the product claims. Everything in it is checked elsewhere; here only its form.
 
-The form is documented in demo/summary.schema.json; this reader is strict about what the checks use.
+The form is that of demo/summary.schema.json, which `check_form` checks whole; the reader is strict about what the checks use.
 """
 
 import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
+
+import schema
 
 SCHEMA = "gpux.demo-summary/v1"
 MOST_BYTES = 16 * 1024 * 1024
@@ -135,12 +138,24 @@ def read_frame(item):
     )
 
 
-def read_summary(path):
+def read_json(path):
     try:
-        document = json.loads(path.open("rb").read(MOST_BYTES))
+        return json.loads(path.open("rb").read(MOST_BYTES))
     except (OSError, ValueError) as problem:
         raise BadSummary(f"{path}: {problem}") from None
-    top = Reader(document)
+
+
+def check_form(path):
+    """Raises where the file is not of the form of summary.schema.json."""
+    published = read_json(Path(__file__).resolve().parent.parent / "summary.schema.json")
+    try:
+        schema.check(read_json(path), published)
+    except schema.BadForm as problem:
+        raise BadSummary(str(problem)) from None
+
+
+def read_summary(path):
+    top = Reader(read_json(path))
     if top.get("schema") != SCHEMA:
         raise BadSummary(f"summary.schema is {top.get('schema')!r}; this verifier reads {SCHEMA!r}")
     network, totals = top.object("network"), top.object("totals")

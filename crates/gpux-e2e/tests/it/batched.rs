@@ -1,6 +1,6 @@
 //! A job whose leases share their transactions.
 
-use super::{job::Job, market::Market};
+use super::{job::Job, market::Market, verifier};
 use gpux_api::{JobState, LeaseState, TopUpReply, TransactionKind};
 use std::{collections::HashSet, process::Stdio, time::Duration};
 
@@ -60,4 +60,5 @@ fn a_batched_job_on_three_nodes_with_a_top_up_takes_three_transactions_and_pays_
         .filter(|transfer| transfer.from == *escrow || transfer.to == *escrow);
     let hashes: HashSet<&str> = touching.map(|transfer| transfer.transaction.as_str()).collect();
     assert_eq!(hashes.len(), 3, "three transactions moved money");
+    verifier::assert_money(&market, "three", 3);
 }

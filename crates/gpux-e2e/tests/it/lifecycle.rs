@@ -1,6 +1,6 @@
 //! A job from its first offer to its last refund, with nothing in the way.
 
-use super::{job::Job, market::Market};
+use super::{job::Job, market::Market, verifier};
 use gpux_api::{CostView, JobState, LeaseState, TopUpReply, TransactionKind};
 use std::{collections::HashSet, time::Duration};
 
@@ -36,6 +36,7 @@ fn a_job_on_three_nodes_with_a_top_up_takes_nine_transactions_and_pays_out_to_th
     assert_eq!(nodes.len(), 3, "every node made something");
     market.assert_outputs(&JOB);
     assert_bill(&market, &market.cost("nine"));
+    verifier::assert_money(&market, "nine", 9);
 }
 
 /// The bill says nine transactions, and the chain moved what it says: nothing more, nothing less.

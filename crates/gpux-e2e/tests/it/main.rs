@@ -2,7 +2,8 @@
 //!
 //! Each test starts a devnet of its own in a folder of its own. Nothing of GPUX is used here but the documents of its API:
 //! what a test knows it was told by a command, by the chain, or by the kernel. Where a provider cheats it is a real one all the
-//! same: `src/bin/cheat.rs` is the daemon with a runtime that lies to it, `src/bin/stranger.rs` a peer that keeps no rule. Needs root, anvil and a static busybox.
+//! same: `src/bin/cheat.rs` is the daemon with a runtime that lies to it, `src/bin/stranger.rs` a peer that keeps no rule. Needs
+//! root, anvil, Python and a static busybox.
 
 #[cfg(test)]
 mod bad_input;
@@ -42,6 +43,8 @@ mod rpc;
 mod strangers;
 #[cfg(test)]
 mod verbs;
+#[cfg(test)]
+mod verifier;
 #[cfg(test)]
 mod wait;
 #[cfg(test)]

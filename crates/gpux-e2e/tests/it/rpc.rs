@@ -43,6 +43,10 @@ impl Rpc {
         }
     }
 
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.host)
+    }
+
     pub(crate) fn call(&self, method: &str, params: Value) -> Value {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
         let mut stream = TcpStream::connect(&self.host).expect("the chain answers");
