@@ -160,20 +160,20 @@ impl Stranger {
     async fn forge(&self) -> Result<(Router, iroh_gossip::api::GossipSender), Fault> {
         let secret = SecretKey::generate();
         let (router, sender, addresses) = self.join(&secret).await?;
-        let (me, victim) = (NodeId(*secret.public().as_bytes()), self.bootstrap()?.node);
-        let unsigned = self.offer(me, 1, "its wallet did not sign it")?;
-        let unsigned = SignedOffer::new(
-            &unsigned,
-            HotKey::generate().sign_digest(SignedOffer::digest(&unsigned)),
-        );
+        let (me, victim) = (node_of(&secret), self.bootstrap()?.node);
+        let other = SecretKey::generate();
+        let unsigned = self.offer(node_of(&other), 1, "its wallet did not sign it")?;
+        let by_nobody = HotKey::generate().sign_digest(SignedOffer::digest(&unsigned));
+        let unsigned = SignedOffer::new(&unsigned, by_nobody);
         let in_anothers_name = self.sign(&self.offer(victim, 1, "in another's name")?);
         let good = self.sign(&self.offer(me, 1_000_000_000_000_000_000_000, "a good one")?);
-        let forged = [
-            (me, unsigned),
-            (victim, in_anothers_name.clone()),
-            (me, in_anothers_name),
+        let said = [
+            (&other, node_of(&other), unsigned),
+            (&secret, victim, in_anothers_name.clone()),
+            (&secret, me, in_anothers_name),
+            (&secret, me, good),
         ];
-        for (beat, (node, offer)) in (1..).zip(forged.into_iter().chain([(me, good)])) {
+        for (beat, (secret, node, offer)) in (1..).zip(said) {
             let statement = encode(&Statement {
                 node,
                 order: (SEQUENCE, beat),
@@ -215,6 +215,10 @@ impl Stranger {
         let (sender, _) = gossip.subscribe_and_join(topic, vec![id]).await?.split();
         Ok((router, sender, endpoint.bound_sockets()))
     }
+}
+
+fn node_of(secret: &SecretKey) -> NodeId {
+    NodeId(*secret.public().as_bytes())
 }
 
 impl CallHandler for Stranger {
