@@ -189,6 +189,11 @@ impl BlockClock {
         before.filter(|before| before.time >= time).unwrap_or(Self { time, at })
     }
 
+    /// Whether a block of `time` is older than the newest one.
+    pub(crate) fn is_after(&self, time: UnixSeconds) -> bool {
+        self.time > time
+    }
+
     /// What the newest block's time would be at `now`.
     pub(crate) const fn at(&self, now: Millis) -> UnixSeconds {
         self.time.plus_secs(now.saturating_sub(self.at).as_secs())

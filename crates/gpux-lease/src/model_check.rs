@@ -170,7 +170,7 @@ impl State {
             return;
         };
         let ended = matches!(self.provider.machine.state(), ProviderState::Ended { .. });
-        if !event.may_go_unwritten(&effects) {
+        if self.provider.machine.must_be_written(&self.provider.journal) {
             self.provider.journal = self.provider.machine.clone();
         }
         self.provider.ended |= ended;
@@ -298,6 +298,7 @@ impl Model for Small {
         config.hold = Millis::from_secs(10);
         config.reserve = Millis::from_secs(STEP_SECS);
         config.expiry_margin_secs = STEP_SECS;
+        config.grace_secs = GRACE_SECS;
         let (provider, effects) = ProviderLease::request(config, Millis::ZERO);
         let mut config = RenterConfig::new(tariff(), GRACE_SECS);
         config.unreachable_after = Millis::from_secs(10);

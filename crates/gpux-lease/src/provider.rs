@@ -24,7 +24,7 @@ use crate::lifecycle::{Actor, BlockClock, End, EndReason, EscrowView, Unexpected
 use crate::meter::{HOLD, Tariff};
 use crate::receipt::VerifiedReceipt;
 pub use events::{ProviderEffect, ProviderEvent};
-use gpux_types::{Amount, Millis};
+use gpux_types::{Amount, Millis, UnixSeconds};
 use serde::{Deserialize, Serialize};
 
 /// How long a renter that wants to close a lease itself has, once it holds the closing amount.
@@ -56,6 +56,9 @@ pub struct ProviderConfig {
     pub last_receipt_limit: Millis,
     /// How long after it gave up on a deposit the provider still sends one back.
     pub late_deposit_limit: Millis,
+    /// How long after the expiry the escrow still pays the provider, in seconds. In the terms.
+    #[serde(default = "grace_of_old_journals")]
+    pub grace_secs: u64,
     /// Who closes a lease whose work is gone.
     pub closing: Closing,
     /// From how much unclaimed money on the provider draws it while the work goes on; `None` means never. See
@@ -80,10 +83,16 @@ impl ProviderConfig {
             assurance_limit: Millis::from_secs(1_800),
             last_receipt_limit: Millis::from_secs(10),
             late_deposit_limit: Millis::from_secs(3_600),
+            grace_secs: grace_of_old_journals(),
             closing: Closing::SettleAlone,
             draw_from: None,
         }
     }
+}
+
+/// The least that providers agree to on a chain with real money.
+const fn grace_of_old_journals() -> u64 {
+    86_400
 }
 
 /// Who closes a lease whose work is gone.
@@ -201,7 +210,13 @@ pub enum FreezeCause {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Account {
     escrow: EscrowView,
+    /// The newest expiry that the escrow told, also once it shows nothing any more.
+    #[serde(default)]
+    expiry: Option<UnixSeconds>,
     block: Option<BlockClock>,
+    /// Whether the chain shows a block that is older than one that it showed before: what it does not show may be there.
+    #[serde(default)]
+    behind: bool,
     metered: Millis,
     work: Work,
     /// When the meter was last read, or could not be: other events never put the next reading off. `None` after a
@@ -233,7 +248,9 @@ impl ProviderLease {
     pub fn request(config: ProviderConfig, now: Millis) -> (Self, Vec<ProviderEffect>) {
         let account = Account {
             escrow: EscrowView::Absent,
+            expiry: None,
             block: None,
+            behind: false,
             metered: Millis::ZERO,
             work: Work::Idle,
             read: Some(now),
@@ -289,6 +306,24 @@ impl ProviderLease {
         }
         effects.extend(self.wake_at().map(ProviderEffect::WakeAt));
         Ok(effects)
+    }
+
+    /// Whether the journal, which says `journal`, must be written before anything is done for what changed since. What the
+    /// meter and the blocks show is read anew after a restart: so readings, each second, cost no disk.
+    #[must_use]
+    pub fn must_be_written(&self, journal: &Self) -> bool {
+        let facts = |lease: &Self| {
+            let Account {
+                escrow,
+                expiry,
+                receipt,
+                drawn,
+                draws,
+                ..
+            } = lease.account;
+            (lease.state, escrow, expiry, receipt, drawn, draws)
+        };
+        facts(self) != facts(journal) || self.config != journal.config
     }
 
     /// Where the lease stands.
@@ -361,10 +396,8 @@ impl ProviderLease {
                 return Err(unexpected());
             }
             (ProviderEvent::Restarted, _) => self.restart(now),
-            (ProviderEvent::EscrowSeen(view), _) => self.account.escrow = view,
-            (ProviderEvent::BlockSeen { time }, _) => {
-                self.account.block = Some(BlockClock::seen(self.account.block, time, self.now.max(now)));
-            }
+            (ProviderEvent::EscrowSeen(view), _) => self.take_view(view),
+            (ProviderEvent::BlockSeen { time }, _) => self.take_block(now, time),
             (ProviderEvent::Prepared, S::Waiting { since, .. }) => {
                 next = Some(S::Waiting {
                     since,
@@ -424,6 +457,19 @@ impl ProviderLease {
         }
     }
 
+    fn take_view(&mut self, view: EscrowView) {
+        self.account.escrow = view;
+        if let EscrowView::Open { expiry, .. } = view {
+            self.account.expiry = self.account.expiry.max(Some(expiry));
+        }
+    }
+
+    fn take_block(&mut self, now: Millis, time: UnixSeconds) {
+        let before = self.account.block;
+        self.account.behind = before.is_some_and(|before| before.is_after(time));
+        self.account.block = Some(BlockClock::seen(before, time, self.now.max(now)));
+    }
+
     fn take_receipt(&mut self, receipt: VerifiedReceipt) {
         if !self.state.is_fixed() && receipt.cumulative() > self.signed() {
             self.account.receipt = Some(receipt);
@@ -445,6 +491,8 @@ impl ProviderLease {
         self.account.asked = None;
         self.account.block = self.account.block.map(|block| block.restarted(now));
         self.state = self.state.restarted(now);
+        // Older journals keep the expiry only in the view.
+        self.take_view(self.account.escrow);
     }
 }
 

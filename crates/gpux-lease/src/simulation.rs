@@ -274,15 +274,35 @@ struct Fault {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum What {
-    ProviderCrashes { down_ms: u64, point: CrashPoint },
-    RenterCrashes { down_ms: u64, point: CrashPoint },
+    ProviderCrashes {
+        down_ms: u64,
+        point: CrashPoint,
+    },
+    RenterCrashes {
+        down_ms: u64,
+        point: CrashPoint,
+    },
     ShimDies,
     ProviderDies,
     RenterDies,
-    NetworkParts { for_ms: u64 },
-    ProviderLosesChain { for_ms: u64 },
-    Reorganises { blocks: u32, drops_open: bool },
-    RenterTopsUp { secs: u64 },
+    NetworkParts {
+        for_ms: u64,
+    },
+    ProviderLosesChain {
+        for_ms: u64,
+    },
+    /// Its endpoint shows the chain as it was so many blocks ago.
+    ProviderFallsBehind {
+        blocks: u32,
+        for_ms: u64,
+    },
+    Reorganises {
+        blocks: u32,
+        drops_open: bool,
+    },
+    RenterTopsUp {
+        secs: u64,
+    },
     RenterStops,
     ProviderStops,
     PreparationFails,
@@ -360,6 +380,10 @@ impl Fault {
                 .to_vec(),
             What::ProviderLosesChain { for_ms } => {
                 let head = Head::Stalled;
+                vec![Trouble::HeadLies { node, head, for_ms }]
+            }
+            What::ProviderFallsBehind { blocks, for_ms } => {
+                let head = Head::Stale(blocks);
                 vec![Trouble::HeadLies { node, head, for_ms }]
             }
             What::Reorganises { blocks, drops_open } => vec![Trouble::Reorganises { blocks, drops_open }],

@@ -294,14 +294,8 @@ impl ProviderLease {
     fn after_closing(&mut self, since: Millis, end: End, effects: &mut Vec<ProviderEffect>) -> Option<ProviderState> {
         let (deposit, expiry) = match self.account.escrow {
             EscrowView::Closed { paid } => return Some(ProviderState::Ended { end, paid }),
-            // A reorganisation took the deposit away: wait for it to come back, as long as for a late one.
-            EscrowView::Absent => {
-                let late = self.now >= since.saturating_add(self.config.late_deposit_limit);
-                return late.then_some(ProviderState::Ended {
-                    end,
-                    paid: Amount::ZERO,
-                });
-            }
+            // A reorganisation took the deposit away, or the endpoint is behind: it is waited for.
+            EscrowView::Absent => return self.is_given_up(since).then_some(unpaid(end)),
             EscrowView::Open { deposit, expiry, .. } => (deposit, expiry),
         };
         let due = self.config.tariff.due(self.account.metered).min(deposit);
@@ -347,14 +341,8 @@ impl ProviderLease {
         let waited = self.now.saturating_sub(since);
         match self.account.escrow {
             EscrowView::Closed { paid } => return Some(ProviderState::Ended { end, paid }),
-            // A reorganisation took the deposit away; what was sent stands if it comes back.
-            EscrowView::Absent if waited >= self.config.late_deposit_limit => {
-                return Some(ProviderState::Ended {
-                    end,
-                    paid: Amount::ZERO,
-                });
-            }
-            EscrowView::Absent => return None,
+            // A reorganisation took the deposit away, or the endpoint is behind; what was sent stands if it comes back.
+            EscrowView::Absent => return self.is_given_up(since).then_some(unpaid(end)),
             EscrowView::Open { .. } => {}
         }
         if waited >= RETRY {
@@ -376,14 +364,20 @@ impl ProviderLease {
                 amount: Amount::ZERO,
             }),
             EscrowView::Closed { paid } => Some(ProviderState::Ended { end, paid }),
-            EscrowView::Absent => {
-                let over = self.now >= since.saturating_add(self.config.late_deposit_limit);
-                over.then_some(ProviderState::Ended {
-                    end,
-                    paid: Amount::ZERO,
-                })
-            }
+            EscrowView::Absent => self.is_given_up(since).then_some(unpaid(end)),
         }
+    }
+
+    /// Whether a deposit that was not seen since then is not waited for any more. What a receipt is there for can be collected
+    /// until the grace is over, however long the chain does not show it; and a block older than one seen before shows nothing.
+    fn is_given_up(&self, since: Millis) -> bool {
+        let waited = self.now >= since.saturating_add(self.config.late_deposit_limit);
+        let collectable = self.account.receipt.is_some()
+            && self.account.expiry.is_none_or(|expiry| {
+                let until = expiry.plus_secs(self.config.grace_secs);
+                self.account.block.is_none_or(|block| block.at(self.now) <= until)
+            });
+        waited && !collectable && !self.account.behind
     }
 
     fn stop(&self, reason: EndReason, by: Actor) -> ProviderState {
@@ -427,6 +421,16 @@ impl ProviderLease {
         }
     }
 
+    /// `patience` after `since`, or a while from now when that is over.
+    fn first_after(&self, since: Millis, patience: Millis) -> Millis {
+        let at = since.saturating_add(patience);
+        if at > self.now {
+            at
+        } else {
+            self.now.saturating_add(RETRY)
+        }
+    }
+
     /// When to look again although nothing happened.
     pub(super) fn wake_at(&self) -> Option<Millis> {
         match self.state {
@@ -444,9 +448,18 @@ impl ProviderLease {
                 Closing::SettleAlone => Some(since),
                 Closing::Offer { wait } => Some(since.saturating_add(wait).min(self.now.saturating_add(RETRY))),
             },
-            ProviderState::Settling { since, .. } => Some(since.saturating_add(RETRY)),
-            ProviderState::Refusing { since, .. } => Some(since.saturating_add(self.config.late_deposit_limit)),
+            // Neither is left at its time while the chain does not show the lease.
+            ProviderState::Settling { since, .. } => Some(self.first_after(since, RETRY)),
+            ProviderState::Refusing { since, .. } => Some(self.first_after(since, self.config.late_deposit_limit)),
             ProviderState::Ended { .. } => None,
         }
+    }
+}
+
+/// The end of a lease whose deposit is gone for ever, or never came.
+const fn unpaid(end: End) -> ProviderState {
+    ProviderState::Ended {
+        end,
+        paid: Amount::ZERO,
     }
 }

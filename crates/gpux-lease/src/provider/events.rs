@@ -54,15 +54,6 @@ pub enum ProviderEvent {
 }
 
 impl ProviderEvent {
-    /// Whether the machine need not be journaled after this event, which had these effects: all that it changed is
-    /// read anew after a restart. So the meter, read each second, costs no disk.
-    #[must_use]
-    pub fn may_go_unwritten(&self, effects: &[ProviderEffect]) -> bool {
-        matches!(self, Self::Metered { .. } | Self::BlockSeen { .. } | Self::Ticked)
-            && effects
-                .iter()
-                .all(|effect| matches!(effect, ProviderEffect::WakeAt(_) | ProviderEffect::Renew))
-    }
     /// The event's name, for logs.
     #[must_use]
     pub const fn name(&self) -> &'static str {

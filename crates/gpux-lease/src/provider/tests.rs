@@ -322,6 +322,94 @@ fn work_that_ended_while_a_reorganisation_held_its_deposit_back_is_paid_when_it_
     );
 }
 
+/// The expiry of [`open`] and a day.
+const GRACE_OVER: u64 = 10_000 + 86_400;
+
+fn block(time: u64) -> ProviderEvent {
+    let time = UnixSeconds(time);
+    ProviderEvent::BlockSeen { time }
+}
+
+#[test]
+fn what_a_receipt_is_there_for_is_waited_for_until_the_grace_is_over() {
+    let mut lease = running(config());
+    handle(&mut lease, 2, block(2));
+    handle(&mut lease, 4, metered(3, Work::Running));
+    handle(&mut lease, 5, ProviderEvent::EscrowSeen(EscrowView::Absent));
+    handle(&mut lease, 5, ProviderEvent::PartsDrained);
+    handle(&mut lease, 6, metered(3, Work::Gone));
+    handle(&mut lease, 80_000, ProviderEvent::Ticked);
+    assert_eq!(lease.state().name(), "closing", "the endpoint is behind for a day");
+    let mut shown = lease.clone();
+    let settled = handle(&mut shown, 80_001, open(100_000));
+    assert!(
+        matches!(settled.as_slice(), [ProviderEffect::Settle { amount, .. }] if amount.units() == 3_000),
+        "{settled:?}"
+    );
+    handle(&mut lease, 80_001, block(GRACE_OVER));
+    assert_eq!(lease.state().name(), "closing", "the renter cannot reclaim yet");
+    assert_eq!(
+        handle(&mut lease, 80_001, block(GRACE_OVER + 1)),
+        [ProviderEffect::Forget]
+    );
+}
+
+#[test]
+fn a_settlement_is_sent_again_when_the_chain_shows_the_lease_again_hours_later() {
+    let mut lease = running(config());
+    handle(&mut lease, 4, block(4));
+    handle(&mut lease, 5, ProviderEvent::PartsDrained);
+    handle(&mut lease, 6, metered(3, Work::Gone));
+    handle(&mut lease, 20, ProviderEvent::Ticked);
+    assert_eq!(lease.state().name(), "settling", "no last receipt came");
+    handle(&mut lease, 30, ProviderEvent::EscrowSeen(EscrowView::Absent));
+    let waits = lease.handle(at(9_000), ProviderEvent::Ticked).unwrap();
+    assert!(
+        matches!(waits.as_slice(), [ProviderEffect::WakeAt(wake)] if *wake > at(9_000)),
+        "nothing is done, and not at once again: {waits:?}"
+    );
+    let again = handle(&mut lease, 9_001, open(100_000));
+    assert!(matches!(again.as_slice(), [ProviderEffect::Settle { .. }]), "{again:?}");
+}
+
+#[test]
+fn a_block_older_than_one_seen_before_ends_no_wait() {
+    let (mut lease, _) = ProviderLease::request(config(), START);
+    handle(&mut lease, 1, block(1_000));
+    handle(&mut lease, 200, ProviderEvent::Ticked);
+    handle(&mut lease, 201, metered(0, Work::Gone));
+    assert_eq!(lease.state().name(), "refusing");
+    handle(&mut lease, 202, block(500));
+    handle(&mut lease, 9_000, ProviderEvent::Ticked);
+    assert_eq!(
+        lease.state().name(),
+        "refusing",
+        "its deposit may be in a block that is not shown"
+    );
+    handle(&mut lease, 9_001, block(1_000));
+    assert_eq!(lease.state().name(), "ended");
+}
+
+#[test]
+fn readings_and_repetitions_need_no_disk_and_receipts_and_decisions_do() {
+    let mut lease = running(config());
+    let mut writes = |secs, event| {
+        let journal = lease.clone();
+        handle(&mut lease, secs, event);
+        lease.must_be_written(&journal)
+    };
+    assert!(!writes(2, metered(1, Work::Running)));
+    assert!(!writes(2, block(1_000)));
+    assert!(!writes(3, open(100_000)), "as before");
+    assert!(writes(6, receipt(10_000)));
+    assert!(!writes(6, receipt(10_000)));
+    assert!(writes(7, ProviderEvent::ClosingWanted));
+    assert!(!writes(7, ProviderEvent::ClosingWanted));
+    assert!(writes(8, open(200_000)));
+    assert!(writes(9, ProviderEvent::PartsDrained));
+    assert!(!writes(9, ProviderEvent::PartsDrained));
+}
+
 #[test]
 fn what_an_end_asks_for_is_asked_for_again_after_a_restart() {
     let mut lease = running(config());

@@ -62,6 +62,7 @@ pub(super) fn provider_config(deal: &Deal) -> ProviderConfig {
     let mut config = ProviderConfig::new(tariff);
     config.exposure = tariff.due(Millis::from_secs(deal.exposure_secs));
     config.expiry_margin_secs = 20;
+    config.grace_secs = GRACE_SECS;
     if let Some(secs) = deal.closing_wait_secs {
         config.closing = Closing::Offer {
             wait: Millis::from_secs(secs),
@@ -497,7 +498,7 @@ impl Lease {
             world.crash(node, down_ms);
             return Ok(());
         }
-        if !event.may_go_unwritten(&effects) {
+        if self.provider.machine.must_be_written(&self.provider.journal) {
             self.journal_provider(world.bug);
         }
         self.ledger.provider_stands(world.at_ms, self.provider_ended())?;

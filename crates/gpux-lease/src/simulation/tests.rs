@@ -332,6 +332,21 @@ fn a_deposit_that_a_reorganisation_drops_is_sent_again_and_the_lease_goes_on() {
 }
 
 #[test]
+fn an_endpoint_that_is_behind_the_opening_for_hours_costs_nothing_while_the_grace_lasts() {
+    let behind = What::ProviderFallsBehind {
+        blocks: 4_000,
+        for_ms: 7_000_000,
+    };
+    let outcome = went_well(&Scenario {
+        expiry_secs: 7_200,
+        ..with(30, behind)
+    });
+    assert_ended(&outcome, EndReason::DepositUnassured, Actor::Chain);
+    assert!(outcome.delivered > Millis::from_secs(20), "{}", outcome.delivered);
+    assert_eq!(outcome.paid.units(), u128::from(outcome.delivered.0));
+}
+
+#[test]
 fn a_failed_preparation_refunds_at_once() {
     let outcome = went_well(&with(0, What::PreparationFails));
     assert_ended(&outcome, EndReason::PreparationFailed, Actor::Network);

@@ -132,6 +132,7 @@ impl LeaseRecord {
         config.exposure = node.assurance.exposure;
         config.assurance_limit = ASSURANCE_LIMIT;
         config.draw_from = chain::draw_from(node);
+        config.grace_secs = terms.grace_secs.into();
         let (machine, effects) = ProviderLease::request(config, node.clock.now());
         (
             Self {
