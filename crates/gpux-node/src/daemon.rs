@@ -7,7 +7,7 @@ use crate::{
     directory, http,
     market::Market,
     node::Node,
-    provider::{Provider, Selling},
+    provider::{Provider, Selling, TakeOverError},
     renter::Renter,
     store::{Store, StoreError},
     wallet::WalletError,
@@ -19,7 +19,7 @@ use gpux_chain::{
 };
 use gpux_market::Rates;
 use gpux_net::StartNetError;
-use gpux_runtime::{AdoptError, Machine, MeasureError, Runtime};
+use gpux_runtime::{Machine, MeasureError, Runtime};
 use gpux_types::{ByteSize, Cpu, ParseAmountError, PricePerHour, Resources, Token};
 use std::{io, path::Path, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, signal::unix::SignalKind};
@@ -82,7 +82,7 @@ pub enum DaemonError {
     Net(#[from] StartNetError),
     /// Leases of an earlier daemon cannot be taken over.
     #[error("taking over the leases of an earlier daemon")]
-    Adopt(#[from] AdoptError),
+    TakeOver(#[from] TakeOverError),
     /// The machine cannot be measured.
     #[error("measuring this machine")]
     Measure(#[from] MeasureError),
@@ -97,7 +97,7 @@ impl DaemonError {
             Self::Wallet(_) | Self::Signer(_) => ErrorCode::NotAuthorised,
             Self::Chain(_) => ErrorCode::Unreachable,
             Self::Running(_) | Self::Store(StoreError::Newer { .. }) => ErrorCode::Conflict,
-            Self::Folder { .. } | Self::Store(_) | Self::Net(_) | Self::Adopt(_) | Self::Measure(_) => {
+            Self::Folder { .. } | Self::Store(_) | Self::Net(_) | Self::TakeOver(_) | Self::Measure(_) => {
                 ErrorCode::Internal
             }
         }

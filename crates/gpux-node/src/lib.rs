@@ -37,6 +37,7 @@ pub use fault::error_chain;
 pub use gpux_runtime::run_if_hidden;
 pub use node::LocalRuntime;
 pub use peer::Peers;
+pub use provider::TakeOverError;
 pub use store::{Store, StoreError, WriteFault, WriteTap};
 pub use wallet::{WalletError, new_wallet, wallet_address};
 

@@ -16,7 +16,10 @@ mod prepare;
 mod quote;
 mod receipt;
 
-use crate::{node::Node, store::Role};
+use crate::{
+    node::Node,
+    store::{Role, StoreError},
+};
 use capacity::Capacity;
 use disk::{Disk, Wanted};
 use gpux_chain::HotKey;
@@ -37,6 +40,19 @@ use tokio::sync::{Notify, mpsc, watch};
 
 /// How many inputs may wait for one lease's task. When it is full the caller waits, and with it one call of the peer.
 const LEASE_INPUTS: usize = 64;
+
+/// Leases of an earlier daemon that cannot be taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeOverError {
+    /// What the runtime still has of them cannot be told.
+    #[error(transparent)]
+    Runtime(#[from] gpux_runtime::AdoptError),
+    /// The database does not say which leases there are. Nothing is stopped: work that is paid for may be under way.
+    #[error(
+        "reading which leases this node has; no work was stopped: put the database back from a copy, or start the version of gpux that wrote it"
+    )]
+    Records(#[from] StoreError),
+}
 
 /// What the provider sells and by whose hand.
 #[derive(Debug, Clone)]
@@ -107,8 +123,10 @@ impl Provider {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes over the leases of an earlier daemon, then keeps the offer published.
-    pub(crate) async fn start(&self, node: &Arc<Node>) -> Result<(), gpux_runtime::AdoptError> {
+    /// Takes over the leases of an earlier daemon, then keeps the offer published. The leases are read before anything is
+    /// done about what the runtime still has.
+    pub(crate) async fn start(&self, node: &Arc<Node>) -> Result<(), TakeOverError> {
+        let leases = node.store.open_leases::<LeaseRecord>(Role::Provider)?;
         let mut adopted: HashMap<_, _> = match &node.local {
             Some(local) => local
                 .runtime
@@ -119,18 +137,20 @@ impl Provider {
                 .collect(),
             None => HashMap::new(),
         };
-        let records: Vec<LeaseRecord> = node.store.open_leases(Role::Provider).unwrap_or_else(|error| {
-            tracing::error!(error = %crate::error_chain(&error), "the leases of the last run cannot be read; their work is stopped");
-            Vec::new()
-        });
-        for record in records {
+        let unread: Vec<Option<LeaseId>> = leases.unreadable.iter().map(|(lease, _)| *lease).collect();
+        for (lease, error) in &leases.unreadable {
+            let lease = lease.map_or_else(|| "unknown".to_owned(), |lease| lease.to_string());
+            tracing::error!(%lease, error = %crate::error_chain(error), "a lease cannot be read: it is left as it is, and is not settled; start the version of gpux that wrote it before its expiry and grace are over");
+        }
+        for record in leases.readable {
             let status = adopted.remove(&record.lease);
             self.lock()
                 .capacity
                 .adopt(record.lease, record.request.quote.quote.resources);
             self.spawn(node, record, Some(status));
         }
-        self.destroy_unknown(node, adopted.into_keys().collect()).await;
+        self.destroy_unknown(node, without_record(adopted.into_keys(), &unread))
+            .await;
         node.tasks.spawn(offer::keep_published(node.clone(), self.clone()));
         Ok(())
     }
@@ -402,10 +422,33 @@ impl Provider {
     }
 }
 
+/// The leases of those in the runtime that belong to nobody. One whose record is there and cannot be read does not; where it is
+/// not even known whose record that is, none is sure to.
+fn without_record(in_runtime: impl Iterator<Item = LeaseId>, unread: &[Option<LeaseId>]) -> Vec<LeaseId> {
+    if unread.contains(&None) {
+        return Vec::new();
+    }
+    in_runtime.filter(|lease| !unread.contains(&Some(*lease))).collect()
+}
+
 /// The market that a node trades in: one topic for each escrow on each chain.
 pub(crate) fn topic(escrow: &EscrowRef) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new_derive_key("gpux/1 offers of one escrow");
     hasher.update(&escrow.chain_id.to_be_bytes());
     hasher.update(escrow.address.as_slice());
     *hasher.finalize().as_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_whose_record_is_there_but_unreadable_is_never_stopped() {
+        let lease = |byte| LeaseId([byte; 32]);
+        let in_runtime = || [lease(1), lease(2)].into_iter();
+        assert_eq!(without_record(in_runtime(), &[]), [lease(1), lease(2)]);
+        assert_eq!(without_record(in_runtime(), &[Some(lease(1))]), [lease(2)]);
+        assert!(without_record(in_runtime(), &[Some(lease(1)), None]).is_empty());
+    }
 }

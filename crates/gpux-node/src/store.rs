@@ -75,6 +75,15 @@ impl Role {
     }
 }
 
+/// One side of the leases that are not over.
+#[derive(Debug)]
+pub(crate) struct OpenLeases<T> {
+    /// The oldest first.
+    pub(crate) readable: Vec<T>,
+    /// What this version cannot read, and of which lease it is when that much can be told.
+    pub(crate) unreadable: Vec<(Option<LeaseId>, StoreError)>,
+}
+
 /// The database. A cheap clone; the mutex is held for one statement at a time and never over an await.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -209,10 +218,29 @@ impl Store {
         text.map(|text| from_json("a lease", &text)).transpose()
     }
 
-    /// One side of every lease that is not over, the oldest first.
-    pub(crate) fn open_leases<T: DeserializeOwned>(&self, role: Role) -> Result<Vec<T>, StoreError> {
-        let statement = "SELECT state FROM leases WHERE role = ?1 AND NOT over ORDER BY rowid";
-        self.json_rows("a lease", statement, [role.name()])
+    /// One side of every lease that is not over, the oldest first. One that cannot be read hides no other.
+    pub(crate) fn open_leases<T: DeserializeOwned>(&self, role: Role) -> Result<OpenLeases<T>, StoreError> {
+        let sql = |source| StoreError::Sql {
+            attempted: "reading the leases",
+            source,
+        };
+        let connection = self.lock();
+        let mut statement = connection
+            .prepare("SELECT id, state FROM leases WHERE role = ?1 AND NOT over ORDER BY rowid")
+            .map_err(sql)?;
+        let mut rows = statement.query([role.name()]).map_err(sql)?;
+        let mut leases = OpenLeases {
+            readable: Vec::new(),
+            unreadable: Vec::new(),
+        };
+        while let Some(row) = rows.next().map_err(sql)? {
+            let state = row.get::<_, String>(1).map_err(sql);
+            match state.and_then(|text| from_json("a lease", &text)) {
+                Ok(lease) => leases.readable.push(lease),
+                Err(error) => leases.unreadable.push((row.get(0).ok().map(LeaseId), error)),
+            }
+        }
+        Ok(leases)
     }
 
     /// Keeps a small fact under a name.

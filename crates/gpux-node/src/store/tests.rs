@@ -1,4 +1,4 @@
-//! Databases of other versions: a newer one is left alone, an old one opens with all that it holds.
+//! Databases of other versions: a newer one is left alone, an old one opens with all that it holds. Rows that cannot be read.
 
 use super::*;
 use serde_json::Value;
@@ -66,4 +66,48 @@ fn a_new_database_is_of_the_newest_version_and_opens_again() {
     drop(Store::open(&path).unwrap());
     assert_eq!(user_version(&path), i64::try_from(MIGRATIONS.len()).unwrap());
     Store::open(&path).unwrap();
+}
+
+fn lease(byte: u8) -> LeaseId {
+    LeaseId([byte; 32])
+}
+
+fn empty() -> (tempfile::TempDir, Store) {
+    let (folder, path) = database("");
+    let store = Store::open(&path).unwrap();
+    (folder, store)
+}
+
+#[test]
+fn a_lease_that_cannot_be_read_is_named_and_hides_no_other() {
+    let (_folder, store) = empty();
+    for byte in 1..=4 {
+        store.put_lease(Role::Provider, lease(byte), &byte, byte == 4).unwrap();
+    }
+    let broken = "UPDATE leases SET state = ?1 WHERE id = ?2";
+    let id = lease(2);
+    store.lock().execute(broken, params!["{\"half", id.as_bytes()]).unwrap();
+    let leases = store.open_leases::<u8>(Role::Provider).unwrap();
+    assert_eq!(leases.readable, [1, 3]);
+    let named: Vec<_> = leases.unreadable.iter().map(|(lease, _)| *lease).collect();
+    assert_eq!(named, [Some(id)]);
+    // Text is bytes to SQLite, also where it is no text at all; an id may be cut short.
+    store
+        .lock()
+        .execute(broken, params![[0xff_u8, 0xfe], id.as_bytes()])
+        .unwrap();
+    store
+        .lock()
+        .execute("UPDATE leases SET id = x'02' WHERE id = ?1", [id.as_bytes()])
+        .unwrap();
+    let leases = store.open_leases::<u8>(Role::Provider).unwrap();
+    assert_eq!(leases.readable, [1, 3]);
+    assert!(matches!(leases.unreadable.as_slice(), [(None, _)]));
+}
+
+#[test]
+fn leases_that_cannot_be_read_at_all_are_an_error_and_not_none() {
+    let (_folder, store) = empty();
+    store.lock().execute_batch("DROP TABLE leases").unwrap();
+    assert!(store.open_leases::<u8>(Role::Provider).is_err());
 }
