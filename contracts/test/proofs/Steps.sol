@@ -73,6 +73,15 @@ abstract contract Steps is Proof {
         end(before, deed, false);
     }
 
+    function check_openManyWithPermit() external {
+        (Picture memory before, Deed memory deed) = begin();
+        OpenLeg[] memory legs = new OpenLeg[](1);
+        legs[0] = OpenLeg(node(), someAmount("deposit"), uint40(svm.createUint(40, "expiry")));
+        vm.prank(deed.caller);
+        escrow.openManyWithPermit(job(), legs, 0, 0, 0, 0);
+        end(before, deed, false);
+    }
+
     function check_openManyWithAuthorization() external {
         (Picture memory before, Deed memory deed) = begin();
         OpenLeg[] memory legs = new OpenLeg[](1);
@@ -89,6 +98,15 @@ abstract contract Steps is Proof {
         legs[0] = TopUpLeg(node(), someAmount("more"), uint40(svm.createUint(40, "expiry")));
         vm.prank(deed.caller);
         escrow.topUpMany(job(), legs);
+        end(before, deed, false);
+    }
+
+    function check_topUpManyWithPermit() external {
+        (Picture memory before, Deed memory deed) = begin();
+        TopUpLeg[] memory legs = new TopUpLeg[](1);
+        legs[0] = TopUpLeg(node(), someAmount("more"), uint40(svm.createUint(40, "expiry")));
+        vm.prank(deed.caller);
+        escrow.topUpManyWithPermit(job(), legs, 0, 0, 0, 0);
         end(before, deed, false);
     }
 

@@ -35,6 +35,12 @@ abstract contract Twice is Proof {
         twice(RENTER, abi.encodeCall(escrow.openMany, (job(), legs)), true);
     }
 
+    function check_openManyWithPermit() external {
+        OpenLeg[] memory legs = new OpenLeg[](1);
+        legs[0] = OpenLeg(node(), someAmount("deposit"), uint40(svm.createUint(40, "expiry")));
+        twice(RENTER, abi.encodeCall(escrow.openManyWithPermit, (job(), legs, 0, 0, 0, 0)), true);
+    }
+
     function check_draw() external {
         (bytes memory signature,,,) = someSignature();
         uint96 amount = someAmount("amount");

@@ -3,8 +3,20 @@ pragma solidity ^0.8.30;
 
 /// @dev The cheat codes of forge that these tests use, and no others.
 interface Vm {
+    struct SignedDelegation {
+        uint8 v;
+        bytes32 r;
+        bytes32 s;
+        uint64 nonce;
+        address implementation;
+    }
+
     function addr(uint256 privateKey) external pure returns (address);
     function sign(uint256 privateKey, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
+    function signAndAttachDelegation(address implementation, uint256 privateKey)
+        external
+        returns (SignedDelegation memory);
+    function setEvmVersion(string calldata version) external;
     function label(address account, string calldata name) external;
     function prank(address sender) external;
     function startPrank(address sender) external;

@@ -8,12 +8,15 @@ import {IEscrow} from "../../src/interfaces/IEscrow.sol";
 import {LeaseHash} from "../../src/libraries/LeaseHash.sol";
 import {LeaseMath} from "../../src/libraries/LeaseMath.sol";
 import {TestDai} from "../../src/test/TestDai.sol";
+import {TestUsdc} from "../../src/test/TestUsdc.sol";
 import {Status, Terms} from "../../src/types/Lease.sol";
+import {JobTerms, OpenLeg} from "../../src/types/Legs.sol";
+import {LegMaker} from "../utils/LegMaker.sol";
 import {Test} from "../utils/Test.sol";
 
 /// @dev Checks the vectors that the Rust crates check too. Each is put to the escrow's own code, placed at the
 /// vector's address on the vector's chain.
-contract VectorsTest is Test {
+contract VectorsTest is Test, LegMaker {
     string private json;
     bytes private escrowCode;
 
@@ -47,17 +50,26 @@ contract VectorsTest is Test {
     }
 
     function termsOf(uint256 index) private view returns (Terms memory) {
+        return termsAt(index, "");
+    }
+
+    /// @dev The terms in some part of a vector.
+    function termsAt(uint256 index, string memory part) private view returns (Terms memory) {
         return Terms({
-            renter: account(index, "terms.renter"),
-            receiptKey: account(index, "terms.receiptKey"),
-            provider: account(index, "terms.provider"),
-            providerSigner: account(index, "terms.providerSigner"),
-            token: account(index, "terms.token"),
-            builder: account(index, "terms.builder"),
-            builderBps: uint16(number(index, "terms.builderBps")),
-            grace: uint32(number(index, "terms.grace")),
-            salt: word(index, "terms.salt")
+            renter: account(index, string.concat(part, "terms.renter")),
+            receiptKey: account(index, string.concat(part, "terms.receiptKey")),
+            provider: account(index, string.concat(part, "terms.provider")),
+            providerSigner: account(index, string.concat(part, "terms.providerSigner")),
+            token: account(index, string.concat(part, "terms.token")),
+            builder: account(index, string.concat(part, "terms.builder")),
+            builderBps: uint16(number(index, string.concat(part, "terms.builderBps"))),
+            grace: uint32(number(index, string.concat(part, "terms.grace"))),
+            salt: word(index, string.concat(part, "terms.salt"))
         });
+    }
+
+    function legAt(uint256 leg) private pure returns (string memory) {
+        return string.concat("legs[", vm.toString(leg), "].");
     }
 
     /// @dev The escrow of a vector, on its chain.
@@ -143,6 +155,75 @@ contract VectorsTest is Test {
             assertEq(toProvider, number(i, "after.toProvider"), key(i, "after.toProvider"));
             assertEq(toBuilder, number(i, "after.toBuilder"), key(i, "after.toBuilder"));
             assertEq(left, number(i, "after.refund"), key(i, "after.refund"));
+        }
+    }
+
+    /// @dev The renter's authorisation of a vector, sent by somebody else, takes its sum and opens its leases.
+    function test_AuthorisationsOpen() public {
+        uint256 count = read("openings.json");
+        assertTrue(count >= 5, "at least 5 vectors");
+        for (uint256 i = 0; i < count; ++i) {
+            (IEscrow escrow, JobTerms memory job, OpenLeg[] memory legs) = openingOf(i);
+            uint256 snapshot = vm.snapshotState();
+            escrow.openManyWithAuthorization(
+                job,
+                legs,
+                number(i, "authorization.validAfter"),
+                number(i, "authorization.validBefore"),
+                signature(i, "authorization.signature")
+            );
+            assertOpened(i, escrow, legs);
+            vm.revertToStateAndDelete(snapshot);
+        }
+    }
+
+    /// @dev The call for one lease takes the same authorisation as the call for many with one leg.
+    function test_AuthorisationsOpenOne() public {
+        read("openings.json");
+        (IEscrow escrow,, OpenLeg[] memory legs) = openingOf(0);
+        escrow.openWithAuthorization(
+            termsAt(0, legAt(0)),
+            legs[0].deposit,
+            legs[0].expiry,
+            number(0, "authorization.validAfter"),
+            number(0, "authorization.validBefore"),
+            signature(0, "authorization.signature")
+        );
+        assertOpened(0, escrow, legs);
+    }
+
+    /// @dev The escrow of a vector at the vector's time, with a token in which the renter has what it signed for.
+    function openingOf(uint256 index) private returns (IEscrow escrow, JobTerms memory job, OpenLeg[] memory legs) {
+        escrow = escrowOf(index);
+        vm.warp(number(index, "blockTime"));
+        (job, legs) = openLegs(index);
+        vm.etch(job.token, address(new TestUsdc()).code);
+        TestUsdc(job.token).mint(job.renter, number(index, "authorization.value"));
+    }
+
+    function openLegs(uint256 index) private view returns (JobTerms memory job, OpenLeg[] memory legs) {
+        legs = new OpenLeg[](number(index, "count"));
+        for (uint256 i = 0; i < legs.length; ++i) {
+            Terms memory terms = termsAt(index, legAt(i));
+            if (i == 0) job = jobOf(terms);
+            legs[i] = OpenLeg({
+                node: nodeOf(terms),
+                deposit: uint96(number(index, string.concat(legAt(i), "deposit"))),
+                expiry: uint40(number(index, string.concat(legAt(i), "expiry")))
+            });
+        }
+    }
+
+    function assertOpened(uint256 index, IEscrow escrow, OpenLeg[] memory legs) private view {
+        Terms memory terms = termsAt(index, legAt(0));
+        bool used = TestUsdc(terms.token).authorizationState(terms.renter, word(index, "nonce"));
+        assertTrue(used, key(index, "nonce"));
+        for (uint256 i = 0; i < legs.length; ++i) {
+            string memory path = string.concat(legAt(i), "leaseId");
+            (uint96 deposit,, uint40 expiry, Status status) = escrow.leaseOf(word(index, path));
+            assertEq(uint8(status), uint8(Status.Open), key(index, path));
+            assertEq(deposit, legs[i].deposit, key(index, path));
+            assertEq(expiry, legs[i].expiry, key(index, path));
         }
     }
 }

@@ -31,5 +31,6 @@ pub use renter::{RenterConfig, RenterEffect, RenterEvent, RenterLease, RenterSta
 pub use runway::Runway;
 pub use settlement::Settlement;
 pub use terms::{
-    EscrowRef, Terms, VerifySignatureError, closing_digest, receipt_digest, recover_signer, verify_signer,
+    EscrowRef, Opening, Terms, VerifySignatureError, closing_digest, opening_nonce, receipt_digest, recover_signer,
+    verify_signer,
 };

@@ -127,6 +127,27 @@ pub fn closing_digest(escrow: &EscrowRef, lease: LeaseId, amount: Amount) -> B25
     closing.eip712_signing_hash(&escrow.domain())
 }
 
+/// One deposit of those that a renter signs for and anybody sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opening {
+    /// The lease, and with it all of its terms.
+    pub lease: LeaseId,
+    /// What is pulled for it.
+    pub deposit: Amount,
+    /// Its expiry in block time, in seconds.
+    pub expiry: u64,
+}
+
+/// The nonce of the EIP-3009 authorisation that opens exactly these leases, in this order, and no others.
+#[must_use]
+pub fn opening_nonce(openings: &[Opening]) -> B256 {
+    let words = |opening: &Opening| {
+        let (deposit, expiry) = (uint96(opening.deposit), alloy_primitives::U256::from(opening.expiry));
+        (B256::from(opening.lease), deposit, expiry).abi_encode()
+    };
+    keccak256(openings.iter().flat_map(words).collect::<Vec<u8>>())
+}
+
 fn uint96(amount: Amount) -> alloy_primitives::Uint<96, 2> {
     alloy_primitives::Uint::from(amount.units())
 }

@@ -1,4 +1,4 @@
-// Writes terms.json and settlement.json, the test vectors that the contracts (contracts/test/vectors) and the Rust
+// Writes terms.json, settlement.json and openings.json, the test vectors that the contracts (contracts/test/vectors) and the Rust
 // crates both check. The values come from a third implementation, viem, and from plain big integers.
 //
 //   (cd bench/gas && npm ci) && node docs/spec/vectors/generate.mjs           writes the files
@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const require = createRequire(join(HERE, '..', '..', '..', 'bench', 'gas', 'package.json'));
-const { encodeAbiParameters, hashTypedData, keccak256, maxUint256, stringToHex, toHex, zeroAddress } = require('viem');
+const { encodeAbiParameters, encodePacked, hashTypedData, keccak256, maxUint256, stringToHex, toHex, zeroAddress } = require('viem');
 const { privateKeyToAccount } = require('viem/accounts');
 
 const MAX_U96 = 2n ** 96n - 1n;
@@ -19,8 +19,10 @@ const ONE = 10n ** 18n;
 // Keys for tests only: everybody knows them.
 const RECEIPT_PRIVATE_KEY = `0x${'11'.repeat(32)}`;
 const SIGNER_PRIVATE_KEY = `0x${'22'.repeat(32)}`;
+const RENTER_PRIVATE_KEY = `0x${'33'.repeat(32)}`;
 const receiptAccount = privateKeyToAccount(RECEIPT_PRIVATE_KEY);
 const signerAccount = privateKeyToAccount(SIGNER_PRIVATE_KEY);
+const renterAccount = privateKeyToAccount(RENTER_PRIVATE_KEY);
 const address = (name) => `0x${keccak256(stringToHex(name)).slice(-40)}`;
 
 const TERMS = [
@@ -50,11 +52,13 @@ const CASES = [
   { name: 'the renter is also builder and provider', chainId: 10, terms: { provider: address('renter'), builder: address('renter'), builderBps: 1 }, cumulative: 9_999n, amount: 10_000n },
 ];
 
+const leaseIdOf = (terms, chainId, escrow) => keccak256(encodeAbiParameters(
+  [{ type: 'tuple', components: TERMS }, { type: 'uint256' }, { type: 'address' }], [terms, BigInt(chainId), escrow],
+));
+
 async function vector({ name, chainId, escrow = ESCROW, terms: changes, cumulative, amount }) {
   const terms = { ...BASE, ...changes };
-  const leaseId = keccak256(encodeAbiParameters(
-    [{ type: 'tuple', components: TERMS }, { type: 'uint256' }, { type: 'address' }], [terms, BigInt(chainId), escrow],
-  ));
+  const leaseId = leaseIdOf(terms, chainId, escrow);
   const domain = { name: 'GPUX', version: '1', chainId, verifyingContract: escrow };
   const receipt = {
     domain, primaryType: 'Receipt', message: { leaseId, cumulative },
@@ -70,6 +74,47 @@ async function vector({ name, chainId, escrow = ESCROW, terms: changes, cumulati
       cumulative: String(cumulative), digest: hashTypedData(receipt), signature: await receiptAccount.signTypedData(receipt),
     },
     closing: { amount: String(amount), digest: hashTypedData(closing), signature: await signerAccount.signTypedData(closing) },
+  };
+}
+
+// Deposits that a renter signs for and anybody sends (EIP-3009). Legs: which provider, deposit, seconds until the expiry.
+const OPENED = 1_800_000_000;
+const LONG = 90 * 86_400;
+const OPENINGS = [
+  { name: 'one lease', chainId: 10, legs: [[0, 100_000_000n, 3_600]] },
+  { name: 'three leases of one job', chainId: 10, legs: [[0, 100_000_000n, 3_600], [1, 200_000_000n, 3_600], [2, 300_000_001n, 7_200]] },
+  { name: 'the same three in another order', chainId: 10, legs: [[2, 300_000_001n, 7_200], [0, 100_000_000n, 3_600], [1, 200_000_000n, 3_600]] },
+  { name: 'the highest deposit, the longest lease', chainId: 31_337, legs: [[0, MAX_U96, LONG]] },
+  { name: 'the least: one unit, one second', chainId: 31_337, legs: [[0, 1n, 1]] },
+];
+
+async function opening({ name, chainId, legs }) {
+  const made = legs.map(([node, deposit, seconds]) => {
+    const terms = {
+      ...BASE, renter: renterAccount.address.toLowerCase(), provider: address(`provider ${node}`), builder: address('builder'),
+      builderBps: 500, salt: keccak256(stringToHex(`quote ${node}`)),
+    };
+    return { terms, leaseId: leaseIdOf(terms, chainId, ESCROW), deposit: String(deposit), expiry: OPENED + seconds };
+  });
+  const words = made.flatMap(({ leaseId, deposit, expiry }) => [leaseId, BigInt(deposit), BigInt(expiry)]);
+  const nonce = keccak256(encodePacked(words.map((_, index) => (index % 3 === 0 ? 'bytes32' : 'uint256')), words));
+  const value = made.reduce((sum, { deposit }) => sum + BigInt(deposit), 0n);
+  const [validAfter, validBefore] = [OPENED - 60, OPENED + 60];
+  const signed = {
+    domain: { name: 'Test USD Coin', version: '1', chainId, verifyingContract: BASE.token }, primaryType: 'ReceiveWithAuthorization',
+    types: { ReceiveWithAuthorization: [
+      { name: 'from', type: 'address' }, { name: 'to', type: 'address' }, { name: 'value', type: 'uint256' },
+      { name: 'validAfter', type: 'uint256' }, { name: 'validBefore', type: 'uint256' }, { name: 'nonce', type: 'bytes32' },
+    ] },
+    message: {
+      from: renterAccount.address, to: ESCROW, value, validAfter: BigInt(validAfter), validBefore: BigInt(validBefore), nonce,
+    },
+  };
+  return {
+    name, chainId, escrow: ESCROW, blockTime: OPENED, count: made.length, legs: made, nonce,
+    authorization: {
+      value: String(value), validAfter, validBefore, digest: hashTypedData(signed), signature: await renterAccount.signTypedData(signed),
+    },
   };
 }
 
@@ -111,6 +156,12 @@ const files = {
     version: 1,
     about: 'What settle pays: see docs/spec/terms-and-receipts.md. Amounts are decimal strings in units of the token.',
     vectors: SETTLEMENTS.map(settlement),
+  },
+  'openings.json': {
+    version: 1,
+    about: 'EIP-3009 authorisations that open leases, and their nonces: see docs/spec/terms-and-receipts.md. The key is for tests only.',
+    renterPrivateKey: RENTER_PRIVATE_KEY,
+    vectors: await Promise.all(OPENINGS.map(opening)),
   },
 };
 

@@ -79,6 +79,12 @@ contract OpenTest is EscrowTest {
         refuses(terms, DEPOSIT, expiry, abi.encodeWithSelector(IEscrow.GraceTooLong.selector, 30 days + 1, 30 days));
     }
 
+    function test_WhenTheGraceIsExactlyTheMaximum() public {
+        Terms memory terms = plainTerms();
+        terms.grace = 30 days;
+        assertLease(open(terms), DEPOSIT, 0, expiry, Status.Open);
+    }
+
     function test_RevertWhen_AWordOfTheTermsHasBitsOutsideItsType() public {
         // The salt, the ninth word, has no such bits.
         for (uint256 word = 0; word < 8; ++word) {

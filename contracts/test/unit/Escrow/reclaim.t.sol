@@ -69,6 +69,18 @@ contract ReclaimTest is EscrowTest {
         refuses(renter, abi.encodeWithSelector(IEscrow.ReclaimTooEarly.selector, end + 1 hours, end + 1 hours));
     }
 
+    function test_GivenOneUnitIsUnclaimed() public {
+        bytes memory receipt = signReceipt(terms, DEPOSIT - 1);
+        vm.prank(provider);
+        escrow.draw(terms, DEPOSIT - 1, DEPOSIT - 1, receipt);
+        uint256 before = dai.balanceOf(renter);
+        vm.warp(end + 1);
+        vm.prank(renter);
+        escrow.reclaim(terms);
+        assertBalance(renter, before + 1, "the renter");
+        assertBalance(address(escrow), 0, "the escrow kept something");
+    }
+
     function test_GivenTheRenterIsDeniedByTheToken() public {
         OddToken odd = new OddToken();
         odd.mint(renter, DEPOSIT);

@@ -55,6 +55,13 @@ contract ReclaimManyTest is EscrowTest {
         skips(legs(), IEscrow.LeaseNotOpen.selector);
     }
 
+    function test_GivenItsLeaseWasNeverOpened() public {
+        Terms[] memory terms = legs();
+        terms[1].salt = keccak256("never opened");
+        skips(terms, IEscrow.LeaseNotOpen.selector);
+        assertLease(escrow.leaseIdOf(terms[1]), 0, 0, 0, Status.None);
+    }
+
     function test_WhenTheCallerIsNotItsRenter() public {
         fund(stranger, DEPOSIT);
         Terms[] memory terms = legs();

@@ -223,6 +223,13 @@ contract SettleTest is EscrowTest {
         assertBalance(renter, renterBefore, "the renter");
     }
 
+    function test_WhenAllButOneUnitIsClaimed() public {
+        settle(terms, DEPOSIT - 1);
+        assertLease(leaseId, DEPOSIT, DEPOSIT - 1, expiry, Status.Closed);
+        assertBalance(renter, renterBefore + 1, "the renter");
+        assertBalance(address(escrow), 0, "the escrow kept something");
+    }
+
     function test_GivenABuilderHasAShare() public {
         settle(terms, 30 ether + 19);
         assertBalance(builder, 1.5 ether, "the builder: 0.95 of a unit is rounded away");
@@ -324,6 +331,33 @@ contract SettleTest is EscrowTest {
         }
     }
 
+    /// @dev What is left before a payment that fails, as the escrow says it; nothing if it credited the payee.
+    function leftAfterFailing(uint256 gasLimit, bytes memory call) private returns (uint256 available) {
+        uint256 snapshot = vm.snapshotState();
+        vm.prank(provider);
+        (bool success, bytes memory why) = address(escrow).call{gas: gasLimit}(call);
+        vm.revertToStateAndDelete(snapshot);
+        if (success) return 0;
+        uint256 wanted;
+        assembly ("memory-safe") {
+            available := mload(add(why, 36))
+            wanted := mload(add(why, 68))
+        }
+        bytes memory expected = abi.encodeWithSelector(IEscrow.PaymentGasTooLow.selector, available, wanted);
+        assertEq(keccak256(why), keccak256(expected), "another error");
+        assertEq(wanted, 210_000, "what a payment needs");
+    }
+
+    function test_GivenAPaymentFailsWithJustEnoughGas() public {
+        useOddToken();
+        odd.deny(provider, OddToken.Denial.Revert);
+        bytes memory call = abi.encodeCall(IEscrow.settle, (terms, EARNED, EARNED, signReceipt(terms, EARNED)));
+        uint256 available = leftAfterFailing(200_000, call);
+        uint256 enough = 200_000 + 210_000 - available;
+        assertEq(leftAfterFailing(enough - 1, call), 209_999, "one unit less");
+        assertEq(leftAfterFailing(enough, call), 0, "just enough");
+    }
+
     /// @dev With a token that can pay everybody, no gas limit makes the escrow credit anybody.
     function testFuzz_NoGasLimitTurnsAPaymentIntoACredit(uint256 gasLimit) public {
         useOddToken();
@@ -364,6 +398,7 @@ contract SettleTest is EscrowTest {
         assertEq(silent.balanceOf(provider), 28.5 ether, "the provider");
         assertEq(silent.balanceOf(builder), 1.5 ether, "the builder");
         assertEq(silent.balanceOf(renter), 70 ether, "the renter");
+        assertEq(escrow.creditOf(address(silent), provider), 0, "what was paid is owed as well");
     }
 
     function hookedProvider() private returns (PaidHook hook) {

@@ -120,6 +120,17 @@ contract SettleManyTest is EscrowTest {
         assertOpen(1);
     }
 
+    function test_WhenAllButOneUnitOfEveryLegIsClaimed() public {
+        ClaimLeg[] memory legs = claims();
+        for (uint256 i = 0; i < 3; ++i) {
+            uint96 amount = uint96(DEPOSIT * (i + 1)) - 1;
+            legs[i] = claimLeg(termsOf(i), amount, amount);
+        }
+        settle(legs);
+        assertBalance(renter, renterBefore + 3, "the renter");
+        assertBalance(address(escrow), 0, "the escrow kept something");
+    }
+
     function test_WhenNoLegCanBeSettled() public {
         vm.prank(renter);
         escrow.settleMany(claims());

@@ -95,6 +95,14 @@ contract TopUpTest is EscrowTest {
         refuses(renter, most, 0, why);
     }
 
+    function test_WhenTheDepositComesToExactly96Bits() public {
+        uint96 more = type(uint96).max - DEPOSIT;
+        dai.mint(renter, more);
+        vm.prank(renter);
+        escrow.topUp(terms, more, 0);
+        assertLease(leaseId, type(uint96).max, 0, expiry, Status.Open);
+    }
+
     function test_RevertGiven_TheAllowanceIsTooSmall() public {
         vm.prank(renter);
         dai.approve(address(escrow), MORE - 1);

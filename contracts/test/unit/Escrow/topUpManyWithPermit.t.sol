@@ -52,6 +52,17 @@ contract TopUpManyWithPermitTest is EscrowTest {
         assertEq(dai.allowance(renter, address(escrow)), MORE, "what is left of the permit");
     }
 
+    function test_WhenOneUnitIsAdded() public {
+        TopUpLeg[] memory legs = new TopUpLeg[](1);
+        legs[0] = topUpLeg(termsOf(0), 1, 0);
+        (v, r, s) = signPermit(RENTER_KEY, 1, block.timestamp);
+        uint256 before = dai.balanceOf(address(escrow));
+        vm.prank(renter);
+        escrow.topUpManyWithPermit(job(), legs, block.timestamp, v, r, s);
+        assertLease(ids[0], DEPOSIT + 1, 0, expiry, Status.Open);
+        assertBalance(address(escrow), before + 1, "the escrow");
+    }
+
     function test_GivenSomebodyElseHasUsedThePermit() public {
         vm.prank(stranger);
         dai.permit(renter, address(escrow), 3 * MORE, block.timestamp, v, r, s);

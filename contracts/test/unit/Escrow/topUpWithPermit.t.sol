@@ -28,6 +28,14 @@ contract TopUpWithPermitTest is EscrowTest {
         assertEq(dai.allowance(renter, address(escrow)), 0, "an allowance is left");
     }
 
+    function test_WhenOneUnitIsAdded() public {
+        (uint8 v, bytes32 r, bytes32 s) = signPermit(RENTER_KEY, 1, block.timestamp);
+        vm.prank(renter);
+        escrow.topUpWithPermit(terms, 1, 0, block.timestamp, v, r, s);
+        assertLease(leaseId, DEPOSIT + 1, 0, expiry, Status.Open);
+        assertBalance(address(escrow), DEPOSIT + 1, "the escrow");
+    }
+
     function test_WhenThePermitBelongsToTheStrangerWhoPays() public {
         (uint8 v, bytes32 r, bytes32 s) = signPermit(STRANGER_KEY, MORE, block.timestamp);
         vm.prank(stranger);

@@ -187,3 +187,26 @@ fn a_signature_that_is_no_curve_point_is_refused_without_a_panic() {
         assert!(bad.verify(&terms, &escrow).is_err());
     }
 }
+
+#[test]
+fn nonces_of_openings_are_those_of_the_escrow() {
+    let file: Value = serde_json::from_str(include_str!("../../../../docs/spec/vectors/openings.json")).unwrap();
+    let vectors = file["vectors"].as_array().unwrap();
+    assert!(vectors.len() >= 5);
+    for vector in vectors {
+        let legs = vector["legs"].as_array().unwrap().iter();
+        let openings: Vec<_> = legs
+            .map(|leg| Opening {
+                lease: text(&leg["leaseId"]),
+                deposit: amount(&leg["deposit"]),
+                expiry: leg["expiry"].as_u64().unwrap(),
+            })
+            .collect();
+        let nonce: B256 = text(&vector["nonce"]);
+        assert_eq!(opening_nonce(&openings), nonce, "{}", vector["name"]);
+        let signed = &vector["authorization"];
+        let renter: Address = text(&vector["legs"][0]["terms"]["renter"]);
+        let signature: Signature = text(&signed["signature"]);
+        assert_eq!(verify_signer(text(&signed["digest"]), &signature, renter), Ok(()));
+    }
+}
