@@ -12,7 +12,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 GPUX := $(CARGO_TARGET_DIR)/debug/gpux
 export GPUX
 
-.PHONY: demo test sim bench proofs mutants deps test-deps build image lint contracts unit e2e clean
+.PHONY: demo test sim bench proofs mutants planted deps test-deps build image lint contracts unit e2e clean
 
 demo: build image  ## three nodes render an animation, paid from escrow; ends with 0 only if the verifier does
 	demo/run --gpux $(GPUX) $(if $(BATCH),--batch)
@@ -55,8 +55,11 @@ sim: deps  ## more and larger simulated worlds than CI's: make sim SEEDS=100000 
 	GPUX_SIM_SEEDS=$(or $(SEEDS),10000) GPUX_SIM_NODES=$(or $(NODES),5) \
 	    cargo test --package gpux-lease --lib -- --nocapture simulation::seeds::no_seed
 
-mutants: deps  ## plants small bugs in the escrow one by one and counts those that no test notices; hours
+mutants: deps  ## plants small bugs in the escrow one by one and counts those that no test notices; half an hour
 	contracts/tools/mutation
+
+planted: deps  ## every planted bug, of agents and contract, and what caught it; fails if one is missed
+	scripts/planted
 
 bench: deps  ## figures against peers, re-run in one go, of the release build
 	cargo build --release --package gpux
