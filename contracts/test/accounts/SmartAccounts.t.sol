@@ -21,7 +21,7 @@ abstract contract AccountTest is EscrowTest {
 
     function setUp() public virtual override {
         super.setUp();
-        usdc = new TestUsdc();
+        usdc = TestUsdc(deployed("TestUsdc"));
     }
 
     function termsOfRenter(address account) internal view returns (Terms memory terms) {

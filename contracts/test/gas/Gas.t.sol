@@ -96,7 +96,7 @@ contract GasTest is EscrowTest {
     }
 
     function test_OpenWithAuthorization() public {
-        TestUsdc usdc = new TestUsdc();
+        TestUsdc usdc = TestUsdc(deployed("TestUsdc"));
         usdc.mint(renter, 2 * DEPOSIT);
         usdc.mint(address(escrow), 1);
         Terms memory terms = plainTerms();
@@ -181,7 +181,7 @@ contract GasTest is EscrowTest {
     }
 
     function test_Announce() public {
-        NodeDirectory directory = new NodeDirectory();
+        NodeDirectory directory = NodeDirectory(deployed("NodeDirectory"));
         directory.announce(keccak256("endpoint"), new bytes(64));
         vm.snapshotGasLastCall("NodeDirectory", "announce 64 bytes");
     }

@@ -220,7 +220,7 @@ contract HostileTokensTest is EscrowTest {
     function testFuzz_UnitsAreUnits(uint96 deposit, uint96 receipt, bool six) public {
         deposit = uint96(bound(deposit, 1, type(uint96).max));
         receipt = uint96(bound(receipt, 1, type(uint96).max));
-        address token = six ? address(new TestUsdc()) : address(dai);
+        address token = six ? deployed("TestUsdc") : address(dai);
         TestUsdc(token).mint(renter, deposit);
         terms = builderTerms();
         terms.token = token;

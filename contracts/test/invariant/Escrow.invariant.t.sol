@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.30;
 
-import {Escrow} from "../../src/Escrow.sol";
+import {IEscrow} from "../../src/interfaces/IEscrow.sol";
 import {Checks} from "./Checks.sol";
 import {Handler} from "./Handler.sol";
 
@@ -11,7 +11,7 @@ contract EscrowInvariantTest is Checks {
 
     function setUp() public {
         vm.warp(1_800_000_000);
-        _handler = new Handler(new Escrow());
+        _handler = new Handler(IEscrow(deployed("Escrow")));
     }
 
     /// @dev Forge calls the handler and nothing else.

@@ -65,7 +65,7 @@ contract Handler is Test, LegMaker {
 
     constructor(IEscrow escrow) {
         ESCROW = escrow;
-        USDC = new TestUsdc();
+        USDC = TestUsdc(deployed("TestUsdc"));
         ODD = new OddToken();
         // 0, 1: renters. 2, 3: providers. 4: signer of both. 5: builder. 6: a stranger.
         for (uint256 i = 0; i < 7; ++i) {

@@ -47,16 +47,20 @@ contract TwinsTest is Checks {
         else handler.pass(draw());
     }
 
+    function made(string memory escrow) private returns (address) {
+        bool isTheRealOne = keccak256(bytes(escrow)) == keccak256("Escrow");
+        return isTheRealOne ? deployed(escrow) : vm.deployCode(string.concat(escrow, ".sol:", escrow));
+    }
+
     /// @dev True if `check` fails somewhere in many short histories of one escrow.
     function finds(string memory escrow, function(Handler) external check) private returns (bool) {
         return finds(escrow, check, EPISODES);
     }
 
     function finds(string memory escrow, function(Handler) external check, uint256 episodes) private returns (bool) {
-        string memory artifact = string.concat(escrow, ".sol:", escrow);
         for (uint256 episode = 0; episode < episodes; ++episode) {
             vm.warp(1_800_000_000);
-            Handler handler = new Handler(IEscrow(vm.deployCode(artifact)));
+            Handler handler = new Handler(IEscrow(made(escrow)));
             for (uint256 i = 0; i < STEPS; ++i) {
                 step(handler);
                 try check(handler) {}

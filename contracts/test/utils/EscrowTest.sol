@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.30;
 
-import {Escrow} from "../../src/Escrow.sol";
 import {IEscrow} from "../../src/interfaces/IEscrow.sol";
 import {TestDai} from "../../src/test/TestDai.sol";
 import {TestUsdc} from "../../src/test/TestUsdc.sol";
@@ -33,8 +32,8 @@ abstract contract EscrowTest is Test, LegMaker {
     function setUp() public virtual {
         vm.warp(1_800_000_000);
         expiry = uint40(block.timestamp + 1 hours);
-        escrow = new Escrow();
-        dai = new TestDai();
+        escrow = IEscrow(deployed("Escrow"));
+        dai = TestDai(deployed("TestDai"));
         fund(renter, 1_000_000 ether);
         vm.label(renter, "renter");
         vm.label(provider, "provider");

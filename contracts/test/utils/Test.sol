@@ -10,6 +10,16 @@ abstract contract Test {
     /// @dev Forge runs a contract's tests when this is true.
     bool public constant IS_TEST = true;
 
+    /// @dev Deploys a contract of `src` as it is built for the chain: tests are compiled in another way. Where that build is
+    /// not wanted, because the source itself is looked at, the environment says so.
+    function deployed(string memory name) internal returns (address) {
+        string memory folder = vm.envOr("GPUX_ARTIFACTS", string("out/"));
+        bool asBuilt = bytes(folder).length != 0;
+        return vm.deployCode(
+            asBuilt ? string.concat(folder, name, ".sol/", name, ".json") : string.concat(name, ".sol:", name)
+        );
+    }
+
     function assertEq(uint256 left, uint256 right, string memory reason) internal pure {
         vm.assertEq(left, right, reason);
     }

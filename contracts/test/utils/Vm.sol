@@ -34,6 +34,7 @@ interface Vm {
     function cool(address target) external;
     function snapshotState() external returns (uint256 id);
     function revertToStateAndDelete(uint256 id) external returns (bool);
+    function envOr(string calldata name, string calldata otherwise) external view returns (string memory);
     function deployCode(string calldata artifact) external returns (address);
     function etch(address target, bytes calldata code) external;
     function snapshotGasLastCall(string calldata group, string calldata name) external returns (uint256);

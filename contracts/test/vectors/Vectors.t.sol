@@ -3,7 +3,6 @@ pragma solidity ^0.8.30;
 
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 
-import {Escrow} from "../../src/Escrow.sol";
 import {IEscrow} from "../../src/interfaces/IEscrow.sol";
 import {LeaseHash} from "../../src/libraries/LeaseHash.sol";
 import {LeaseMath} from "../../src/libraries/LeaseMath.sol";
@@ -21,7 +20,7 @@ contract VectorsTest is Test, LegMaker {
     bytes private escrowCode;
 
     function setUp() public {
-        escrowCode = address(new Escrow()).code;
+        escrowCode = deployed("Escrow").code;
     }
 
     function read(string memory file) private returns (uint256 count) {
@@ -125,7 +124,7 @@ contract VectorsTest is Test, LegMaker {
         IEscrow escrow = escrowOf(0);
         Terms memory terms = termsOf(0);
         uint96 cumulative = uint96(number(0, "receipt.cumulative"));
-        vm.etch(terms.token, address(new TestDai()).code);
+        vm.etch(terms.token, deployed("TestDai").code);
         TestDai(terms.token).mint(terms.renter, 100 ether);
         vm.prank(terms.renter);
         TestDai(terms.token).approve(address(escrow), 100 ether);
@@ -197,7 +196,7 @@ contract VectorsTest is Test, LegMaker {
         escrow = escrowOf(index);
         vm.warp(number(index, "blockTime"));
         (job, legs) = openLegs(index);
-        vm.etch(job.token, address(new TestUsdc()).code);
+        vm.etch(job.token, deployed("TestUsdc").code);
         TestUsdc(job.token).mint(job.renter, number(index, "authorization.value"));
     }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.30;
 
-import {Escrow} from "../../../src/Escrow.sol";
 import {IEscrow} from "../../../src/interfaces/IEscrow.sol";
 import {Status, Terms} from "../../../src/types/Lease.sol";
 import {OddToken} from "../../tokens/OddToken.sol";
@@ -90,7 +89,7 @@ contract CloseTest is EscrowTest {
     }
 
     function test_RevertWhen_TheSignatureIsForAnotherEscrow() public {
-        IEscrow other = new Escrow();
+        IEscrow other = IEscrow(deployed("Escrow"));
         (uint8 v, bytes32 r, bytes32 s) = vm.sign(SIGNER_KEY, other.closingDigest(leaseId, EARNED));
         refusesSignature(abi.encodePacked(r, s, v));
     }

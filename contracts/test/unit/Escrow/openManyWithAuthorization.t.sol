@@ -17,7 +17,7 @@ contract OpenManyWithAuthorizationTest is EscrowTest {
 
     function setUp() public override {
         super.setUp();
-        usdc = new TestUsdc();
+        usdc = TestUsdc(deployed("TestUsdc"));
         usdc.mint(renter, 1000 ether);
         until = block.timestamp + 1 hours;
         common = job();
@@ -122,7 +122,7 @@ contract OpenManyWithAuthorizationTest is EscrowTest {
             common = good;
             if (word == 0) common.renter = stranger;
             if (word == 1) common.receiptKey = stranger;
-            if (word == 2) common.token = address(new TestUsdc());
+            if (word == 2) common.token = deployed("TestUsdc");
             if (word == 3) common.builder = stranger;
             if (word == 4) common.builderBps = 501;
             if (word == 5) common.grace = GRACE - 1;

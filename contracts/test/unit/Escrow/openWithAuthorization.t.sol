@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.30;
 
-import {Escrow} from "../../../src/Escrow.sol";
 import {IEscrow} from "../../../src/interfaces/IEscrow.sol";
 import {TestUsdc} from "../../../src/test/TestUsdc.sol";
 import {Status, Terms} from "../../../src/types/Lease.sol";
@@ -20,7 +19,7 @@ contract OpenWithAuthorizationTest is EscrowTest {
 
     function setUp() public override {
         super.setUp();
-        usdc = new TestUsdc();
+        usdc = TestUsdc(deployed("TestUsdc"));
         usdc.mint(renter, 1000e6);
         terms = builderTerms();
         terms.token = address(usdc);
@@ -75,7 +74,7 @@ contract OpenWithAuthorizationTest is EscrowTest {
             if (word != 4) refusesRenter();
         }
         terms = good;
-        TestUsdc other = new TestUsdc();
+        TestUsdc other = TestUsdc(deployed("TestUsdc"));
         other.mint(renter, SUM);
         terms.token = address(other);
         refusesRenter();
@@ -124,7 +123,7 @@ contract OpenWithAuthorizationTest is EscrowTest {
     }
 
     function test_RevertWhen_TheAuthorisationWasGivenToAnotherEscrow() public {
-        escrow = new Escrow();
+        escrow = IEscrow(deployed("Escrow"));
         refusesRenter();
     }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.30;
 
-import {Escrow} from "../../../src/Escrow.sol";
 import {IEscrow} from "../../../src/interfaces/IEscrow.sol";
 import {Status, Terms} from "../../../src/types/Lease.sol";
 import {OddToken, TokenHook} from "../../tokens/OddToken.sol";
@@ -168,7 +167,7 @@ contract SettleTest is EscrowTest {
 
     function test_RevertWhen_TheSignatureIsForAnotherEscrow() public {
         // The same lease id under another escrow's domain.
-        IEscrow other = new Escrow();
+        IEscrow other = IEscrow(deployed("Escrow"));
         (uint8 v, bytes32 r, bytes32 s) = vm.sign(RECEIPT_KEY, other.receiptDigest(leaseId, EARNED));
         refusesSignature(abi.encodePacked(r, s, v));
     }

@@ -11,7 +11,7 @@ contract AnnounceTest is Test {
     INodeDirectory private directory;
 
     function setUp() public {
-        directory = new NodeDirectory();
+        directory = NodeDirectory(deployed("NodeDirectory"));
     }
 
     function announces(bytes memory addr) private {
