@@ -7,6 +7,7 @@
 mod capacity;
 mod chain;
 mod disk;
+mod journal;
 mod lease;
 mod meter;
 mod offer;
@@ -36,7 +37,7 @@ use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 /// How many inputs may wait for one lease's task. When it is full the caller waits, and with it one call of the peer.
 const LEASE_INPUTS: usize = 64;
@@ -313,7 +314,10 @@ impl Provider {
                 "the part's own environment is too large",
             ));
         }
-        self.tell(from, lease, LeaseInput::PartGiven(part)).await
+        let (reply, answer) = oneshot::channel();
+        self.tell(from, lease, LeaseInput::PartGiven(part, reply)).await?;
+        let gone = |_| PeerError::new(ErrorCode::NoSuchLease, "the lease is over");
+        answer.await.map_err(gone)?.map(|()| Response::Accepted)
     }
 
     /// Ends one try of a part, whose result is not wanted any more.

@@ -169,6 +169,17 @@ impl Store {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    /// Whether the file may grow: to be full, for tests.
+    #[cfg(test)]
+    pub(crate) fn limit_to_present_size(&self, limited: bool) {
+        let connection = self.lock();
+        let pages = connection.pragma_query_value(None, "page_count", |row| row.get::<_, i64>(0));
+        let most = if limited { pages.unwrap() } else { 1 << 30 };
+        connection
+            .pragma_update_and_check(None, "max_page_count", most, |_| Ok(()))
+            .unwrap();
+    }
+
     /// Keeps a job, replacing what was kept of it.
     pub(crate) fn put_job<T: Serialize>(&self, id: JobId, name: &str, job: &T) -> Result<(), StoreError> {
         let text = to_json("a job", job)?;

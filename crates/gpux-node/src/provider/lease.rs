@@ -11,18 +11,19 @@
 use super::{
     Provider, chain,
     disk::Reserved,
+    journal::{self, Journal},
     meter, outputs,
-    parts::{Parts, Told},
+    parts::{self, Parts, Told},
     prepare, quote, receipt,
 };
-use crate::{node::Node, store::Role};
+use crate::node::Node;
 use futures_util::{FutureExt, future::BoxFuture};
 use gpux_chain::LeaseSeen;
 use gpux_lease::{
     End, EscrowView, JOURNAL_VERSION, ProviderConfig, ProviderEffect, ProviderEvent, ProviderLease, ProviderState,
     Tariff, Terms, VerifiedReceipt, Work,
 };
-use gpux_proto::{LeaseReport, LeaseRequest, MeterReport, PartReport, PartSpec, Phase};
+use gpux_proto::{LeaseReport, LeaseRequest, MeterReport, PartReport, PartSpec, PeerError, Phase};
 use gpux_runtime::{LeaseStatus, PartKey, PartState};
 use gpux_types::{Amount, ByteSize, LeaseId, Millis};
 use serde::{Deserialize, Serialize};
@@ -31,7 +32,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
 };
 
@@ -43,6 +44,7 @@ const ASSURANCE_LIMIT: Millis = Millis::from_secs(2_700);
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct LeaseRecord {
     /// The layout of this record and of the machine in it.
+    #[serde(deserialize_with = "journal::known_version")]
     version: u16,
     /// Which lease.
     pub(super) lease: LeaseId,
@@ -59,8 +61,8 @@ pub(super) struct LeaseRecord {
 /// Something that happened to a lease.
 #[derive(Debug)]
 pub(super) enum LeaseInput {
-    /// The renter gave a part.
-    PartGiven(PartSpec),
+    /// The renter gave a part, and hears whether it is taken.
+    PartGiven(PartSpec, PartReply),
     /// The renter does not want a part's result any more.
     PartCancelled(PartKey),
     /// A part was asked to end, or could not be.
@@ -93,6 +95,9 @@ pub(super) enum LeaseInput {
     Done,
 }
 
+/// The place for the answer to a part.
+pub(super) type PartReply = oneshot::Sender<Result<(), PeerError>>;
+
 /// What the loop was woken by.
 enum Woken {
     Input(LeaseInput),
@@ -112,6 +117,8 @@ pub(super) struct LeaseTask {
     pub(super) effects: JoinSet<LeaseInput>,
     fetched: Arc<AtomicU64>,
     wake: Option<Millis>,
+    pub(super) journal: Journal,
+    preparing: bool,
     asking: bool,
     /// Whether the shim is up, so that the meter can be read.
     in_runtime: bool,
@@ -199,6 +206,8 @@ impl LeaseTask {
             effects: JoinSet::new(),
             fetched: Arc::new(AtomicU64::new(0)),
             wake: None,
+            journal: Journal::default(),
+            preparing: false,
             asking: false,
             in_runtime: false,
             released: false,
@@ -213,7 +222,7 @@ impl LeaseTask {
         let mut chain = self.node.watcher.watch(self.record.lease);
         let mut head = self.node.watcher.head();
         self.begin(adopted);
-        while !self.is_over() {
+        while !self.is_over() || self.journal.is_behind() {
             match self.next(&mut chain, &mut head).await {
                 Woken::Input(input) => self.take(input),
                 Woken::Chain => self.chain_seen(*chain.borrow_and_update()),
@@ -258,7 +267,10 @@ impl LeaseTask {
         chain: &mut watch::Receiver<Option<LeaseSeen>>,
         head: &mut watch::Receiver<Option<gpux_chain::Head>>,
     ) -> Woken {
-        let wake = self.wake.map(|at| at.saturating_sub(self.node.clock.now()));
+        let mut wake = self.wake.map(|at| at.saturating_sub(self.node.clock.now()));
+        if self.journal.is_behind() {
+            wake = Some(wake.unwrap_or(journal::WRITE_AGAIN).min(journal::WRITE_AGAIN));
+        }
         // Every arm is cancel-safe: channels, watches and joined effects keep what was not taken.
         tokio::select! {
             biased;
@@ -271,13 +283,13 @@ impl LeaseTask {
         }
     }
 
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         matches!(self.record.machine.state(), ProviderState::Ended { .. })
     }
 
     fn take(&mut self, input: LeaseInput) {
         match input {
-            LeaseInput::PartGiven(spec) => self.record.parts.give(spec),
+            LeaseInput::PartGiven(spec, reply) => self.part_given(spec, reply),
             LeaseInput::PartCancelled(key) => {
                 tracing::info!(lease = %self.record.lease.short(), part = %key, "a part is not wanted any more");
                 self.record.parts.cancel(key);
@@ -313,26 +325,40 @@ impl LeaseTask {
             LeaseInput::PartCollected(report) => self.record.parts.collected(report),
             LeaseInput::PartTold(key, told) => self.record.parts.told(key, told),
         }
-        self.advance_parts();
         self.keep();
+        self.advance_parts();
+        self.take_up();
         self.tell();
     }
 
-    /// Gives the machine an event, journals, and performs what follows.
+    /// Gives the machine an event, journals, and performs what may follow.
     fn event(&mut self, event: ProviderEvent) {
         let now = self.node.clock.now();
-        let before = self.record.machine.state();
+        let before = self.record.machine.clone();
         match self.record.machine.handle(now, event) {
             Ok(effects) => {
-                if self.record.machine.state() != before {
-                    tracing::info!(lease = %self.record.lease.short(), from = ?before, to = ?self.record.machine.state(), "lease");
-                    self.keep();
+                let (old, new) = (before.state(), self.record.machine.state());
+                if old != new {
+                    tracing::info!(lease = %self.record.lease.short(), from = ?old, to = ?new, "lease");
                 }
+                if self.record.machine.must_be_written(&before) {
+                    self.journal.note_change();
+                }
+                self.keep();
+                let effects = self.journal.let_through(effects);
                 self.perform(effects);
             }
             Err(error) => tracing::warn!(lease = %self.record.lease.short(), %error, "an event was refused"),
         }
         self.after_event();
+        self.take_up();
+    }
+
+    /// What the disk held back is asked for anew once it has the record, as after a restart.
+    fn take_up(&mut self) {
+        if self.journal.takes_up() {
+            self.event(ProviderEvent::Restarted);
+        }
     }
 
     fn after_event(&mut self) {
@@ -345,17 +371,6 @@ impl LeaseTask {
             self.provider.release(self.record.lease);
         }
         self.tell();
-    }
-
-    fn keep(&self) {
-        let over = self.is_over();
-        if let Err(error) = self
-            .node
-            .store
-            .put_lease(Role::Provider, self.record.lease, &self.record, over)
-        {
-            tracing::error!(lease = %self.record.lease.short(), error = %crate::error_chain(&error), "keeping a lease");
-        }
     }
 
     fn tell(&self) {
@@ -396,13 +411,17 @@ impl LeaseTask {
                     receipt,
                 } => self.draw(number, amount, receipt),
                 ProviderEffect::Settle { amount, receipt } => self.settle(amount, receipt),
-                ProviderEffect::Forget => self.keep(),
+                // The task ends, and with it what it holds.
+                ProviderEffect::Forget => {}
                 ProviderEffect::WakeAt(at) => self.wake = Some(at),
             }
         }
     }
 
     fn prepare(&mut self) {
+        if std::mem::replace(&mut self.preparing, true) {
+            return;
+        }
         let (node, request, lease) = (self.node.clone(), self.record.request.clone(), self.record.lease);
         let (fetched, disk) = (self.fetched.clone(), self.provider.disk.clone());
         fetched.store(0, Ordering::Relaxed);
@@ -412,6 +431,7 @@ impl LeaseTask {
     }
 
     fn prepared(&mut self, result: Result<(), prepare::PrepareError>) {
+        self.preparing = false;
         match result {
             Ok(()) => {
                 if let Some(disk) = &self.disk {
@@ -530,8 +550,10 @@ impl LeaseTask {
 
     /// Starts parts that may start, collects what ended, tells the renter what it does not know.
     fn advance_parts(&mut self) {
-        let allowed = self.record.machine.allows_work() && self.in_runtime;
-        for step in self.record.parts.steps(allowed) {
+        let allowed = self.record.machine.allows_work() && self.in_runtime && !self.journal.is_behind();
+        let cpu = self.record.request.request.resources.cpu;
+        let slots = if allowed { parts::slots(cpu) } else { 0 };
+        for step in self.record.parts.steps(slots) {
             let (node, lease) = (self.node.clone(), self.record.lease);
             let request = self.record.request.clone();
             self.effects
@@ -547,6 +569,7 @@ impl LeaseTask {
 
     fn finish(&mut self) {
         tracing::info!(lease = %self.record.lease.short(), state = ?self.record.machine.state(), "lease over");
+        self.journal.note_change();
         self.keep();
         self.tell();
         self.provider.release(self.record.lease);
@@ -569,7 +592,7 @@ async fn sleep(time: Option<Millis>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::tests::of_version_1;
+    use crate::store::{Role, tests::of_version_1};
 
     #[test]
     fn the_lease_that_version_1_kept_is_understood() {

@@ -1,14 +1,24 @@
 //! The parts that a lease was given: what each is doing, and what is to be done about it. Pure.
 //!
-//! Invariant: a step that is under way is not asked for again until it answers; a report is kept until the renter has it.
+//! Invariants: a step that is under way is not asked for again until it answers; a report is kept until the renter has it; no
+//! more parts are started or run than the lease has slots; what a renter makes this node keep of them is at most [`MAX_BYTES`]
+//! and the reports of as many parts as there are slots.
+
+#[cfg(test)]
+mod tests;
 
 use gpux_proto::{PartReport, PartSpec};
 use gpux_runtime::{PartKey, PartState};
-use gpux_types::{BlobHash, LeaseId};
+use gpux_types::{BlobHash, Cpu, LeaseId};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-/// The most parts of one lease. With [`MAX_ENVIRONMENT`] it bounds what a renter can make this node hold.
-const MAX_PARTS: usize = 20_000;
+/// The most bytes of all parts of one lease, as they are written down. It bounds what each write costs the other leases.
+const MAX_BYTES: usize = 1 << 20;
+/// What a part takes beside its variables and its report, and an output or a variable beside its name and value.
+const PART_BYTES: usize = 256;
+const OUTPUT_BYTES: usize = 160;
+const VARIABLE_BYTES: usize = 8;
 /// The most bytes of a part's own variables: an index and a value take less than 100.
 const MAX_ENVIRONMENT: usize = 4 << 10;
 
@@ -61,36 +71,111 @@ struct Part {
     busy: bool,
     /// Whether the renter was told that it started; told once, best effort.
     told_started: bool,
-    /// What the renter may fetch of it.
-    outputs: Vec<BlobHash>,
     /// Whether the renter does not want it any more.
     #[serde(default)]
     cancelled: bool,
     /// Whether it was asked to end in this process.
     #[serde(skip)]
     asked_to_end: bool,
+    /// What it takes where it is written down, as measured when that last changed: a mebibyte is not measured for each input.
+    #[serde(skip)]
+    size: usize,
 }
 
 impl Part {
-    const fn new(spec: PartSpec, stage: Stage) -> Self {
-        Self {
+    fn new(spec: PartSpec, stage: Stage) -> Self {
+        let mut part = Self {
             spec,
             stage,
             busy: false,
             told_started: false,
-            outputs: Vec::new(),
             cancelled: false,
             asked_to_end: false,
+            size: 0,
+        };
+        part.measure();
+        part
+    }
+
+    fn measure(&mut self) {
+        self.size = self.bytes();
+    }
+
+    /// At least what it takes where it is written down.
+    fn bytes(&self) -> usize {
+        let variables = self.spec.environment.iter();
+        let variables = variables.map(|(name, value)| VARIABLE_BYTES + written(name) + written(value));
+        let report = match (self.report(), &self.stage) {
+            (Some(PartReport::Ended { outputs, .. }), _) => {
+                outputs.iter().map(|output| OUTPUT_BYTES + written(&output.path)).sum()
+            }
+            (Some(PartReport::Failed { message, .. }), _) => written(message),
+            (
+                None,
+                Stage::Collecting {
+                    state: PartState::NotStarted { message, .. },
+                },
+            ) => written(message),
+            (Some(PartReport::Started { .. }) | None, _) => 0,
+        };
+        PART_BYTES + variables.sum::<usize>() + report
+    }
+
+    /// How it ended, once that is known.
+    const fn report(&self) -> Option<&PartReport> {
+        match &self.stage {
+            Stage::Reported { report } | Stage::Over { report } => Some(report),
+            Stage::Queued | Stage::Starting | Stage::Running | Stage::Collecting { .. } | Stage::Dropped => None,
         }
     }
+
+    /// Whether a lease can do without it: nothing of it is to be done, and the renter knows all.
+    const fn is_done_with(&self) -> bool {
+        matches!(self.stage, Stage::Over { .. } | Stage::Dropped)
+    }
 }
+
+/// How many bytes a text takes in JSON.
+fn written(text: &str) -> usize {
+    let bytes = text.bytes().map(|byte| match byte {
+        0..=0x1f => 6,
+        b'"' | b'\\' => 2,
+        _ => 1,
+    });
+    bytes.sum()
+}
+
+/// How many parts a lease of so many cores runs side by side: one for each core. The renter gives no more at once.
+pub(super) fn slots(cpu: Cpu) -> usize {
+    usize::try_from(cpu.millicores / 1_000).unwrap_or(usize::MAX).max(1)
+}
+
+/// A part that is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("taking a part: the parts that this lease was given and that are not over take {MAX_BYTES} bytes already")]
+pub(super) struct PartsFull;
 
 /// All parts of a lease.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Parts {
     parts: Vec<Part>,
+    /// How the parts ended that were done with and made room for others.
+    #[serde(default)]
+    forgotten: Forgotten,
     #[serde(skip)]
     version: u64,
+    /// Whether something changed that a restart would not find again.
+    #[serde(skip)]
+    changed: bool,
+}
+
+/// Parts that are not kept any more.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Forgotten {
+    /// How often each exit code.
+    pub(super) exits: BTreeMap<i32, u32>,
+    /// How many ended otherwise.
+    pub(super) otherwise: u32,
 }
 
 /// Something to do about a part.
@@ -118,29 +203,67 @@ fn key(spec: &PartSpec) -> PartKey {
 impl Parts {
     /// Takes a part. One that is here already changes nothing, but that its end is told again: a renter asks again when it
     /// has lost the news.
-    pub(super) fn give(&mut self, spec: PartSpec) {
+    pub(super) fn give(&mut self, spec: PartSpec) -> Result<(), PartsFull> {
         if let Some(part) = self.find(key(&spec)) {
             if let Stage::Over { report } = &part.stage {
                 part.stage = Stage::Reported { report: report.clone() };
             }
-            return;
+            return Ok(());
         }
-        if self.parts.len() < MAX_PARTS {
-            self.parts.push(Part::new(spec, Stage::Queued));
+        self.add(Part::new(spec, Stage::Queued))
+    }
+
+    /// Takes back a part that was just given and could not be written down.
+    pub(super) fn take_back(&mut self, wanted: PartKey) {
+        self.parts
+            .retain(|part| key(&part.spec) != wanted || part.stage != Stage::Queued);
+    }
+
+    fn add(&mut self, part: Part) -> Result<(), PartsFull> {
+        if !self.make_room(part.size) {
+            return Err(PartsFull);
         }
+        self.parts.push(part);
+        self.changed = true;
+        Ok(())
+    }
+
+    /// Forgets the oldest parts that are done with, until there is room for so many bytes more; false when there is none.
+    fn make_room(&mut self, more: usize) -> bool {
+        let bytes = self.parts.iter().map(|part| part.size);
+        let mut bytes = bytes.fold(more, usize::saturating_add);
+        let forgotten = &mut self.forgotten;
+        self.parts.retain(|part| {
+            let stays = bytes <= MAX_BYTES || !part.is_done_with();
+            if !stays {
+                bytes = bytes.saturating_sub(part.size);
+                forgotten.count(part);
+            }
+            stays
+        });
+        bytes <= MAX_BYTES
+    }
+
+    /// Whether something changed, since this was last asked, that must be written down.
+    pub(super) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
     }
 
     /// The renter does not want a part any more. One that has not come yet will not be started when it does.
     pub(super) fn cancel(&mut self, wanted: PartKey) {
         if let Some(part) = self.find(wanted) {
-            part.cancelled = true;
-        } else if self.parts.len() < MAX_PARTS {
+            let known = std::mem::replace(&mut part.cancelled, true);
+            self.changed |= !known;
+        } else {
             let spec = PartSpec {
                 part: wanted.part,
                 attempt: wanted.attempt,
                 environment: Vec::new(),
             };
-            self.parts.push(Part::new(spec, Stage::Dropped));
+            // Without room for the note the part would run if it came, which costs its renter.
+            let mut note = Part::new(spec, Stage::Dropped);
+            note.cancelled = true;
+            let _ = self.add(note);
         }
     }
 
@@ -159,6 +282,7 @@ impl Parts {
     /// After a restart nothing is under way any more.
     pub(super) fn forget_running_steps(&mut self) {
         for part in &mut self.parts {
+            part.measure();
             part.busy = false;
             if part.stage == Stage::Starting {
                 // Starting twice starts once.
@@ -185,6 +309,8 @@ impl Parts {
             } else {
                 Stage::Running
             };
+            part.measure();
+            self.changed = true;
         }
     }
 
@@ -205,6 +331,8 @@ impl Parts {
             && state.is_over()
         {
             part.stage = Stage::Collecting { state: state.clone() };
+            part.measure();
+            self.changed = true;
         }
     }
 
@@ -213,10 +341,10 @@ impl Parts {
         let (_, part, attempt) = report.key();
         if let Some(part) = self.find(PartKey { part, attempt }) {
             part.busy = false;
-            if let PartReport::Ended { outputs, .. } = &report {
-                part.outputs = outputs.iter().map(|output| output.blob.hash).collect();
-            }
+            part.spec.environment = Vec::new();
             part.stage = Stage::Reported { report };
+            part.measure();
+            self.changed = true;
         }
     }
 
@@ -229,14 +357,21 @@ impl Parts {
                 part.busy = false;
                 if let Stage::Reported { report } = &part.stage {
                     part.stage = Stage::Over { report: report.clone() };
+                    self.changed = true;
                 }
             }
             Told::Nothing => part.busy = false,
         }
     }
 
-    /// What is to be done now; each step is under way from then on.
-    pub(super) fn steps(&mut self, allowed: bool) -> Vec<Step> {
+    /// What is to be done now; each step is under way from then on. So many parts may be started now or run side by side.
+    pub(super) fn steps(&mut self, slots: usize) -> Vec<Step> {
+        let taken = |part: &&Part| matches!(part.stage, Stage::Starting | Stage::Running);
+        let mut free = slots.saturating_sub(self.parts.iter().filter(taken).count());
+        // Until the renter took the reports that there are, no part makes another.
+        if free > 0 && !self.make_room(0) {
+            free = 0;
+        }
         let mut steps = Vec::new();
         for part in &mut self.parts {
             let wanted = key(&part.spec);
@@ -257,13 +392,14 @@ impl Parts {
             }
             let step = match &part.stage {
                 Stage::Running if part.cancelled && !part.asked_to_end => Step::Stop(wanted),
-                Stage::Queued if allowed => Step::Start(part.spec.clone()),
+                Stage::Queued if free > 0 => Step::Start(part.spec.clone()),
                 Stage::Collecting { state } => Step::Collect(wanted, state.clone()),
                 Stage::Reported { report } => Step::TellEnd(wanted, report.clone()),
                 Stage::Queued | Stage::Starting | Stage::Running | Stage::Over { .. } | Stage::Dropped => continue,
             };
             if matches!(step, Step::Start(_)) {
                 part.stage = Stage::Starting;
+                free -= 1;
             }
             part.busy = true;
             steps.push(step);
@@ -273,7 +409,21 @@ impl Parts {
 
     /// The blobs that the renter may fetch.
     pub(super) fn outputs(&self) -> impl Iterator<Item = BlobHash> + '_ {
-        self.parts.iter().flat_map(|part| part.outputs.iter().copied())
+        let reports = self.parts.iter().filter_map(|part| match part.report() {
+            Some(PartReport::Ended { outputs, .. }) => Some(outputs),
+            Some(PartReport::Started { .. } | PartReport::Failed { .. }) | None => None,
+        });
+        reports.flatten().map(|output| output.blob.hash)
+    }
+}
+
+impl Forgotten {
+    fn count(&mut self, part: &Part) {
+        let count = match part.report() {
+            Some(PartReport::Ended { exit_code, .. }) => self.exits.entry(*exit_code).or_default(),
+            Some(PartReport::Started { .. } | PartReport::Failed { .. }) | None => &mut self.otherwise,
+        };
+        *count = count.saturating_add(1);
     }
 }
 
@@ -286,170 +436,5 @@ pub(super) fn failed(lease: LeaseId, wanted: PartKey, bad_program: bool, message
         attempt: wanted.attempt,
         bad_program,
         message,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use gpux_runtime::{EndedBy, ProcessIdentity};
-    use gpux_types::PartIndex;
-
-    fn spec(part: u32) -> PartSpec {
-        PartSpec {
-            part: PartIndex(part),
-            attempt: 1,
-            environment: Vec::new(),
-        }
-    }
-
-    fn key_of(part: u32) -> PartKey {
-        PartKey {
-            part: PartIndex(part),
-            attempt: 1,
-        }
-    }
-
-    fn running() -> PartState {
-        PartState::Running {
-            process: ProcessIdentity { pid: 1, start_ticks: 1 },
-        }
-    }
-
-    fn exited() -> PartState {
-        PartState::Exited {
-            code: 0,
-            signal: None,
-            out_of_memory: false,
-            ended_by: EndedBy::Itself,
-        }
-    }
-
-    fn end(part: u32) -> PartReport {
-        PartReport::Ended {
-            lease: LeaseId([1; 32]),
-            part: PartIndex(part),
-            attempt: 1,
-            exit_code: 0,
-            out_of_memory: false,
-            outputs: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn a_part_with_a_large_environment_is_not_kept() {
-        let mut part = spec(0);
-        part.environment = vec![("NAME".into(), "x".repeat(4_000))];
-        assert!(is_bounded(&part));
-        part.environment.push(("OTHER".into(), "x".repeat(200)));
-        assert!(!is_bounded(&part));
-        part.environment = vec![(String::new(), String::new()); 65];
-        assert!(!is_bounded(&part));
-    }
-
-    #[test]
-    fn nothing_starts_before_work_is_allowed_and_nothing_starts_twice() {
-        let mut parts = Parts::default();
-        parts.give(spec(0));
-        parts.give(spec(0));
-        assert!(parts.steps(false).is_empty());
-        assert_eq!(parts.steps(true), [Step::Start(spec(0))]);
-        assert!(parts.steps(true).is_empty(), "it is under way");
-        parts.started(key_of(0), &running());
-        assert_eq!(parts.steps(true), [Step::TellStarted(key_of(0))]);
-        assert!(parts.steps(true).is_empty(), "told once");
-    }
-
-    #[test]
-    fn a_part_that_is_put_off_starts_once_work_is_allowed_again() {
-        let mut parts = Parts::default();
-        parts.give(spec(0));
-        assert_eq!(parts.steps(true), [Step::Start(spec(0))]);
-        parts.put_off(key_of(0));
-        assert!(parts.steps(false).is_empty(), "the work is frozen");
-        assert_eq!(parts.steps(true), [Step::Start(spec(0))]);
-        parts.started(key_of(0), &running());
-        parts.put_off(key_of(0));
-        assert_eq!(
-            parts.steps(true),
-            [Step::TellStarted(key_of(0))],
-            "what runs is not put off"
-        );
-    }
-
-    #[test]
-    fn an_end_is_told_until_the_renter_has_it_and_again_when_it_asks() {
-        let mut parts = Parts::default();
-        parts.give(spec(0));
-        parts.steps(true);
-        parts.started(key_of(0), &exited());
-        assert_eq!(parts.steps(true), [Step::Collect(key_of(0), exited())]);
-        parts.collected(end(0));
-        assert_eq!(parts.steps(true), [Step::TellEnd(key_of(0), end(0))]);
-        parts.told(key_of(0), Told::Nothing);
-        assert_eq!(parts.steps(true), [Step::TellEnd(key_of(0), end(0))]);
-        parts.told(key_of(0), Told::End);
-        assert!(parts.steps(true).is_empty());
-        parts.give(spec(0));
-        assert_eq!(parts.steps(true), [Step::TellEnd(key_of(0), end(0))]);
-    }
-
-    #[test]
-    fn a_part_that_is_not_wanted_any_more_is_ended_once_and_never_told_of() {
-        let mut parts = Parts::default();
-        parts.give(spec(0));
-        parts.give(spec(1));
-        parts.steps(true);
-        parts.started(key_of(0), &running());
-        parts.cancel(key_of(0));
-        parts.cancel(key_of(1));
-        assert_eq!(
-            parts.steps(true),
-            [Step::Stop(key_of(0))],
-            "one that is being started is waited for"
-        );
-        assert!(parts.steps(true).is_empty(), "it is under way");
-        parts.stopped(key_of(0), false);
-        assert_eq!(
-            parts.steps(true),
-            [Step::Stop(key_of(0))],
-            "asked again when it could not be asked"
-        );
-        parts.stopped(key_of(0), true);
-        parts.started(key_of(1), &running());
-        assert_eq!(parts.steps(true), [Step::Stop(key_of(1))]);
-        parts.seen(key_of(0), &exited());
-        parts.seen(key_of(1), &exited());
-        assert!(parts.steps(true).is_empty(), "nothing is collected, and nothing told");
-    }
-
-    #[test]
-    fn a_part_that_is_cancelled_before_it_starts_never_runs() {
-        let mut parts = Parts::default();
-        parts.give(spec(0));
-        parts.cancel(key_of(0));
-        parts.cancel(key_of(1));
-        parts.give(spec(1));
-        assert!(
-            parts.steps(true).is_empty(),
-            "neither one that waits nor one that comes later"
-        );
-        let mut parts: Parts = serde_json::from_str(&serde_json::to_string(&parts).unwrap()).unwrap();
-        parts.forget_running_steps();
-        assert!(parts.steps(true).is_empty(), "nor after a restart");
-    }
-
-    #[test]
-    fn a_restart_starts_again_what_was_being_started_and_keeps_what_ran() {
-        let mut parts = Parts::default();
-        parts.give(spec(0));
-        parts.give(spec(1));
-        parts.steps(true);
-        parts.started(key_of(1), &running());
-        let mut parts: Parts = serde_json::from_str(&serde_json::to_string(&parts).unwrap()).unwrap();
-        parts.forget_running_steps();
-        assert!(parts.steps(true).contains(&Step::Start(spec(0))));
-        parts.seen(key_of(1), &exited());
-        assert!(parts.steps(true).contains(&Step::Collect(key_of(1), exited())));
     }
 }

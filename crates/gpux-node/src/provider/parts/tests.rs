@@ -1,0 +1,293 @@
+//! What a lease's parts do, one fact a test.
+
+use super::*;
+use gpux_proto::{BlobSpec, OutputSpec};
+use gpux_runtime::{EndedBy, ProcessIdentity};
+use gpux_types::{ByteSize, PartIndex};
+
+/// More than any of these tests has parts.
+const SLOTS: usize = 8;
+
+fn spec(part: u32) -> PartSpec {
+    PartSpec {
+        part: PartIndex(part),
+        attempt: 1,
+        environment: Vec::new(),
+    }
+}
+
+fn key_of(part: u32) -> PartKey {
+    PartKey {
+        part: PartIndex(part),
+        attempt: 1,
+    }
+}
+
+fn running() -> PartState {
+    PartState::Running {
+        process: ProcessIdentity { pid: 1, start_ticks: 1 },
+    }
+}
+
+fn exited() -> PartState {
+    PartState::Exited {
+        code: 0,
+        signal: None,
+        out_of_memory: false,
+        ended_by: EndedBy::Itself,
+    }
+}
+
+fn end(part: u32) -> PartReport {
+    PartReport::Ended {
+        lease: LeaseId([1; 32]),
+        part: PartIndex(part),
+        attempt: 1,
+        exit_code: 0,
+        out_of_memory: false,
+        outputs: Vec::new(),
+    }
+}
+
+#[test]
+fn a_part_with_a_large_environment_is_not_kept() {
+    let mut part = spec(0);
+    part.environment = vec![("NAME".into(), "x".repeat(4_000))];
+    assert!(is_bounded(&part));
+    part.environment.push(("OTHER".into(), "x".repeat(200)));
+    assert!(!is_bounded(&part));
+    part.environment = vec![(String::new(), String::new()); 65];
+    assert!(!is_bounded(&part));
+}
+
+#[test]
+fn nothing_starts_before_work_is_allowed_and_nothing_starts_twice() {
+    let mut parts = Parts::default();
+    parts.give(spec(0)).unwrap();
+    parts.give(spec(0)).unwrap();
+    assert!(parts.steps(0).is_empty());
+    assert_eq!(parts.steps(SLOTS), [Step::Start(spec(0))]);
+    assert!(parts.steps(SLOTS).is_empty(), "it is under way");
+    parts.started(key_of(0), &running());
+    assert_eq!(parts.steps(SLOTS), [Step::TellStarted(key_of(0))]);
+    assert!(parts.steps(SLOTS).is_empty(), "told once");
+}
+
+#[test]
+fn a_part_that_is_put_off_starts_once_work_is_allowed_again() {
+    let mut parts = Parts::default();
+    parts.give(spec(0)).unwrap();
+    assert_eq!(parts.steps(SLOTS), [Step::Start(spec(0))]);
+    parts.put_off(key_of(0));
+    assert!(parts.steps(0).is_empty(), "the work is frozen");
+    assert_eq!(parts.steps(SLOTS), [Step::Start(spec(0))]);
+    parts.started(key_of(0), &running());
+    parts.put_off(key_of(0));
+    assert_eq!(
+        parts.steps(SLOTS),
+        [Step::TellStarted(key_of(0))],
+        "what runs is not put off"
+    );
+}
+
+#[test]
+fn an_end_is_told_until_the_renter_has_it_and_again_when_it_asks() {
+    let mut parts = Parts::default();
+    parts.give(spec(0)).unwrap();
+    parts.steps(SLOTS);
+    parts.started(key_of(0), &exited());
+    assert_eq!(parts.steps(SLOTS), [Step::Collect(key_of(0), exited())]);
+    parts.collected(end(0));
+    assert_eq!(parts.steps(SLOTS), [Step::TellEnd(key_of(0), end(0))]);
+    parts.told(key_of(0), Told::Nothing);
+    assert_eq!(parts.steps(SLOTS), [Step::TellEnd(key_of(0), end(0))]);
+    parts.told(key_of(0), Told::End);
+    assert!(parts.steps(SLOTS).is_empty());
+    parts.give(spec(0)).unwrap();
+    assert_eq!(parts.steps(SLOTS), [Step::TellEnd(key_of(0), end(0))]);
+}
+
+#[test]
+fn a_part_that_is_not_wanted_any_more_is_ended_once_and_never_told_of() {
+    let mut parts = Parts::default();
+    parts.give(spec(0)).unwrap();
+    parts.give(spec(1)).unwrap();
+    parts.steps(SLOTS);
+    parts.started(key_of(0), &running());
+    parts.cancel(key_of(0));
+    parts.cancel(key_of(1));
+    assert_eq!(
+        parts.steps(SLOTS),
+        [Step::Stop(key_of(0))],
+        "one that is being started is waited for"
+    );
+    assert!(parts.steps(SLOTS).is_empty(), "it is under way");
+    parts.stopped(key_of(0), false);
+    assert_eq!(
+        parts.steps(SLOTS),
+        [Step::Stop(key_of(0))],
+        "asked again when it could not be asked"
+    );
+    parts.stopped(key_of(0), true);
+    parts.started(key_of(1), &running());
+    assert_eq!(parts.steps(SLOTS), [Step::Stop(key_of(1))]);
+    parts.seen(key_of(0), &exited());
+    parts.seen(key_of(1), &exited());
+    assert!(parts.steps(SLOTS).is_empty(), "nothing is collected, and nothing told");
+}
+
+#[test]
+fn a_part_that_is_cancelled_before_it_starts_never_runs() {
+    let mut parts = Parts::default();
+    parts.give(spec(0)).unwrap();
+    parts.cancel(key_of(0));
+    parts.cancel(key_of(1));
+    parts.give(spec(1)).unwrap();
+    assert!(
+        parts.steps(SLOTS).is_empty(),
+        "neither one that waits nor one that comes later"
+    );
+    let mut parts: Parts = serde_json::from_str(&serde_json::to_string(&parts).unwrap()).unwrap();
+    parts.forget_running_steps();
+    assert!(parts.steps(SLOTS).is_empty(), "nor after a restart");
+}
+
+#[test]
+fn a_restart_starts_again_what_was_being_started_and_keeps_what_ran() {
+    let mut parts = Parts::default();
+    parts.give(spec(0)).unwrap();
+    parts.give(spec(1)).unwrap();
+    parts.steps(SLOTS);
+    parts.started(key_of(1), &running());
+    let mut parts: Parts = serde_json::from_str(&serde_json::to_string(&parts).unwrap()).unwrap();
+    parts.forget_running_steps();
+    assert!(parts.steps(SLOTS).contains(&Step::Start(spec(0))));
+    parts.seen(key_of(1), &exited());
+    assert!(parts.steps(SLOTS).contains(&Step::Collect(key_of(1), exited())));
+}
+
+/// A part whose variables are as long as they may be, most of them as long on the disk as they can get.
+fn large(part: u32) -> PartSpec {
+    let value = "\u{1}".repeat(3_000) + &"\"\\".repeat(400);
+    let part = PartSpec {
+        environment: vec![("NAME".into(), value)],
+        ..spec(part)
+    };
+    assert!(is_bounded(&part));
+    part
+}
+
+fn written_down(parts: &Parts) -> usize {
+    serde_json::to_string(parts).unwrap().len()
+}
+
+#[test]
+fn what_a_renter_makes_this_node_keep_of_parts_that_wait_is_bounded() {
+    let mut parts = Parts::default();
+    let taken = (0..20_000).take_while(|part| parts.give(large(*part)).is_ok()).count();
+    assert!((40..60).contains(&taken), "{taken}");
+    assert!(written_down(&parts) <= MAX_BYTES, "{}", written_down(&parts));
+    assert_eq!(parts.give(spec(0)), Ok(()), "one that is here is no new one");
+    let mut parts = Parts::default();
+    let taken = (0..20_000).take_while(|part| parts.give(spec(*part)).is_ok()).count();
+    assert!((4_000..5_000).contains(&taken), "{taken}");
+    (20_000..40_000).for_each(|part| parts.cancel(key_of(part)));
+    assert!(written_down(&parts) <= MAX_BYTES, "{}", written_down(&parts));
+}
+
+fn ended_with_outputs(part: u32, count: u32) -> PartReport {
+    let PartReport::Ended {
+        lease, part, attempt, ..
+    } = end(part)
+    else {
+        unreachable!("an end is one")
+    };
+    let output = |index: u32| OutputSpec {
+        path: format!("frame-\u{1}-{index}.png"),
+        blob: BlobSpec {
+            hash: BlobHash([0xff; 32]),
+            size: ByteSize(u64::MAX),
+        },
+    };
+    PartReport::Ended {
+        lease,
+        part,
+        attempt,
+        exit_code: -1,
+        out_of_memory: false,
+        outputs: (0..count).map(output).collect(),
+    }
+}
+
+#[test]
+fn parts_that_are_done_with_make_room_and_their_ends_stay_counted() {
+    let mut parts = Parts::default();
+    for part in 0..2_000 {
+        parts.give(spec(part)).unwrap();
+        assert_eq!(parts.steps(1).len(), 1, "part {part} starts");
+        parts.started(key_of(part), &exited());
+        parts.steps(1);
+        parts.collected(ended_with_outputs(part, 10));
+        parts.steps(1);
+        parts.told(key_of(part), Told::End);
+        if part % 200 == 0 {
+            assert!(written_down(&parts) <= MAX_BYTES, "{}", written_down(&parts));
+        }
+    }
+    assert!(parts.parts.len() > 400, "{}", parts.parts.len());
+    let kept = u32::try_from(parts.parts.len()).unwrap();
+    assert_eq!(parts.forgotten.exits, BTreeMap::from([(-1, 2_000 - kept)]));
+    assert_eq!(parts.outputs().count(), parts.parts.len() * 10);
+    let oldest = parts.parts.first().map(|part| part.spec.part);
+    assert_eq!(oldest, Some(PartIndex(2_000 - kept)), "the oldest went");
+}
+
+#[test]
+fn no_more_parts_run_than_the_lease_has_cores() {
+    assert_eq!(
+        [100, 1_000, 1_999, 4_000].map(|millicores| slots(Cpu { millicores })),
+        [1, 1, 1, 4]
+    );
+    let mut parts = Parts::default();
+    (0..4).for_each(|part| parts.give(spec(part)).unwrap());
+    assert_eq!(parts.steps(2), [Step::Start(spec(0)), Step::Start(spec(1))]);
+    parts.started(key_of(0), &running());
+    assert_eq!(parts.steps(2), [Step::TellStarted(key_of(0))], "both slots are taken");
+    parts.started(key_of(1), &exited());
+    assert_eq!(
+        parts.steps(2),
+        [Step::Collect(key_of(1), exited()), Step::Start(spec(2))],
+        "what is over holds no core"
+    );
+}
+
+#[test]
+fn only_what_a_restart_would_not_find_again_is_worth_a_write() {
+    let mut parts = Parts::default();
+    parts.give(spec(0)).unwrap();
+    assert!(parts.take_changed());
+    parts.give(spec(0)).unwrap();
+    parts.steps(SLOTS);
+    parts.put_off(key_of(0));
+    parts.steps(SLOTS);
+    assert!(!parts.take_changed(), "it waits or is being started");
+    parts.started(key_of(0), &running());
+    assert!(parts.take_changed());
+    parts.seen(key_of(0), &running());
+    assert!(!parts.take_changed());
+    parts.seen(key_of(0), &exited());
+    assert!(parts.take_changed());
+    parts.seen(key_of(0), &exited());
+    parts.steps(SLOTS);
+    assert!(!parts.take_changed());
+    parts.collected(end(0));
+    assert!(parts.take_changed());
+    parts.told(key_of(0), Told::Nothing);
+    assert!(!parts.take_changed());
+    parts.told(key_of(0), Told::End);
+    assert!(parts.take_changed());
+    parts.cancel(key_of(1));
+    assert!(parts.take_changed());
+    parts.cancel(key_of(1));
+    assert!(!parts.take_changed());
+}
