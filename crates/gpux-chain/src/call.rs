@@ -12,6 +12,9 @@ use std::fmt;
 /// The longest intent key, in bytes: a verb, a lease id and a number fit.
 const MAX_KEY_BYTES: usize = 120;
 
+/// How the sender's own keys begin; callers' keys do not.
+const FILL: &str = "fill-nonce:";
+
 /// Names one thing to be done once: the same key never leads to two transactions that both take effect.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -73,6 +76,16 @@ impl IntentKey {
     #[must_use]
     pub fn many(act: &Self) -> Self {
         Self(format!("many:{act}"))
+    }
+
+    /// The sender's own: a transaction that only uses up this nonce, because others wait behind it.
+    pub(crate) fn fill(nonce: u64) -> Self {
+        Self(format!("{FILL}{nonce}"))
+    }
+
+    /// True for the sender's own.
+    pub(crate) fn is_fill(&self) -> bool {
+        self.0.starts_with(FILL)
     }
 
     /// The key's text.

@@ -34,7 +34,7 @@ pub trait Journal: Send + Sync + 'static {
 /// One signed transaction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JournalEntry {
-    /// The version of this form: [`JournalEntry::VERSION`]. Readers refuse another one.
+    /// The version of this form: [`JournalEntry::VERSION`]. Readers take that and older ones, and refuse newer ones.
     pub version: u8,
     /// What it was signed for.
     pub key: IntentKey,
@@ -57,8 +57,17 @@ pub struct JournalEntry {
 }
 
 impl JournalEntry {
-    /// The version of the form that this program writes.
-    pub const VERSION: u8 = 1;
+    /// The version of the form that this program writes. Version 1 had no [`EntryState::Refused`]; nothing else differs.
+    pub const VERSION: u8 = 2;
+
+    /// What is written down when this has become of the transaction.
+    pub(crate) fn with(self, state: EntryState) -> Self {
+        Self {
+            version: Self::VERSION,
+            state,
+            ..self
+        }
+    }
 }
 
 /// A permit that a transaction uses up.
@@ -95,7 +104,10 @@ pub enum EntryState {
         /// Whether it took effect.
         succeeded: bool,
     },
-    /// It can never take effect: its nonce went to another transaction, or the chain node refused it.
+    /// The chain node refused it. It is not handed over again by itself, but whoever has seen it may still do so: until
+    /// its nonce is used up for ever, its intent is signed under no other one.
+    Refused,
+    /// It can never take effect: its nonce went to another transaction for ever, or it never left this machine.
     Superseded,
 }
 

@@ -57,6 +57,17 @@ pub(crate) struct RawReceipt {
     logs: Vec<RawLog>,
 }
 
+impl RawReceipt {
+    /// False when it was reverted.
+    pub(crate) fn succeeded(&self) -> bool {
+        self.status == U64::from(1)
+    }
+
+    pub(crate) fn block_number(&self) -> u64 {
+        self.block_number.to()
+    }
+}
+
 impl Chain {
     /// A transaction with its cost, whoever sent it; `None` while it is in no block of the present chain.
     ///
@@ -96,9 +107,9 @@ impl Chain {
         Mined {
             hash: receipt.transaction_hash,
             from: receipt.from,
-            block: receipt.block_number.to(),
+            block: receipt.block_number(),
             block_hash: receipt.block_hash,
-            succeeded: receipt.status == U64::from(1),
+            succeeded: receipt.succeeded(),
             gas_used,
             effective_gas_price: price,
             l2_fee: u128::from(gas_used).saturating_mul(price),

@@ -11,8 +11,9 @@
 //! other.
 //!
 //! Invariants: signed bytes are in the journal before they are on the wire. One intent key never has two signed
-//! transactions that could both take effect: another version either has the same nonce, or is made only after the
-//! first one's nonce went to something else, or after the chain node refused it and its nonce was given away.
+//! transactions that could both take effect: another version either has the same nonce, or is made only after a final
+//! block has used up the first one's nonce without effect for the intent (`book/nonces.rs`, docs/decisions/0010). No
+//! nonce stays free below one that is in use. What is offered for gas never passes the configured limit.
 
 mod book;
 mod jobs;
@@ -42,9 +43,10 @@ const COMMAND_QUEUE: usize = 64;
 /// How one wallet sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SenderConfig {
-    /// How long a transaction waits for a block before it is sent again with higher fees. Default: 30 s.
+    /// How long a transaction waits before something is done about it: it is handed over again, and where blocks went by
+    /// without it, offered with higher fees. Default: 30 s.
     pub bump_after: Duration,
-    /// The most wei per gas that is ever offered. Default: 100 gwei.
+    /// The most wei per gas that is ever offered, a tenth of it as the sequencer's tip. Default: 2 gwei.
     pub max_fee_per_gas: u128,
     /// How long a signed permit is valid, in block time. Default: one day.
     pub permit_lifetime: Duration,
@@ -52,11 +54,18 @@ pub struct SenderConfig {
     pub max_in_flight: usize,
 }
 
+impl SenderConfig {
+    /// 2 gwei. What a call takes at most is its gas limit times this, and L1 data: the deposit of one lease, of 165,000 gas,
+    /// 0.00033 of the chain's coin, which is 1.3 tokens where the coin is worth 4,000. On OP chains gas usually costs a
+    /// hundredth to a thousandth of it.
+    pub const MAX_FEE_PER_GAS: u64 = 2_000_000_000;
+}
+
 impl Default for SenderConfig {
     fn default() -> Self {
         Self {
             bump_after: Duration::from_secs(30),
-            max_fee_per_gas: 100_000_000_000,
+            max_fee_per_gas: Self::MAX_FEE_PER_GAS.into(),
             permit_lifetime: Duration::from_secs(86_400),
             max_in_flight: 64,
         }
@@ -70,7 +79,8 @@ pub struct Sent {
     pub hash: B256,
 }
 
-/// A transaction that was not sent: nothing was spent.
+/// A transaction that was not sent: nothing was spent, unless a chain node puts into a block what it refused. Such a
+/// transaction is followed all the same, and sending the intent again answers with it.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
     /// The contract refuses it. It was only simulated.
@@ -121,6 +131,14 @@ pub enum SendError {
         /// [`SenderConfig::max_fee_per_gas`].
         limit: u128,
     },
+    /// An earlier transaction for the same intent was refused or reverted and could still take effect.
+    #[error("sending {key}: an earlier transaction for it could still take effect, until nonce {nonce} is final")]
+    Undecided {
+        /// What was to be done.
+        key: IntentKey,
+        /// The earlier transaction's nonce.
+        nonce: u64,
+    },
     /// Too many transactions are on their way.
     #[error("sending {key}: {limit} transactions are on their way already")]
     Busy {
@@ -169,6 +187,7 @@ impl SendError {
             | Self::InsufficientNative { key, .. }
             | Self::NeedsAllowance { key, .. }
             | Self::FeeTooHigh { key, .. }
+            | Self::Undecided { key, .. }
             | Self::Busy { key, .. }
             | Self::Rpc { key, .. }
             | Self::Journal { key, .. }
@@ -184,7 +203,7 @@ impl SendError {
             Self::Rpc { source, .. } => source.retry(),
             Self::Busy { .. } => Retry::After(Duration::from_secs(1)),
             Self::FailedBesides { .. } => Retry::Now,
-            Self::FeeTooHigh { .. } => Retry::After(Duration::from_secs(30)),
+            Self::FeeTooHigh { .. } | Self::Undecided { .. } => Retry::After(Duration::from_secs(30)),
             Self::Reverted { .. }
             | Self::InsufficientBalance { .. }
             | Self::InsufficientNative { .. }
@@ -198,13 +217,13 @@ impl SendError {
 /// A transaction that will not be confirmed, or not by this sender.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfirmError {
-    /// It is in a block and did nothing but cost its fee. The same intent may be sent again.
+    /// It is in a block and did nothing but cost its fee. The same intent may be sent again once that block is final.
     #[error("confirming the transaction {}: it was reverted in block {}", mined.hash, mined.block)]
     Reverted {
         /// What it cost.
         mined: Box<Mined>,
     },
-    /// The chain node refused it, after all. The same intent may be sent again.
+    /// The chain node refused it, or the call no longer works. The same intent may be sent again.
     #[error("confirming the transaction {hash}: the chain node refused it")]
     Refused {
         /// Its hash.

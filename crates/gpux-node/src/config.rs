@@ -1,10 +1,11 @@
 //! `config.toml`: the only configuration of a daemon, parsed once into types that cannot be wrong.
 
-use gpux_chain::{ConfirmPolicy, DevnetConfig};
+use gpux_chain::{ConfirmPolicy, DevnetConfig, SenderConfig};
 use gpux_types::{Address, Amount, ByteSize, Cpu, Millis, Token};
 use serde::{Deserialize, Serialize};
 use std::{
     net::SocketAddr,
+    num::NonZeroU64,
     path::{Path, PathBuf},
 };
 
@@ -86,6 +87,10 @@ pub struct ChainSection {
     /// How often the chain is asked for a new block. Absent: every second.
     #[serde(default = "default_poll")]
     pub poll: Millis,
+    /// The most wei that is ever offered for a unit of gas; a tenth of it is the most for the sequencer's tip. Gas that
+    /// costs more is waited for. Absent: 2 gwei, some hundred times what OP chains usually take: 0.0003 coins for a deposit.
+    #[serde(default = "default_max_fee")]
+    pub max_fee_per_gas: NonZeroU64,
     /// Deposits of at least this many smallest units count only at the `safe` block. Absent: 10 tokens, and on the devnet
     /// never needed.
     pub safe_from: Option<Amount>,
@@ -224,6 +229,10 @@ impl ChainSection {
     }
 }
 
+pub(crate) const fn default_max_fee() -> NonZeroU64 {
+    NonZeroU64::new(SenderConfig::MAX_FEE_PER_GAS).expect("it is more than nothing")
+}
+
 const fn default_poll() -> Millis {
     Millis(1_000)
 }
@@ -328,6 +337,12 @@ mod tests {
         for (chain_id, grace) in [(10, 86_400), (10, 30 * 86_400), (DevnetConfig::CHAIN_ID, 30)] {
             assert_eq!(load(chain_id, grace).unwrap().chain.grace_secs, grace);
         }
+    }
+
+    #[test]
+    fn gas_has_a_limit_that_can_be_changed() {
+        assert_eq!(section(10, "").max_fee_per_gas.get(), 2_000_000_000);
+        assert_eq!(section(10, "max_fee_per_gas = 7").max_fee_per_gas.get(), 7);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use gpux_market::Rates;
 use gpux_net::StartNetError;
 use gpux_runtime::{Machine, MeasureError, Runtime};
 use gpux_types::{ByteSize, Cpu, ParseAmountError, PricePerHour, Resources, Token};
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{io, num::NonZeroU64, path::Path, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, signal::unix::SignalKind};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -177,9 +177,10 @@ pub(crate) fn assemble(dir: DaemonDir, config: DaemonConfig, adapters: Adapters)
         machine,
     } = adapters;
     let assurance = config.chain.assurance(&chain.token().token);
-    let (wallet_sender, task) = open_sender(&chain, wallet.clone(), &store)?;
+    let max_fee = config.chain.max_fee_per_gas;
+    let (wallet_sender, task) = open_sender(&chain, wallet.clone(), &store, max_fee)?;
     tasks.spawn(task.run(cancel.clone()));
-    let (provider_sender, task) = open_sender(&chain, Arc::new(signer.clone()), &store)?;
+    let (provider_sender, task) = open_sender(&chain, Arc::new(signer.clone()), &store, max_fee)?;
     tasks.spawn(task.run(cancel.clone()));
     let (watch, task) = watcher(chain.clone(), WatcherConfig::default(), None);
     tasks.spawn(task.run(cancel.clone()));
@@ -242,9 +243,14 @@ fn open_sender(
     chain: &Chain,
     key: Arc<dyn DigestSigner>,
     store: &Store,
+    max_fee_per_gas: NonZeroU64,
 ) -> Result<(SenderHandle, SenderTask), DaemonError> {
     let journal = Arc::new(store.clone());
-    sender(chain.clone(), key, journal, SenderConfig::default()).map_err(|source| DaemonError::Folder {
+    let config = SenderConfig {
+        max_fee_per_gas: max_fee_per_gas.get().into(),
+        ..SenderConfig::default()
+    };
+    sender(chain.clone(), key, journal, config).map_err(|source| DaemonError::Folder {
         what: "the journal of transactions",
         source,
     })

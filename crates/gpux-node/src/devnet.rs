@@ -223,6 +223,7 @@ fn chain_section(info: &DevnetInfo, token: Address, options: &DevnetOptions) -> 
         } else {
             Millis(200)
         },
+        max_fee_per_gas: crate::config::default_max_fee(),
         safe_from: None,
         finalized_from: None,
         exposure: None,

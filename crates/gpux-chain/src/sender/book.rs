@@ -3,16 +3,20 @@
 //! Only `task` calls it. Time is an argument.
 
 mod follow;
+mod nonces;
+mod settle;
+#[cfg(test)]
+mod tests;
 mod track;
 mod version;
 
 use super::{
     Command, SendError, SenderConfig, Sent,
     jobs::{Poll, PollJob, PublishError},
-    prepare::{PrepareJob, Prepared},
+    prepare::{Again, PrepareJob, Prepared},
 };
 use crate::{
-    call::{Intent, IntentKey},
+    call::{Intent, IntentKey, RawCall},
     client::Chain,
     confirm::Depth,
     journal::{EntryState, JournalEntry, PermitUse, Pull},
@@ -22,6 +26,8 @@ use crate::{
 };
 use alloy::primitives::Bytes;
 use gpux_types::{Address, Amount, B256};
+use nonces::{Claim, Place};
+use settle::Hole;
 use std::{
     collections::{BTreeMap, HashMap},
     io,
@@ -34,6 +40,8 @@ use tokio::{
 };
 use track::Track;
 use version::{Fees, Version};
+
+pub(super) use version::USUAL_TIP;
 
 pub(super) type Reply = oneshot::Sender<Result<Sent, SendError>>;
 
@@ -50,7 +58,7 @@ pub(super) enum Status {
     Pending,
     /// In a block, and how firmly that stands.
     Mined { mined: Box<Mined>, depth: Depth },
-    /// Refused by the chain node; its nonce was given away.
+    /// Refused by the chain node. It is handed over no more, unless somebody asks for it again.
     Refused,
 }
 
@@ -75,6 +83,17 @@ pub(super) enum Event {
         hash: B256,
         result: Result<(), PublishError>,
     },
+    /// That it failed is journaled, as far as it can be.
+    Failed {
+        key: IntentKey,
+        unsent: bool,
+        error: Box<SendError>,
+    },
+    /// Whether a call whose nonce was lost still works.
+    Simulated {
+        key: IntentKey,
+        result: Result<Again, SendError>,
+    },
     Polled(Result<Poll, RpcError>),
     PollDue,
 }
@@ -94,6 +113,19 @@ pub(super) enum Effect {
         entry: Option<Box<JournalEntry>>,
     },
     Record(JournalEntry),
+    /// Journal that it failed, before anybody hears of it: told first, and cut off by a crash, it would go on.
+    Fail {
+        key: IntentKey,
+        entries: Vec<JournalEntry>,
+        /// Whether the newest version never left this machine.
+        unsent: bool,
+        error: Box<SendError>,
+    },
+    /// Find out whether a call still works whose nonce was lost.
+    Simulate {
+        key: IntentKey,
+        call: RawCall,
+    },
     Poll(PollJob),
 }
 
@@ -133,8 +165,12 @@ pub(super) struct Book {
     preparing: BTreeMap<IntentKey, Waiting>,
     done: HashMap<IntentKey, Done>,
     by_hash: HashMap<B256, IntentKey>,
-    /// The nonce after the last one that was given; `None` when the chain must say.
-    next_nonce: Option<u64>,
+    /// The nonce after those that this wallet's own transactions have used up in final blocks.
+    finally_used_up: u64,
+    /// How many of the wallet's transactions the chain node counted in blocks when it was last asked.
+    counted: u64,
+    /// A nonce that others wait behind and that nobody holds.
+    hole: Option<Hole>,
     /// Grows with every failure: what was read before it is read again.
     epoch: u64,
     poll_at: Option<Instant>,
@@ -161,53 +197,66 @@ impl Book {
             preparing: BTreeMap::new(),
             done: HashMap::new(),
             by_hash: HashMap::new(),
-            next_nonce: None,
+            finally_used_up: 0,
+            counted: 0,
+            hole: None,
             epoch: 0,
             poll_at: None,
             polling: false,
         };
-        let now = Instant::now();
         for entry in entries
             .into_iter()
             .filter(|entry| entry.chain_id == chain_id && entry.wallet == wallet)
         {
-            book.load(entry, now)?;
+            book.load(entry)?;
         }
         Ok(book)
     }
 
-    fn load(&mut self, entry: JournalEntry, now: Instant) -> io::Result<()> {
+    fn load(&mut self, entry: JournalEntry) -> io::Result<()> {
         let invalid = |what: &'static str| io::Error::new(io::ErrorKind::InvalidData, what);
-        if entry.version != JournalEntry::VERSION {
-            return Err(invalid("a journal entry has another version"));
+        if entry.version > JournalEntry::VERSION {
+            return Err(invalid("a journal entry is of a newer version of this program"));
         }
         self.by_hash.insert(entry.hash, entry.key.clone());
         match entry.state {
             EntryState::Superseded => {}
             EntryState::Final { succeeded } => {
                 self.tracks.remove(&entry.key);
-                self.done.insert(entry.key.clone(), Done::of(&entry, succeeded));
+                self.finish(&entry, succeeded);
             }
-            EntryState::Signed | EntryState::Mined { .. } => {
+            EntryState::Signed | EntryState::Mined { .. } | EntryState::Refused => {
                 if let Some(done) = self.done.get(&entry.key).copied() {
                     if !done.is_followed_by(&entry) {
                         return Ok(());
                     }
                     self.done.remove(&entry.key);
                 }
-                self.track(entry, now)
+                self.track(entry)
                     .ok_or(invalid("a journal entry holds no transaction"))?;
             }
         }
         Ok(())
     }
 
-    fn track(&mut self, entry: JournalEntry, now: Instant) -> Option<()> {
-        let key = entry.key.clone();
+    fn track(&mut self, entry: JournalEntry) -> Option<()> {
+        let (key, refused) = (entry.key.clone(), entry.state == EntryState::Refused);
         let version = Version::decode(entry)?;
-        let track = self.tracks.entry(key).or_insert_with(|| Track::new(now));
+        let track = self.tracks.entry(key).or_insert_with(Track::new);
         track.versions.push(version);
+        track.maybe_out |= !refused;
+        let status = if track.maybe_out {
+            Status::Pending
+        } else {
+            Status::Refused
+        };
+        track.set_status(status);
         Some(())
+    }
+
+    fn finish(&mut self, entry: &JournalEntry, succeeded: bool) {
+        self.finally_used_up = self.finally_used_up.max(entry.nonce.saturating_add(1));
+        self.done.insert(entry.key.clone(), Done::of(entry, succeeded));
     }
 
     /// What to do first: hand over again what may not have arrived before the last end.
@@ -217,13 +266,22 @@ impl Book {
         }
         self.tracks
             .iter_mut()
-            .filter_map(|(key, track)| track.hand_over_again(key, now))
+            .filter_map(|(key, track)| track.hand_over_again(key))
             .collect()
+    }
+
+    /// Transactions in no block that we know of, and not refused.
+    fn pending(&self) -> impl Iterator<Item = &Track> {
+        self.tracks.values().filter(|track| track.is_pending())
     }
 
     /// When the next poll is due.
     pub(super) fn poll_at(&self) -> Option<Instant> {
         self.poll_at.filter(|_| !self.polling)
+    }
+
+    pub(super) fn wallet(&self) -> Address {
+        self.signer.address()
     }
 
     pub(super) fn handle(&mut self, now: Instant, event: Event) -> Vec<Effect> {
@@ -241,6 +299,11 @@ impl Book {
             }
             Event::Prepared { key, epoch, result } => self.on_prepared(now, &key, epoch, *result),
             Event::Published { key, hash, result } => self.on_published(now, &key, hash, result),
+            Event::Failed { key, unsent, error } => {
+                self.on_failed(&key, unsent, *error);
+                Vec::new()
+            }
+            Event::Simulated { key, result } => self.on_simulated(now, &key, result).into_iter().collect(),
             Event::Polled(result) => self.on_polled(now, result),
             Event::PollDue => self.on_poll_due(),
         }
@@ -262,13 +325,18 @@ impl Book {
             waiting.replies.push(reply);
             return Vec::new();
         }
-        if self.tracks.get(&key).is_some_and(Track::is_over) {
-            self.tracks.remove(&key);
+        match self.tracks.get_mut(&key) {
+            Some(track) if !track.is_over() => return track.answer_again(&key, reply),
+            Some(_) => {
+                if let Claim::Undecided(nonce) = self.claim(&key, self.counted) {
+                    self.poll_soon(now);
+                    let _ = reply.send(Err(SendError::Undecided { key, nonce }));
+                    return Vec::new();
+                }
+            }
+            None => {}
         }
-        if let Some(track) = self.tracks.get_mut(&key) {
-            return track.answer_again(&key, now, reply);
-        }
-        let in_flight = self.preparing.len() + self.tracks.values().filter(|track| track.is_pending()).count();
+        let in_flight = self.preparing.len() + self.pending().count();
         if in_flight >= self.config.max_in_flight {
             let _ = reply.send(Err(SendError::Busy {
                 key,
@@ -321,11 +389,7 @@ impl Book {
     }
 
     fn pending_pulls(&self, token: Address) -> impl Iterator<Item = Amount> {
-        let pulls = self
-            .tracks
-            .values()
-            .filter(|track| track.is_pending())
-            .filter_map(|track| track.newest().entry.pull);
+        let pulls = self.pending().filter_map(|track| track.newest().entry.pull);
         pulls.filter(move |pull| pull.token == token).map(|pull| pull.amount)
     }
 
@@ -352,36 +416,48 @@ impl Book {
         let Some(waiting) = self.preparing.remove(key) else {
             return Vec::new();
         };
-        let prepared = match result {
-            Err(error) => {
-                answer(waiting.replies, Err(error));
-                return Vec::new();
-            }
+        if let Ok(prepared) = &result {
+            self.counted = prepared.mined;
+        }
+        let signed = match result {
+            Err(error) => Err(error),
             // Something failed since these facts were read: the nonces among them may be wrong.
             Ok(_) if epoch != self.epoch => return self.prepare(waiting),
-            Ok(prepared) => prepared,
+            Ok(prepared) => match self.tracks.get_mut(key) {
+                // Refused before, and in a block all the same.
+                Some(track) if !track.is_over() => {
+                    let replies = waiting.replies.into_iter();
+                    return replies.flat_map(|reply| track.answer_again(key, reply)).collect();
+                }
+                Some(_) | None => self.commit(&prepared),
+            },
         };
-        match self.commit(&prepared) {
+        match signed {
             Err(error) => {
+                if matches!(error, SendError::Undecided { .. }) {
+                    self.poll_soon(now);
+                }
                 answer(waiting.replies, Err(error));
                 Vec::new()
             }
             Ok(version) => {
-                let mut track = Track::new(now);
-                track.replies = waiting.replies;
-                self.next_nonce = Some(version.entry.nonce.saturating_add(1));
                 self.by_hash.insert(version.entry.hash, key.clone());
-                let effect = version.publish(key, true);
-                track.versions.push(version);
-                self.tracks.insert(key.clone(), track);
-                vec![effect]
+                let track = self.tracks.entry(key.clone()).or_insert_with(Track::new);
+                track.replies.extend(waiting.replies);
+                vec![track.add(key, version)]
             }
         }
     }
 
-    /// Gives nonces and signs, if the wallet can pay for everything on its way and this as well.
+    /// Gives nonces and signs, if nothing binds the intent and the wallet can pay for everything on its way and this as
+    /// well.
     fn commit(&self, prepared: &Prepared) -> Result<Version, SendError> {
         let key = prepared.intent.key.clone();
+        let bound = match self.claim(&key, prepared.mined) {
+            Claim::Free => None,
+            Claim::Bound(nonce) => Some(nonce),
+            Claim::Undecided(nonce) => return Err(SendError::Undecided { key, nonce }),
+        };
         let pull = prepared
             .intent
             .call
@@ -397,30 +473,20 @@ impl Book {
                 });
             }
         }
-        let fees = Fees::offer(prepared.head.base_fee, prepared.tip, self.config.max_fee_per_gas).map_err(|need| {
-            SendError::FeeTooHigh {
-                key: key.clone(),
-                need,
-                limit: self.config.max_fee_per_gas,
-            }
+        let limit = self.config.max_fee_per_gas;
+        let fees = Fees::offer(prepared.head.base_fee, prepared.tip, limit).map_err(|need| SendError::FeeTooHigh {
+            key: key.clone(),
+            need,
+            limit,
         })?;
-        let permit = prepared.permit_nonce.zip(pull).map(|(nonce, pull)| PermitUse {
+        let place = self.place(prepared, bound, pull.map(|pull| pull.token));
+        let permit = place.permit.zip(pull).map(|(nonce, pull)| PermitUse {
             token: pull.token,
-            nonce: self.permit_nonce(pull.token, nonce, prepared.head.number),
+            nonce,
         });
-        let version = Version::sign(
-            &self.chain,
-            &*self.signer,
-            prepared,
-            self.nonce(prepared.count),
-            (fees, permit),
-        );
-        let pending = self
-            .tracks
-            .values()
-            .filter(|track| track.is_pending())
-            .map(|track| track.newest().max_cost());
-        let need = pending.fold(version.max_cost(), u128::saturating_add);
+        let version = Version::sign(&self.chain, &*self.signer, prepared, place, (fees, permit));
+        let pending = self.pending().map(|track| self.cost(track.newest()));
+        let need = pending.fold(self.cost(&version), u128::saturating_add);
         if prepared.native < need {
             return Err(SendError::InsufficientNative {
                 key,
@@ -431,31 +497,21 @@ impl Book {
         Ok(version)
     }
 
-    /// The next nonce: after what the chain counts, what was given last, and what is on its way.
-    fn nonce(&self, counted: u64) -> u64 {
-        let on_its_way = self.tracks.values().filter(|track| track.is_pending());
-        let after = on_its_way
-            .map(|track| track.newest().entry.nonce.saturating_add(1))
-            .max();
-        counted.max(self.next_nonce.unwrap_or(0)).max(after.unwrap_or(0))
-    }
-
-    /// The next permit nonce of a token: after what the chain counts and what transactions use that it has not seen.
-    fn permit_nonce(&self, token: Address, counted: u64, seen_block: u64) -> u64 {
-        let unseen = self.tracks.values().filter(|track| track.is_unseen(seen_block));
-        let permits = unseen
-            .filter_map(|track| track.newest().entry.permit)
-            .filter(|permit| permit.token == token);
-        permits
-            .map(|permit| permit.nonce.saturating_add(1))
-            .max()
-            .map_or(counted, |next| next.max(counted))
+    /// The most that a transaction can take out of the wallet, in wei. L1 data at twice of what it cost when the chain was
+    /// connected: it may have become dearer; where nothing is charged for it, nothing.
+    fn cost(&self, version: &Version) -> u128 {
+        let scalars = self.chain.l1_scalars();
+        let l1 = if scalars.assumed {
+            0
+        } else {
+            scalars.estimate(&version.entry.raw).wei.saturating_mul(2)
+        };
+        version.max_cost().saturating_add(l1)
     }
 
     /// What was read before may be wrong from here on.
     fn resynchronise(&mut self) {
         self.epoch += 1;
-        self.next_nonce = None;
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     mined::RawReceipt,
     rpc::RpcError,
 };
-use alloy::primitives::Bytes;
+use alloy::primitives::{Bytes, U64};
 use futures_util::future::try_join_all;
 use gpux_types::{Address, B256};
 use serde_json::json;
@@ -56,10 +56,12 @@ pub(super) async fn publish(
 #[derive(Debug)]
 pub(super) struct PollJob {
     pub(super) wallet: Address,
-    /// Every version of each intent, by its hash.
+    /// Every version of each intent, by its hash, oldest first.
     pub(super) hashes: Vec<(IntentKey, Vec<B256>)>,
     /// Whether anything is in a block and not final.
     pub(super) depths: bool,
+    /// Whether a nonce may have gone to a transaction that is not among these.
+    pub(super) firm_count: bool,
 }
 
 /// What has become of them.
@@ -70,19 +72,18 @@ pub(super) struct Poll {
     pub(super) finalized: Option<u64>,
     /// The wallet's transactions in blocks.
     pub(super) count: u64,
-    pub(super) receipts: Vec<(IntentKey, Option<RawReceipt>)>,
+    /// The wallet's transactions in final blocks, or in safe ones where the chain tells of no final one; `None` where it
+    /// tells of neither.
+    pub(super) firm_count: Option<u64>,
+    /// The receipts of each intent's versions: at most one that succeeded, or all that were reverted.
+    pub(super) receipts: Vec<(IntentKey, Vec<RawReceipt>)>,
 }
 
 impl PollJob {
     pub(super) async fn run(self, chain: &Chain) -> Result<Poll, RpcError> {
         let receipts = self.hashes.into_iter().map(|(key, hashes)| async move {
-            // Newest first: it is the likeliest to be in a block.
-            for hash in hashes.into_iter().rev() {
-                if let Some(receipt) = chain.receipt(hash).await? {
-                    return Ok((key, Some(receipt)));
-                }
-            }
-            Ok((key, None))
+            let found = receipts(chain, hashes).await?;
+            Ok((key, found))
         });
         let deep = async |depth| {
             if self.depths {
@@ -91,27 +92,88 @@ impl PollJob {
                 Ok(None)
             }
         };
-        let (head, safe, finalized, count, receipts) = tokio::try_join!(
+        let firm_count = async {
+            if self.firm_count {
+                firm_count(chain, self.wallet).await
+            } else {
+                Ok(None)
+            }
+        };
+        let (head, safe, finalized, count, firm_count, mut receipts) = tokio::try_join!(
             chain.head(),
             deep(Depth::Safe),
             deep(Depth::Finalized),
             chain.mined_count(self.wallet),
+            firm_count,
             try_join_all(receipts),
         )?;
+        for (_, receipts) in &mut receipts {
+            drop_forked(chain, receipts, finalized).await?;
+        }
         Ok(Poll {
             head,
             safe,
             finalized,
             count,
+            firm_count,
             receipts,
         })
     }
 }
 
-/// A young chain has no safe or final block, and says so by an error or by `null`.
+/// The first receipt of a success, or all of failures. Newest first: it is the likeliest to be in a block.
+async fn receipts(chain: &Chain, hashes: Vec<B256>) -> Result<Vec<RawReceipt>, RpcError> {
+    let mut found = Vec::new();
+    for hash in hashes.into_iter().rev() {
+        match chain.receipt(hash).await? {
+            Some(receipt) if receipt.succeeded() => return Ok(vec![receipt]),
+            Some(receipt) => found.push(receipt),
+            None => {}
+        }
+    }
+    Ok(found)
+}
+
+/// Drops receipts of blocks as old as final ones that are not of the final chain: a chain node that lags behind may still
+/// tell of a fork, and a number alone would make that final.
+async fn drop_forked(chain: &Chain, receipts: &mut Vec<RawReceipt>, finalized: Option<u64>) -> Result<(), RpcError> {
+    let mut kept = Vec::with_capacity(receipts.len());
+    for receipt in receipts.drain(..) {
+        let number = receipt.block_number();
+        let as_old = finalized.is_some_and(|finalized| number <= finalized);
+        if !as_old
+            || chain
+                .block(number)
+                .await?
+                .is_some_and(|block| block.hash == receipt.block_hash)
+        {
+            kept.push(receipt);
+        }
+    }
+    *receipts = kept;
+    Ok(())
+}
+
+/// The wallet's transactions as deep in the chain as it tells.
+async fn firm_count(chain: &Chain, wallet: Address) -> Result<Option<u64>, RpcError> {
+    for depth in [Depth::Finalized, Depth::Safe] {
+        let question = json!([wallet, depth.tag()]);
+        let count = chain.rpc().call::<U64>("eth_getTransactionCount", question).await;
+        if let Some(count) = told(count)? {
+            return Ok(Some(count.to()));
+        }
+    }
+    Ok(None)
+}
+
 fn number_of(head: Result<Head, RpcError>) -> Result<Option<u64>, RpcError> {
-    match head {
-        Ok(head) => Ok(Some(head.number)),
+    Ok(told(head)?.map(|head| head.number))
+}
+
+/// A young chain has no safe or final block, and says so by an error or by `null`.
+fn told<T>(answer: Result<T, RpcError>) -> Result<Option<T>, RpcError> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
         Err(RpcError::Missing { .. }) => Ok(None),
         Err(error) if !error.is_outage() => Ok(None),
         Err(error) => Err(error),

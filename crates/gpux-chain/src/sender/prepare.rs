@@ -3,7 +3,7 @@
 //! Reads only. Nothing here signs a transaction; the permit of the simulation is signed for the chain's present permit
 //! nonce, and only the escrow could use it, for this wallet's own call.
 
-use super::{SendError, SenderConfig};
+use super::{SendError, SenderConfig, book::USUAL_TIP};
 use crate::{
     abi::{Permit, Token},
     call::{Call, Intent, IntentKey, RawCall, SignedPermit},
@@ -18,8 +18,8 @@ use gpux_types::{Address, Amount};
 use serde_json::json;
 use std::sync::Arc;
 
-/// Wei per gas offered to the sequencer when the chain node does not suggest any: what OP chains usually take.
-const DEFAULT_TIP: u128 = 1_000_000;
+/// A chain node that counts more of a wallet's transactions in its pool than this is not believed.
+pub(super) const MOST_WAITING: u64 = 1_024;
 
 /// A call that would work now, and what was read to know so.
 #[derive(Debug, Clone)]
@@ -27,8 +27,10 @@ pub(crate) struct Prepared {
     pub(crate) intent: Intent,
     pub(crate) head: Head,
     pub(crate) tip: u128,
-    /// The wallet's transactions, waiting ones included.
+    /// The wallet's transactions, those included that wait in the chain node's pool without a gap before them.
     pub(crate) count: u64,
+    /// The wallet's transactions in blocks.
+    pub(crate) mined: u64,
     pub(crate) native: u128,
     /// The wallet's units of the token that the call pulls.
     pub(crate) token_balance: Amount,
@@ -63,10 +65,10 @@ impl PrepareJob {
             key: key.clone(),
             source,
         };
-        let (head, tip, count, native, funds) = tokio::join!(
+        let (head, tip, counts, native, funds) = tokio::join!(
             chain.head(),
             tip(chain),
-            chain.pending_count(wallet),
+            counts(chain, wallet),
             chain.native_balance(wallet),
             self.funds(chain),
         );
@@ -81,6 +83,7 @@ impl PrepareJob {
                 need,
             });
         }
+        let (count, mined) = counts.map_err(rpc)?;
         let permit_deadline = head.timestamp.0.saturating_add(self.config.permit_lifetime.as_secs());
         let permit = funds
             .permit_nonce
@@ -91,7 +94,8 @@ impl PrepareJob {
         Ok(Prepared {
             head,
             tip: tip.map_err(rpc)?,
-            count: count.map_err(rpc)?,
+            count,
+            mined,
             native,
             token_balance: funds.balance,
             permit_nonce: funds.permit_nonce,
@@ -148,10 +152,52 @@ impl PrepareJob {
     }
 }
 
+/// What a call that was signed before needs to be signed again under another nonce.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Again {
+    pub(crate) head: Head,
+    pub(crate) tip: u128,
+    pub(crate) count: u64,
+    pub(crate) gas_limit: u64,
+}
+
+/// Whether a call that was signed before still works, in the newest block.
+pub(crate) async fn again(chain: &Chain, wallet: Address, call: &RawCall, key: &IntentKey) -> Result<Again, SendError> {
+    let rpc = |source| SendError::Rpc {
+        key: key.clone(),
+        source,
+    };
+    let (head, tip, counts, gas_limit) = tokio::join!(
+        chain.head(),
+        tip(chain),
+        counts(chain, wallet),
+        simulate(chain, wallet, call, key),
+    );
+    let (count, _) = counts.map_err(rpc)?;
+    Ok(Again {
+        head: head.map_err(rpc)?,
+        tip: tip.map_err(rpc)?,
+        count,
+        gas_limit: gas_limit?,
+    })
+}
+
+/// The wallet's transactions: with those that wait in the pool, and in blocks alone.
+async fn counts(chain: &Chain, wallet: Address) -> Result<(u64, u64), RpcError> {
+    let (count, mined) = tokio::try_join!(chain.pending_count(wallet), chain.mined_count(wallet))?;
+    if count.saturating_sub(mined) > MOST_WAITING {
+        return Err(RpcError::Implausible {
+            method: "eth_getTransactionCount",
+            what: "more transactions of the wallet wait than were ever sent",
+        });
+    }
+    Ok((count.max(mined), mined))
+}
+
 async fn tip(chain: &Chain) -> Result<u128, RpcError> {
     match chain.rpc().call::<U256>("eth_maxPriorityFeePerGas", json!([])).await {
         Ok(tip) => Ok(crate::abi::wei(tip)),
-        Err(error) if !error.is_outage() => Ok(DEFAULT_TIP),
+        Err(error) if !error.is_outage() => Ok(USUAL_TIP),
         Err(error) => Err(error),
     }
 }

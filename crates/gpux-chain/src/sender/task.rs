@@ -3,9 +3,12 @@
 use super::{
     Command,
     book::{Book, Effect, Event},
-    jobs,
+    jobs, prepare,
 };
-use crate::{client::Chain, journal::Journal};
+use crate::{
+    client::Chain,
+    journal::{Journal, JournalEntry},
+};
 use std::sync::Arc;
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -81,17 +84,40 @@ impl SenderTask {
                     Some(Event::Published { key, hash, result })
                 }),
                 Effect::Record(entry) => self.jobs.spawn(async move {
-                    let key = entry.key.clone();
-                    if let Err(error) = jobs::record(journal, entry).await {
-                        tracing::error!(%key, %error, "what became of a transaction could not be journaled");
-                    }
+                    record(journal, entry).await;
                     None
                 }),
+                Effect::Fail {
+                    key,
+                    entries,
+                    unsent,
+                    error,
+                } => self.jobs.spawn(async move {
+                    for entry in entries {
+                        record(journal.clone(), entry).await;
+                    }
+                    Some(Event::Failed { key, unsent, error })
+                }),
+                Effect::Simulate { key, call } => {
+                    let wallet = self.book.wallet();
+                    self.jobs.spawn(async move {
+                        let result = prepare::again(&chain, wallet, &call, &key).await;
+                        Some(Event::Simulated { key, result })
+                    })
+                }
                 Effect::Poll(job) => self
                     .jobs
                     .spawn(async move { Some(Event::Polled(job.run(&chain).await)) }),
             };
         }
+    }
+}
+
+/// What cannot be written down is found out again after the next start.
+async fn record(journal: Arc<dyn Journal>, entry: JournalEntry) {
+    let key = entry.key.clone();
+    if let Err(error) = jobs::record(journal, entry).await {
+        tracing::error!(%key, %error, "what became of a transaction could not be journaled");
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::world::{World, dai, done, until, within};
 use gpux_chain::{
     Call, Depth, EntryState, EscrowEvent, EscrowRevert, Intent, IntentKey, Journal, JournalEntry, MemoryJournal, Retry,
-    RevertReason, SendError, SenderConfig, SlotStatus,
+    RevertReason, SendError, SenderConfig, SenderHandle, Sent, SlotStatus,
 };
 use gpux_types::{Address, Amount};
 use std::{
@@ -172,7 +172,7 @@ async fn crashed_before_broadcast(world: &mut World) -> (Intent, MemoryJournal, 
     (intent, entries, power_line)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_between_journal_and_broadcast_leads_to_the_same_bytes_being_sent() {
     let mut world = World::instant().await;
     let (intent, entries, _power) = crashed_before_broadcast(&mut world).await;
@@ -185,7 +185,7 @@ async fn a_crash_between_journal_and_broadcast_leads_to_the_same_bytes_being_sen
     assert_eq!(world.transactions_of(world.renter.address()).await, 1);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_nonce_that_another_program_took_is_replaced_and_the_lease_still_opens_once() {
     let mut world = World::instant().await;
     let (intent, entries, _power) = crashed_before_broadcast(&mut world).await;
@@ -204,16 +204,41 @@ async fn a_nonce_that_another_program_took_is_replaced_and_the_lease_still_opens
     )
     .await
     .unwrap();
-    let (restarted, _) = world.sender_with(world.renter.clone(), Arc::new(entries.clone()), SenderConfig::default());
+    let (restarted, _) = world.sender_with(world.renter.clone(), Arc::new(entries.clone()), impatient());
     let sent = restarted.send(intent).await.unwrap();
     assert_eq!(sent.hash, journaled.hash, "the journaled bytes are tried first");
-    let mined = within(restarted.confirmed(sent.hash, Depth::Latest)).await.unwrap();
+    let waiting = restarted.confirmed(sent.hash, Depth::Latest);
+    tokio::pin!(waiting);
+    let too_early = tokio::time::timeout(Duration::from_millis(500), &mut waiting);
+    assert!(too_early.await.is_err(), "the other transaction is in no final block");
+    let mined = while_blocks_are_made(&world, waiting).await.unwrap();
     assert_ne!(mined.hash, journaled.hash);
     assert_eq!(
         world.chain.lease(world.lease(1), Depth::Latest).await.unwrap().deposit,
         dai(1)
     );
     assert_eq!(world.transactions_of(world.renter.address()).await, 2);
+}
+
+/// Does something about what waits at once.
+fn impatient() -> SenderConfig {
+    SenderConfig {
+        bump_after: Duration::from_millis(100),
+        ..SenderConfig::default()
+    }
+}
+
+async fn while_blocks_are_made<T>(world: &World, happening: impl Future<Output = T>) -> T {
+    let blocks = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            world.devnet.mine().await.unwrap();
+        }
+    };
+    tokio::select! {
+        done = within(happening) => done,
+        () = blocks => unreachable!("blocks are made until the test ends"),
+    }
 }
 
 #[tokio::test]
@@ -239,22 +264,115 @@ async fn an_outside_transaction_between_two_sends_does_not_disturb_them() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_waits_is_offered_more_under_the_same_nonce() {
+async fn a_transaction_that_blocks_go_by_without_is_offered_more_under_the_same_nonce() {
     let mut world = World::manual().await;
     let journal = MemoryJournal::default();
     let config = SenderConfig {
-        bump_after: Duration::from_millis(100),
-        ..SenderConfig::default()
+        max_fee_per_gas: 100_000_000_000,
+        ..impatient()
     };
     let (renter, _) = world.sender_with(world.renter.clone(), Arc::new(journal.clone()), config);
     let sent = renter.send(world.open(1, dai(1)).await).await.unwrap();
-    until(|| journal.load().unwrap().len() >= 2).await;
-    world.devnet.mine().await.unwrap();
-    let mined = within(renter.confirmed(sent.hash, Depth::Latest)).await.unwrap();
+    let dear = async {
+        while journal.load().unwrap().len() < 2 {
+            let base_fee = serde_json::json!(["0x4a817c800"]);
+            world
+                .devnet
+                .control("anvil_setNextBlockBaseFeePerGas", base_fee)
+                .await
+                .unwrap();
+            world.devnet.mine().await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    within(dear).await;
+    let mined = while_blocks_are_made(&world, renter.confirmed(sent.hash, Depth::Latest))
+        .await
+        .unwrap();
     assert_ne!(mined.hash, sent.hash);
     let nonces: Vec<_> = journal.load().unwrap().iter().map(|entry| entry.nonce).collect();
     assert!(nonces.iter().all(|nonce| *nonce == nonces[0]), "{nonces:?}");
     assert_eq!(world.transactions_of(world.renter.address()).await, 1);
+}
+
+/// A journal on a disk that is slow and then fails for the first entry, and works for all others.
+struct FailsOnce {
+    entries: MemoryJournal,
+    recording: mpsc::Sender<()>,
+    fail: Mutex<Option<mpsc::Receiver<()>>>,
+}
+
+impl Journal for FailsOnce {
+    fn record(&self, entry: &JournalEntry) -> io::Result<()> {
+        let failing = self.fail.lock().unwrap().take();
+        match failing {
+            Some(fail) => {
+                self.recording.send(()).unwrap();
+                fail.recv().unwrap();
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            None => self.entries.record(entry),
+        }
+    }
+
+    fn load(&self) -> io::Result<Vec<JournalEntry>> {
+        self.entries.load()
+    }
+}
+
+/// A renter with a transaction that waits behind a nonce which nobody uses.
+async fn behind_a_gap(world: &mut World) -> (SenderHandle, Sent) {
+    let ((fail, failing), (recording, is_recording)) = (mpsc::channel(), mpsc::channel());
+    let journal = FailsOnce {
+        entries: MemoryJournal::default(),
+        recording,
+        fail: Mutex::new(Some(failing)),
+    };
+    let (renter, _) = world.sender_with(world.renter.clone(), Arc::new(journal), impatient());
+    let sender = renter.clone();
+    let first = tokio::spawn(async move { sender.send(transfer("first")).await });
+    tokio::task::spawn_blocking(move || is_recording.recv().unwrap())
+        .await
+        .unwrap();
+    // Signed under the next nonce.
+    let second = renter.send(transfer("second")).await.unwrap();
+    fail.send(()).unwrap();
+    let failed = first.await.unwrap();
+    assert!(matches!(failed, Err(SendError::Journal { .. })), "{failed:?}");
+    (renter, second)
+}
+
+fn transfer(name: &str) -> Intent {
+    let call = Call::TransferNative {
+        to: Address::repeat_byte(5),
+        wei: 1,
+    };
+    Intent {
+        key: IntentKey::new(name).unwrap(),
+        call,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_next_transaction_fills_a_gap_that_a_failed_one_left() {
+    let mut world = World::manual().await;
+    let (renter, second) = behind_a_gap(&mut world).await;
+    let third = renter.send(transfer("third")).await.unwrap();
+    world.devnet.mine().await.unwrap();
+    for sent in [second, third] {
+        within(renter.confirmed(sent.hash, Depth::Latest)).await.unwrap();
+    }
+    assert_eq!(world.transactions_of(world.renter.address()).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gap_that_nobody_fills_is_filled_by_the_sender() {
+    let mut world = World::manual().await;
+    let (renter, second) = behind_a_gap(&mut world).await;
+    while_blocks_are_made(&world, renter.confirmed(second.hash, Depth::Latest))
+        .await
+        .unwrap();
+    assert_eq!(world.transactions_of(world.renter.address()).await, 2);
 }
 
 #[tokio::test]
@@ -453,17 +571,9 @@ async fn a_transaction_that_a_reorganisation_dropped_is_sent_again_with_the_same
         .unwrap();
     assert_eq!(world.chain.mined(sent.hash).await.unwrap(), None);
     // The sender looks after a block that nobody waits for only now and then: waiting for a deeper block wakes it.
-    let waiting = renter.confirmed(sent.hash, Depth::Safe);
-    let blocks = async {
-        loop {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            world.devnet.mine().await.unwrap();
-        }
-    };
-    let again = tokio::select! {
-        mined = within(waiting) => mined.unwrap(),
-        () = blocks => unreachable!("blocks are made until the test ends"),
-    };
+    let again = while_blocks_are_made(&world, renter.confirmed(sent.hash, Depth::Safe))
+        .await
+        .unwrap();
     assert_eq!(again.hash, first.hash);
     assert_ne!(again.block_hash, first.block_hash);
 }

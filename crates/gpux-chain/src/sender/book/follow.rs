@@ -1,10 +1,11 @@
-//! The half of the book that follows transactions after they were signed.
+//! The half of the book that follows transactions after they were signed: what a chain node said to them, what polls
+//! tell of them, and what is offered for those that wait.
 
-use super::{Book, Done, Effect, Poll, PollJob, Progress, PublishError, SendError, Sent, Status, Track, answer};
+use super::{Book, Effect, Poll, PollJob, PublishError, SendError, Sent, Status, Track, answer, track::Waits};
 use crate::{
     call::IntentKey,
     confirm::Depth,
-    journal::{EntryState, JournalEntry},
+    journal::EntryState,
     mined::{Mined, RawReceipt},
     rpc::{Retry, RpcError},
 };
@@ -14,9 +15,9 @@ use tokio::time::Instant;
 
 /// How often a transaction that is in a block, and that nobody waits for, is looked after until it is final.
 const IDLE_POLL: Duration = Duration::from_secs(12);
-/// How long a nonce must seem to have gone elsewhere before it is believed: chain nodes behind one address may be a
-/// block apart.
-const LOST_FOR: Duration = Duration::from_secs(2);
+/// So many blocks must go by without a transaction before more is offered for it: the first may have been made before it
+/// arrived. Where no blocks are made, no fee helps.
+pub(super) const BLOCKS_WITHOUT: u64 = 2;
 /// The first poll after a transaction comes after this part of the interval; the time then doubles up to the interval.
 const FIRST_POLL_PART: u32 = 16;
 
@@ -85,69 +86,111 @@ impl Book {
         else {
             return Vec::new();
         };
-        let replies = mem::take(&mut track.replies);
         match result {
-            Ok(()) => track.delivered = true,
-            Err(PublishError::Journal(source)) => return self.on_not_journaled(key, replies, source),
+            Ok(()) => (track.delivered, track.maybe_out) = (true, true),
+            Err(PublishError::Journal(source)) => return self.on_not_journaled(key, source),
             Err(PublishError::Rpc(error)) => match Refused::of(&error) {
-                Some(Refused::Known | Refused::NonceTaken) => track.delivered = true,
+                Some(Refused::Known | Refused::NonceTaken) => (track.delivered, track.maybe_out) = (true, true),
                 // An older version, or these bytes at an earlier time, may be in the pool.
-                Some(Refused::ForGood) if track.was_sent_before() => track.delivered = true,
-                Some(Refused::ForGood) => return self.on_refused(key, replies, error),
+                Some(Refused::ForGood) if track.maybe_out => track.delivered = true,
+                Some(Refused::ForGood) => return self.on_refused(key, error),
                 // Perhaps it arrived. The journal has it, and it is handed over until somebody answers.
                 None => {
                     tracing::warn!(%key, error = %error, "the chain node did not answer to a transaction");
-                    track.delivered = false;
+                    (track.delivered, track.maybe_out) = (false, true);
                 }
             },
         }
-        answer(replies, Ok(Sent { hash }));
+        track.handing_over = false;
+        answer(mem::take(&mut track.replies), Ok(Sent { hash }));
         Vec::new()
     }
 
-    fn on_not_journaled(&mut self, key: &IntentKey, replies: Vec<super::Reply>, source: std::io::Error) -> Vec<Effect> {
+    /// The bytes never left this machine, but the journal may have kept them.
+    fn on_not_journaled(&mut self, key: &IntentKey, source: std::io::Error) -> Vec<Effect> {
         tracing::error!(%key, error = %source, "a signed transaction could not be journaled and was not sent");
-        if let Some(track) = self.tracks.get_mut(key) {
-            track.versions.pop();
-            if track.versions.is_empty() {
-                self.tracks.remove(key);
-            }
-        }
-        self.resynchronise();
-        answer(
-            replies,
-            Err(SendError::Journal {
-                key: key.clone(),
-                source,
-            }),
-        );
-        Vec::new()
-    }
-
-    fn on_refused(&mut self, key: &IntentKey, replies: Vec<super::Reply>, source: RpcError) -> Vec<Effect> {
-        self.resynchronise();
-        let Some(track) = self.tracks.remove(key) else {
+        let Some(track) = self.tracks.get_mut(key) else {
             return Vec::new();
         };
-        track.progress.send_replace(Progress {
-            status: Status::Refused,
-        });
-        answer(
-            replies,
-            Err(SendError::Rpc {
+        if track.maybe_out && track.versions.len() > 1 {
+            track.versions.pop();
+            track.handing_over = false;
+            let hash = track.newest().entry.hash;
+            answer(mem::take(&mut track.replies), Ok(Sent { hash }));
+            return Vec::new();
+        }
+        let unsent = &track.newest().entry;
+        let same = track
+            .versions
+            .iter()
+            .filter(|version| version.entry.hash == unsent.hash);
+        // The same bytes may have been refused before.
+        let state = if same.count() > 1 {
+            EntryState::Refused
+        } else {
+            EntryState::Superseded
+        };
+        vec![Effect::Fail {
+            key: key.clone(),
+            entries: vec![unsent.clone().with(state)],
+            unsent: true,
+            error: Box::new(SendError::Journal {
                 key: key.clone(),
                 source,
             }),
-        );
-        vec![Effect::Record(JournalEntry {
-            state: EntryState::Superseded,
-            ..track.newest().entry.clone()
-        })]
+        }]
     }
 
+    /// The intent stays bound to its nonce: whoever refused the bytes has seen them.
+    fn on_refused(&mut self, key: &IntentKey, source: RpcError) -> Vec<Effect> {
+        let Some(track) = self.tracks.get_mut(key) else {
+            return Vec::new();
+        };
+        tracing::warn!(%key, nonce = track.nonce(), error = %source, "the chain node refused a transaction");
+        vec![Effect::Fail {
+            key: key.clone(),
+            entries: track.all_are(EntryState::Refused),
+            unsent: false,
+            error: Box::new(SendError::Rpc {
+                key: key.clone(),
+                source,
+            }),
+        }]
+    }
+
+    /// Until here the nonce was in use. `unsent`: the newest version never left this machine.
+    pub(super) fn on_failed(&mut self, key: &IntentKey, unsent: bool, error: SendError) {
+        self.resynchronise();
+        let Some(track) = self.tracks.get_mut(key) else {
+            return;
+        };
+        track.handing_over = false;
+        let replies = mem::take(&mut track.replies);
+        if unsent && track.versions.len() == 1 {
+            track.set_status(Status::Refused);
+            self.tracks.remove(key);
+            answer(replies, Err(error));
+            return;
+        }
+        if unsent {
+            track.versions.pop();
+        }
+        if track.is_pending() {
+            track.set_status(Status::Refused);
+            answer(replies, Err(error));
+        } else {
+            // Refused, and in a block all the same.
+            let hash = track.newest().entry.hash;
+            answer(replies, Ok(Sent { hash }));
+        }
+    }
+
+    /// Asks about everything that could have changed. A refused transaction could only be in a block once its nonce is
+    /// used up.
     pub(super) fn on_poll_due(&mut self) -> Vec<Effect> {
         self.poll_at = None;
-        let hashes = self.tracks.iter().map(|(key, track)| {
+        let asked = self.tracks.iter().filter(|(_, track)| self.may_have_moved(track));
+        let hashes = asked.map(|(key, track)| {
             (
                 key.clone(),
                 track.versions.iter().map(|version| version.entry.hash).collect(),
@@ -159,11 +202,20 @@ impl Book {
         }
         self.polling = true;
         let depths = self.tracks.values().any(|track| !track.is_pending());
+        let firm_count = self
+            .tracks
+            .values()
+            .any(|track| !track.is_mined() && track.nonce() < self.counted);
         vec![Effect::Poll(PollJob {
             wallet: self.signer.address(),
             hashes,
             depths,
+            firm_count,
         })]
+    }
+
+    fn may_have_moved(&self, track: &Track) -> bool {
+        !track.is_refused() || track.nonce() < self.counted.max(self.used_up())
     }
 
     pub(super) fn on_polled(&mut self, now: Instant, result: Result<Poll, RpcError>) -> Vec<Effect> {
@@ -181,13 +233,15 @@ impl Book {
                 return Vec::new();
             }
         };
+        self.counted = poll.count;
         let mut effects = Vec::new();
-        for (key, receipt) in &poll.receipts {
-            match receipt {
-                Some(receipt) => effects.extend(self.on_receipt(key, receipt, &poll)),
-                None => effects.extend(self.on_no_receipt(now, key, &poll)),
-            }
+        for (key, receipts) in &poll.receipts {
+            effects.extend(match self.telling(key, receipts) {
+                Some(receipt) => self.on_receipt(key, receipt, &poll),
+                None => self.on_no_receipt(now, key, &poll),
+            });
         }
+        effects.extend(self.fill_hole(now, &poll));
         let next = self.next_poll(interval);
         // A transaction published meanwhile may have asked for an earlier poll.
         let next = next.map(|delay| now + delay);
@@ -196,14 +250,32 @@ impl Book {
     }
 
     fn next_poll(&mut self, interval: Duration) -> Option<Duration> {
-        if self.tracks.values().any(Track::is_pending) {
+        if self.pending().next().is_some() {
             let delay = self.poll_delay;
             self.poll_delay = (delay * 2).min(interval);
             return Some(delay);
         }
         let awaited = self.tracks.values().any(|track| track.progress.receiver_count() > 0);
         let rest = if awaited { interval } else { interval.max(IDLE_POLL) };
-        (!self.tracks.is_empty()).then_some(rest)
+        self.tracks
+            .values()
+            .any(|track| self.may_have_moved(track))
+            .then_some(rest)
+    }
+
+    /// The receipt that says what has become of the intent: that of a success under any nonce, else one under the nonce
+    /// that it has now. What was reverted under a former one is not what it waits for.
+    fn telling<'a>(&self, key: &IntentKey, receipts: &'a [RawReceipt]) -> Option<&'a RawReceipt> {
+        let track = self.tracks.get(key)?;
+        let is_of = |receipt: &RawReceipt, nonce: Option<u64>| {
+            track.versions.iter().any(|version| {
+                version.entry.hash == receipt.transaction_hash && nonce.is_none_or(|nonce| version.nonce() == nonce)
+            })
+        };
+        let success = receipts
+            .iter()
+            .find(|receipt| receipt.succeeded() && is_of(receipt, None));
+        success.or_else(|| receipts.iter().find(|receipt| is_of(receipt, Some(track.nonce()))))
     }
 
     fn on_receipt(&mut self, key: &IntentKey, receipt: &RawReceipt, poll: &Poll) -> Vec<Effect> {
@@ -222,102 +294,77 @@ impl Book {
         let mined = self.chain.price(receipt, Some(&entry.raw));
         let (depth, succeeded) = (depth_of(&mined, poll), mined.succeeded);
         let news = track.set_mined(mined, depth);
-        let record = |entry: JournalEntry, state| Effect::Record(JournalEntry { state, ..entry });
+        track.maybe_out = true;
+        (track.lost_since, track.waits) = (None, None);
         if depth == Depth::Finalized {
-            self.done.insert(key.clone(), Done::of(&entry, succeeded));
+            answer(mem::take(&mut track.replies), Ok(Sent { hash: entry.hash }));
+            self.finish(&entry, succeeded);
             self.tracks.remove(key);
-            let superseded = others.into_iter().map(|entry| record(entry, EntryState::Superseded));
-            return std::iter::once(record(entry, EntryState::Final { succeeded }))
+            let superseded = others.into_iter().map(|entry| entry.with(EntryState::Superseded));
+            return std::iter::once(entry.with(EntryState::Final { succeeded }))
                 .chain(superseded)
+                .map(Effect::Record)
                 .collect();
         }
         if news {
-            vec![record(entry, EntryState::Mined { succeeded })]
+            vec![Effect::Record(entry.with(EntryState::Mined { succeeded }))]
         } else {
             Vec::new()
         }
     }
 
-    fn on_no_receipt(&mut self, now: Instant, key: &IntentKey, poll: &Poll) -> Option<Effect> {
-        let track = self.tracks.get_mut(key)?;
-        if !track.is_pending() {
+    fn on_no_receipt(&mut self, now: Instant, key: &IntentKey, poll: &Poll) -> Vec<Effect> {
+        let Some(track) = self.tracks.get_mut(key) else {
+            return Vec::new();
+        };
+        if track.is_mined() {
             tracing::warn!(%key, "a reorganisation took a transaction out of its block; sending the same bytes again");
-            track.progress.send_replace(Progress {
-                status: Status::Pending,
-            });
-            return track.hand_over_again(key, now);
+            track.set_status(Status::Pending);
+            return track.hand_over_again(key).into_iter().collect();
         }
-        if poll.count > track.newest().entry.nonce {
-            let since = *track.lost_since.get_or_insert(now);
-            return if now.duration_since(since) >= LOST_FOR {
-                self.renumber(now, key, poll.count)
-            } else {
-                None
-            };
+        let nonce = track.nonce();
+        if poll.count > nonce {
+            track.waits = None;
+            return self.on_nonce_used(now, key, poll);
         }
         track.lost_since = None;
-        if !track.delivered {
-            return track.hand_over_again(key, now);
-        }
-        if now.duration_since(track.sent_at) < self.config.bump_after {
+        let effect = if track.delivered {
+            self.on_waiting(now, key, poll)
+        } else {
+            track.hand_over_again(key)
+        };
+        effect.into_iter().collect()
+    }
+
+    /// What to do about a transaction that the chain node has and that is in no block: the same bytes once more, as a node
+    /// may have dropped them; a higher fee, when blocks went by without it although it is next in line.
+    fn on_waiting(&mut self, now: Instant, key: &IntentKey, poll: &Poll) -> Option<Effect> {
+        let track = self.tracks.get_mut(key).filter(|track| track.is_pending())?;
+        let head = &poll.head;
+        let waits = track.waits.get_or_insert(Waits {
+            since: now,
+            from_block: head.number,
+            handed_over_again: false,
+        });
+        if now.duration_since(waits.since) < self.config.bump_after || track.handing_over {
             return None;
         }
-        match track
-            .newest()
-            .bumped(&*self.signer, poll.head.base_fee, self.config.max_fee_per_gas)
-        {
-            None => track.hand_over_again(key, now),
-            Some(version) => {
-                tracing::info!(%key, hash = %version.entry.hash, "offering a higher fee for a transaction that waits");
-                Some(self.add_version(now, key, version)?)
-            }
-        }
-    }
-
-    /// Signs the call again under a fresh nonce: its own went to a transaction that this program did not send.
-    fn renumber(&mut self, now: Instant, key: &IntentKey, counted: u64) -> Option<Effect> {
-        let track = self.tracks.get_mut(key)?;
-        track.lost_since = None;
-        self.resynchronise();
-        let nonce = self.nonce(counted);
-        let version = self.tracks.get(key)?.newest().renumbered(&*self.signer, nonce);
-        self.next_nonce = Some(nonce.saturating_add(1));
-        tracing::warn!(%key, nonce, "another program used this wallet's nonce; signing again under the next one");
-        self.add_version(now, key, version)
-    }
-
-    fn add_version(&mut self, now: Instant, key: &IntentKey, version: super::Version) -> Option<Effect> {
-        self.by_hash.insert(version.entry.hash, key.clone());
-        let track = self.tracks.get_mut(key)?;
-        track.sent_at = now;
-        let effect = version.publish(key, true);
-        track.versions.push(version);
-        Some(effect)
-    }
-}
-
-impl Track {
-    /// True when the chain node may have got an earlier version, or this one before.
-    fn was_sent_before(&self) -> bool {
-        self.versions.len() > 1 || self.handed_over > 1
-    }
-
-    /// True when this is news for the journal.
-    fn set_mined(&mut self, mined: Mined, depth: Depth) -> bool {
-        let (before_hash, before_depth) = match &self.progress.borrow().status {
-            Status::Mined { mined, depth } => (Some(mined.block_hash), Some(*depth)),
-            Status::Pending | Status::Refused => (None, None),
+        let overlooked = head.number >= waits.from_block.saturating_add(BLOCKS_WITHOUT);
+        let tried_again = waits.handed_over_again;
+        (waits.since, waits.handed_over_again) = (now, true);
+        let newest = track.newest();
+        let fees = newest.fees();
+        let too_cheap = fees.max < head.base_fee.saturating_add(fees.tip);
+        let bumped = (newest.nonce() == poll.count && overlooked && (too_cheap || tried_again)).then(|| {
+            let limit = self.config.max_fee_per_gas;
+            newest.bumped(&*self.signer, track.first_tip(), head.base_fee, limit)
+        });
+        let Some(version) = bumped.flatten() else {
+            return track.hand_over_again(key);
         };
-        let news = before_hash != Some(mined.block_hash);
-        if news || before_depth != Some(depth) {
-            self.progress.send_replace(Progress {
-                status: Status::Mined {
-                    mined: Box::new(mined),
-                    depth,
-                },
-            });
-        }
-        news
+        tracing::info!(%key, hash = %version.entry.hash, "offering a higher fee for a transaction that waits");
+        self.by_hash.insert(version.entry.hash, key.clone());
+        Some(track.add(key, version))
     }
 }
 
