@@ -90,6 +90,8 @@ struct Desk {
     leases: HashMap<LeaseId, Entry>,
     /// Renters whose preparation is not paid by a deposit yet: one each.
     unpaid: HashMap<Address, LeaseId>,
+    /// The newest answer to each wallet, while it holds.
+    answers: quote::Answers,
 }
 
 /// The provider. A cheap clone. The desk is a mutex rather than a task: every use is short and synchronous.
@@ -110,6 +112,7 @@ impl Provider {
             capacity: Capacity::new(selling.total),
             leases: HashMap::new(),
             unpaid: HashMap::new(),
+            answers: quote::Answers::default(),
         };
         Self {
             selling: Arc::new(selling),
@@ -212,19 +215,26 @@ impl Provider {
                 "the wallet's balance does not cover the deposit",
             ));
         }
+        let (asked, now) = (request.digest(), node.clock.now());
+        if let Some(known) = self.lock().answers.again(request.renter, asked, now) {
+            return Ok(Response::Quote(Box::new(known)));
+        }
         let quote = quote::make(&self.selling, self.signer_address(), node, request);
         let terms = quote.terms(request);
         let lease = terms.lease_id(&request.escrow);
-        let now = node.clock.now();
+        let until = now.saturating_add(quote.holds_for);
         let held = capacity::Quoted {
             lease,
             resources: request.resources,
-            until: now.saturating_add(quote.holds_for),
+            until,
         };
-        let held = self.lock().capacity.hold(request.renter, held, now);
-        held.map_err(|error| PeerError::new(ErrorCode::NoCapacity, error.to_string()))?;
         let signature = self.signer.sign_digest(gpux_proto::SignedQuote::digest(lease));
-        Ok(Response::Quote(Box::new(gpux_proto::SignedQuote { quote, signature })))
+        let answer = gpux_proto::SignedQuote { quote, signature };
+        let mut desk = self.lock();
+        let held = desk.capacity.hold(request.renter, held, now);
+        held.map_err(|error| PeerError::new(ErrorCode::NoCapacity, error.to_string()))?;
+        desk.answers.keep(request.renter, asked, answer.clone(), (until, now));
+        Ok(Response::Quote(Box::new(answer)))
     }
 
     /// Whether the machine's disk has room for what the lease rents and fetches, beside what others were promised.

@@ -3,8 +3,9 @@
 use super::Selling;
 use crate::node::Node;
 use gpux_lease::{EscrowRef, HOLD};
-use gpux_proto::{ErrorCode, PeerError, Quote, QuoteRequest};
-use gpux_types::{Address, ByteSize, Cpu, Millis};
+use gpux_proto::{ErrorCode, PeerError, Quote, QuoteRequest, SignedQuote};
+use gpux_types::{Address, B256, ByteSize, Cpu, Millis};
+use std::collections::BTreeMap;
 
 /// How long a quote holds resources, from its receipt.
 pub(crate) const HOLDS_FOR: Millis = Millis::from_secs(30);
@@ -18,6 +19,35 @@ const LEAST_MEMORY: ByteSize = ByteSize(64 << 20);
 const LEAST_DISK: ByteSize = ByteSize(64 << 20);
 /// The shortest time that a deposit must pay for: two intervals and the reserve.
 const LEAST_TIME: Millis = Millis::from_secs(30);
+
+/// The newest quote of each wallet, while it holds. A request that comes twice gets the same quote twice: another one would take
+/// the place of the first, on which the renter's deposit may be on its way by then.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    given: BTreeMap<Address, Given>,
+}
+
+#[derive(Debug)]
+struct Given {
+    /// The digest of the request.
+    asked: B256,
+    quote: SignedQuote,
+    until: Millis,
+}
+
+impl Answers {
+    /// What this very request was answered, while that holds.
+    pub(super) fn again(&self, wallet: Address, asked: B256, now: Millis) -> Option<SignedQuote> {
+        let given = self.given.get(&wallet)?;
+        (given.asked == asked && given.until > now).then(|| given.quote.clone())
+    }
+
+    /// Keeps an answer until the first of the two times; the second is now.
+    pub(super) fn keep(&mut self, wallet: Address, asked: B256, quote: SignedQuote, (until, now): (Millis, Millis)) {
+        self.given.retain(|_, given| given.until > now);
+        self.given.insert(wallet, Given { asked, quote, until });
+    }
+}
 
 /// Refuses what cannot hold here, before anything is asked of the chain.
 pub(super) fn check(
@@ -65,5 +95,56 @@ pub(super) fn make(selling: &Selling, signer: Address, node: &Node, request: &Qu
         hold: HOLD,
         grace_secs: node.config.chain.grace_secs,
         holds_for: HOLDS_FOR,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gpux_chain::HotKey;
+    use gpux_types::{Amount, LeaseId, PricePerHour, Resources};
+
+    fn quote(nonce: u8) -> SignedQuote {
+        let key = HotKey::from_bytes(&[7; 32]).unwrap();
+        let quote = Quote {
+            nonce: [nonce; 16],
+            provider: Address::ZERO,
+            provider_signer: key.address(),
+            resources: Resources::default(),
+            price: PricePerHour(Amount::ZERO),
+            job_hash: [0; 32],
+            max_preparation_bytes: ByteSize(0),
+            max_preparation: MAX_PREPARATION,
+            hold: HOLD,
+            grace_secs: 0,
+            holds_for: HOLDS_FOR,
+        };
+        let signature = key.sign_digest(SignedQuote::digest(LeaseId([nonce; 32])));
+        SignedQuote { quote, signature }
+    }
+
+    #[test]
+    fn a_request_that_comes_twice_gets_the_same_quote_while_it_holds() {
+        let (wallet, asked) = (Address::repeat_byte(1), B256::repeat_byte(2));
+        let mut answers = Answers::default();
+        answers.keep(wallet, asked, quote(1), (Millis(30), Millis(0)));
+        assert_eq!(answers.again(wallet, asked, Millis(29)), Some(quote(1)));
+        assert_eq!(
+            answers.again(wallet, asked, Millis(30)),
+            None,
+            "it does not hold any more"
+        );
+        assert_eq!(
+            answers.again(wallet, B256::repeat_byte(3), Millis(1)),
+            None,
+            "another request"
+        );
+        assert_eq!(
+            answers.again(Address::repeat_byte(2), asked, Millis(1)),
+            None,
+            "another wallet"
+        );
+        answers.keep(Address::repeat_byte(2), asked, quote(2), (Millis(60), Millis(40)));
+        assert_eq!(answers.given.len(), 1, "what is over is not kept");
     }
 }
