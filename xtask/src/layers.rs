@@ -34,6 +34,20 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("gpux", &["gpux-types", "gpux-job", "gpux-api", "gpux-node"]),
     ("gpux-testkit", &["gpux-types", "gpux-lease", "gpux-runtime"]),
+    (
+        "gpux-world",
+        &[
+            "gpux-types",
+            "gpux-lease",
+            "gpux-proto",
+            "gpux-api",
+            "gpux-chain",
+            "gpux-net",
+            "gpux-runtime",
+            "gpux-node",
+            "gpux-testkit",
+        ],
+    ),
     // The daemon and its runtime for a provider that cheats, keys and words of the market for a stranger that forges; the tests
     // themselves know documents only.
     (
@@ -54,7 +68,9 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Outside systems, each with the crates that may know it.
 const KNOWN_BY: &[(&str, &[&str])] = &[
-    ("alloy", &["gpux-chain"]),
+    // The simulated world reads signed transactions and runs the contracts.
+    ("alloy", &["gpux-chain", "gpux-world"]),
+    ("revm", &["gpux-world"]),
     // The whole-system tests have a stranger that speaks gossip by hand, since the adapter refuses to forge.
     ("iroh", &["gpux-net", "gpux-e2e"]),
     ("iroh-blobs", &["gpux-net"]),

@@ -1,0 +1,419 @@
+//! The network of a world: calls, offers and files between daemons, which it loses, delays, repeats, reorders and parts.
+//!
+//! One [`SimNetwork`] for the world; each life of a daemon has a [`SimNet`]. Words are encoded and decoded as on
+//! the wire. What a node has stored outlives its daemon, as a disk does; what it allowed others and what it heard does not.
+
+use crate::{
+    chance::Chance,
+    life::Life,
+    net::SimNet,
+    trace::{Trace, trace},
+};
+use gpux_net::{BlobRef, CallError, CallHandler, HeardOffer, Keeper, OfferEvent};
+use gpux_proto::{Request, Response, SignedOffer, decode, encode};
+use gpux_types::{Amount, BlobHash, LeaseId, NodeId, PricePerHour, Resources};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::sync::broadcast;
+
+/// How long a caller waits, as the real endpoint does.
+const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a dead node's address is dialled.
+pub(crate) const DIAL: Duration = Duration::from_secs(3);
+/// How often an offer is announced again.
+pub(crate) const ANNOUNCE: Duration = Duration::from_secs(20);
+
+/// What one direction between two nodes does to a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Link {
+    /// Nothing comes through.
+    pub(crate) cut: bool,
+    /// In a thousand messages, so many are lost.
+    pub(crate) lost: u64,
+    /// In a thousand, so many come twice.
+    pub(crate) twice: u64,
+    /// How much later one comes at most, in milliseconds: what reorders.
+    pub(crate) late: u64,
+}
+
+/// The network. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct SimNetwork {
+    inner: Arc<Mutex<Inner>>,
+    pub(crate) chance: Chance,
+    pub(crate) trace: Trace,
+}
+
+pub(crate) struct Inner {
+    links: BTreeMap<(NodeId, NodeId), Link>,
+    everywhere: Link,
+    pub(crate) hosts: BTreeMap<NodeId, Host>,
+    agreed: BTreeMap<LeaseId, Agreed>,
+    overheard: Vec<Overheard>,
+}
+
+/// What the world heard of a lease on the network, by its words and nobody's fields.
+#[derive(Debug, Clone)]
+pub(crate) struct Agreed {
+    pub(crate) renter: NodeId,
+    pub(crate) provider: NodeId,
+    pub(crate) price: PricePerHour,
+    pub(crate) resources: Resources,
+    /// The most that was signed, whoever heard it.
+    pub(crate) signed: Amount,
+}
+
+/// A request that somebody heard.
+#[derive(Debug, Clone)]
+pub(crate) struct Overheard {
+    pub(crate) from: NodeId,
+    pub(crate) to: NodeId,
+    pub(crate) request: Request,
+}
+
+/// How many requests are remembered for those who send them again.
+const OVERHEARD: usize = 64;
+
+/// What is at one node.
+pub(crate) struct Host {
+    life: Option<Arc<Life>>,
+    pub(crate) handler: Option<Arc<dyn CallHandler>>,
+    pub(crate) blobs: BTreeMap<BlobHash, (Vec<u8>, BTreeSet<String>)>,
+    pub(crate) grants: BTreeMap<LeaseId, (NodeId, BTreeSet<BlobHash>)>,
+    pub(crate) own: Option<SignedOffer>,
+    pub(crate) heard: BTreeMap<NodeId, (HeardOffer, Duration)>,
+    pub(crate) feed: broadcast::Sender<OfferEvent>,
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Self {
+            life: None,
+            handler: None,
+            blobs: BTreeMap::new(),
+            grants: BTreeMap::new(),
+            own: None,
+            heard: BTreeMap::new(),
+            feed: broadcast::channel(256).0,
+        }
+    }
+}
+
+impl SimNetwork {
+    pub(crate) fn new(chance: Chance, trace: Trace) -> Self {
+        let inner = Inner {
+            links: BTreeMap::new(),
+            everywhere: Link::default(),
+            hosts: BTreeMap::new(),
+            agreed: BTreeMap::new(),
+            overheard: Vec::new(),
+        };
+        Self {
+            inner: Arc::new(Mutex::new(inner)),
+            chance,
+            trace,
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What every link does that nothing else was said of.
+    pub(crate) fn everywhere(&self, link: Link) {
+        self.lock().everywhere = link;
+    }
+
+    /// Cuts one direction, or heals it.
+    pub(crate) fn cut(&self, from: NodeId, to: NodeId, cut: bool) {
+        let mut inner = self.lock();
+        let everywhere = inner.everywhere;
+        inner.links.entry((from, to)).or_insert(everywhere).cut = cut;
+    }
+
+    /// Everything comes through again.
+    pub(crate) fn heal(&self) {
+        let mut inner = self.lock();
+        inner.links.clear();
+        inner.everywhere = Link::default();
+    }
+
+    /// Puts a daemon's new life on the network.
+    pub(crate) fn attach(&self, me: NodeId, handler: Arc<dyn CallHandler>, life: Arc<Life>) -> SimNet {
+        let mut inner = self.lock();
+        let host = inner.hosts.entry(me).or_default();
+        *host = Host {
+            handler: Some(handler),
+            life: Some(life.clone()),
+            blobs: std::mem::take(&mut host.blobs),
+            ..Host::default()
+        };
+        drop(inner);
+        SimNet {
+            network: self.clone(),
+            me,
+            life,
+        }
+    }
+
+    /// The daemon of a node is gone.
+    pub(crate) fn detach(&self, node: NodeId) {
+        if let Some(host) = self.lock().hosts.get_mut(&node) {
+            (host.handler, host.own, host.life) = (None, None, None);
+            host.grants.clear();
+        }
+    }
+
+    /// Announces every offer again, and forgets those that were not heard in time.
+    pub(crate) fn gossip(&self) {
+        let own: Vec<(NodeId, SignedOffer)> = {
+            let inner = self.lock();
+            let own = inner
+                .hosts
+                .iter()
+                .filter_map(|(node, host)| Some((*node, host.own.clone()?)));
+            own.collect()
+        };
+        for (node, offer) in own {
+            self.announce(node, &offer);
+        }
+        let now = self.trace.now();
+        for host in self.lock().hosts.values_mut() {
+            let over: Vec<NodeId> = host
+                .heard
+                .iter()
+                .filter(|(_, (_, until))| *until <= now)
+                .map(|(node, _)| *node)
+                .collect();
+            for node in over {
+                host.heard.remove(&node);
+                // Nobody may be listening.
+                let _ = host.feed.send(OfferEvent::Expired(node));
+            }
+        }
+    }
+
+    pub(crate) fn announce(&self, from: NodeId, signed: &SignedOffer) {
+        let others: Vec<NodeId> = self.lock().hosts.keys().copied().filter(|node| *node != from).collect();
+        for to in others {
+            if let Some((delay, _)) = self.fate(from, to) {
+                let (network, signed) = (self.clone(), signed.clone());
+                tokio::spawn(async move {
+                    tokio::time::sleep(delay).await;
+                    network.hear(from, to, &signed);
+                });
+            }
+        }
+    }
+
+    fn hear(&self, from: NodeId, to: NodeId, signed: &SignedOffer) {
+        let Ok(offer) = signed.verify() else { return };
+        let now = self.trace.now();
+        let mut inner = self.lock();
+        let Some(host) = inner.hosts.get_mut(&to).filter(|host| host.handler.is_some()) else {
+            return;
+        };
+        let until = now.saturating_add(offer.ttl.into());
+        let valid_for = offer.ttl;
+        let event = match host.heard.get(&from) {
+            Some((known, _)) if known.offer.sequence > offer.sequence => return,
+            Some((known, _)) if known.offer.sequence == offer.sequence => OfferEvent::Renewed(from, valid_for),
+            _ => OfferEvent::Heard(Box::new(HeardOffer {
+                offer: offer.clone(),
+                signed: signed.clone(),
+                valid_for,
+            })),
+        };
+        let heard = HeardOffer {
+            offer,
+            signed: signed.clone(),
+            valid_for,
+        };
+        host.heard.insert(from, (heard, until));
+        // Nobody may be listening.
+        let _ = host.feed.send(event);
+    }
+
+    /// When a message comes and whether twice, or that it never does.
+    pub(crate) fn fate(&self, from: NodeId, to: NodeId) -> Option<(Duration, bool)> {
+        let link = {
+            let inner = self.lock();
+            inner.links.get(&(from, to)).copied().unwrap_or(inner.everywhere)
+        };
+        let late = if link.late > 0 && self.chance.in_thousand(200) {
+            link.late
+        } else {
+            0
+        };
+        let delay = self.chance.millis(3, 40) + self.chance.millis(0, late + 1);
+        let lost = link.cut || self.chance.in_thousand(link.lost);
+        let twice = self.chance.in_thousand(link.twice);
+        (!lost).then_some((delay, twice))
+    }
+
+    pub(crate) fn handler(&self, node: NodeId) -> Option<Arc<dyn CallHandler>> {
+        let inner = self.lock();
+        let host = inner.hosts.get(&node)?;
+        let lives = host.life.as_ref().is_some_and(|life| !life.is_over());
+        host.handler.clone().filter(|_| lives)
+    }
+
+    /// Every lease that was ever asked for.
+    pub(crate) fn agreed(&self) -> BTreeMap<LeaseId, Agreed> {
+        self.lock().agreed.clone()
+    }
+
+    /// The newest requests.
+    pub(crate) fn overheard(&self) -> Vec<Overheard> {
+        self.lock().overheard.clone()
+    }
+
+    /// Notes what was agreed and signed, as it is said.
+    fn overhear(&self, (from, to): (NodeId, NodeId), request: &Request, answer: Option<&Response>) {
+        let mut inner = self.lock();
+        // Not what is asked all the time.
+        if answer.is_none() && !matches!(request, Request::Status(_)) {
+            if inner.overheard.len() == OVERHEARD {
+                inner.overheard.remove(0);
+            }
+            let request = request.clone();
+            inner.overheard.push(Overheard { from, to, request });
+        }
+        match (request, answer) {
+            // A deposit may be in a block before its provider hears of it.
+            (Request::Quote(asked), Some(Response::Quote(quote))) => {
+                if let Ok((terms, lease)) = quote.verify(&asked.request) {
+                    inner.agreed.entry(lease).or_insert(Agreed {
+                        renter: from,
+                        provider: to,
+                        price: quote.quote.gross_price(terms.builder_share),
+                        resources: quote.quote.resources,
+                        signed: Amount::ZERO,
+                    });
+                }
+            }
+            (Request::Meter(report), Some(Response::Receipt { cumulative, .. })) => {
+                if let Some(agreed) = inner.agreed.get_mut(&report.lease) {
+                    agreed.signed = agreed.signed.max(*cumulative);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn blob(&self, node: NodeId, hash: BlobHash) -> Option<Vec<u8>> {
+        let inner = self.lock();
+        let host = inner.hosts.get(&node)?;
+        host.blobs.get(&hash).map(|(bytes, _)| bytes.clone())
+    }
+
+    pub(crate) fn store(&self, node: NodeId, bytes: Vec<u8>, keeper: Keeper) -> BlobRef {
+        let hash = BlobHash(*blake3::hash(&bytes).as_bytes());
+        let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let mut inner = self.lock();
+        let host = inner.hosts.entry(node).or_default();
+        host.blobs
+            .entry(hash)
+            .or_insert((bytes, BTreeSet::new()))
+            .1
+            .insert(keeper.to_string());
+        BlobRef { hash, size }
+    }
+
+    /// Delivers a request to `to` and gives the answer, from wherever in the world.
+    pub(crate) async fn carry(&self, from: NodeId, to: NodeId, request: &Request) -> Result<Response, CallError> {
+        let begun = tokio::time::Instant::now();
+        let timed_out = CallError::TimedOut {
+            peer: to,
+            after: CALL_TIMEOUT,
+        };
+        let words = encode(request);
+        self.overhear((from, to), request, None);
+        let Some((delay, twice)) = self.fate(from, to) else {
+            tokio::time::sleep(CALL_TIMEOUT).await;
+            return Err(timed_out);
+        };
+        tokio::time::sleep(delay).await;
+        if self.handler(to).is_none() {
+            tokio::time::sleep(DIAL).await;
+            return Err(dial(to));
+        }
+        if twice {
+            let (network, words) = (self.clone(), words.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(network.chance.millis(10, 3_000)).await;
+                network.deliver(from, to, &words).await;
+            });
+        }
+        // What was delivered goes on also when the caller does not wait for it.
+        let (network, answered) = (self.clone(), tokio::sync::oneshot::channel());
+        let (sender, receiver) = answered;
+        tokio::spawn(async move {
+            let answer = network.deliver(from, to, &words).await;
+            let back = network.fate(to, from);
+            if let (Some(answer), Some((delay, _))) = (answer, back) {
+                tokio::time::sleep(delay).await;
+                // The caller may have gone.
+                let _ = sender.send(answer);
+            }
+        });
+        let left = CALL_TIMEOUT.saturating_sub(begun.elapsed());
+        let answer = match tokio::time::timeout(left, receiver).await {
+            Ok(Ok(words)) => words,
+            // A life that ended while it answered, or an answer that was lost.
+            Ok(Err(_)) => {
+                tokio::time::sleep(CALL_TIMEOUT.saturating_sub(begun.elapsed())).await;
+                return Err(timed_out);
+            }
+            Err(_) => return Err(timed_out),
+        };
+        match decode::<Response>(&answer) {
+            Ok(Response::Error(source)) => Err(CallError::Refused { peer: to, source }),
+            Ok(response) => Ok(response),
+            Err(source) => Err(CallError::Answer {
+                peer: to,
+                source: source.into(),
+            }),
+        }
+    }
+
+    async fn deliver(&self, from: NodeId, to: NodeId, words: &[u8]) -> Option<Vec<u8>> {
+        let handler = self.handler(to)?;
+        let request = decode::<Request>(words).ok()?;
+        let name = name(&request);
+        let answer = handler.call(from, request.clone()).await;
+        self.overhear((from, to), &request, Some(&answer));
+        let said = if let Response::Error(error) = &answer {
+            format!("no: {error}")
+        } else {
+            "yes".to_owned()
+        };
+        trace!(self.trace, "net: {} -> {} {name}: {said}", from.short(), to.short());
+        Some(encode(&answer))
+    }
+}
+
+fn name(request: &Request) -> &'static str {
+    match request {
+        Request::Quote(_) => "quote",
+        Request::Lease(_) => "lease",
+        Request::Part(..) => "part",
+        Request::CancelPart(_) => "cancel",
+        Request::WillClose(_) => "will close",
+        Request::Stop(_) => "stop",
+        Request::Status(_) => "status",
+        Request::Meter(_) => "meter",
+        Request::PartReport(_) => "report",
+        Request::Closing(_) => "closing",
+    }
+}
+
+pub(crate) fn dial(peer: NodeId) -> CallError {
+    CallError::Dial {
+        peer,
+        source: "nobody is there".into(),
+    }
+}

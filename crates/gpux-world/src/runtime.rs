@@ -1,0 +1,184 @@
+//! What one life of a daemon has of its node's containers: the test double of the kit, which outlives the daemon as shims do.
+//!
+//! A door: it lets nothing through from a daemon that has crashed, takes its time, and may lie about the meter to its own daemon,
+//! as a cheating provider's does. The world reads the double itself.
+
+use crate::{bug::Bug, chance::Chance, life::Life};
+use async_trait::async_trait;
+use gpux_runtime::{
+    AdoptError, CreateLeaseError, FinalUsage, LeaseSpec, LeaseStatus, LogChunk, OutputFile, PartKey, PartSpec,
+    PartState, Runtime, RuntimeCallError, StartPartError, Work,
+};
+use gpux_testkit::runtime::RuntimeDouble;
+use gpux_types::{LeaseId, Millis, PartIndex};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::time::Instant;
+
+/// The variable of a part's own value, which commands of a world may name.
+const VALUE: &str = "GPUX_ARRAY_VALUE";
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct SimRuntime {
+    pub(crate) double: RuntimeDouble,
+    pub(crate) life: Arc<Life>,
+    pub(crate) chance: Chance,
+    /// How long a container takes to start at most, in milliseconds.
+    pub(crate) slow: u64,
+    /// The meter that is told, in hundredths of the true one.
+    pub(crate) meter: u64,
+    pub(crate) bug: Option<Bug>,
+    /// When each lease's ghosts began to work.
+    pub(crate) ghosts: Mutex<BTreeMap<LeaseId, Instant>>,
+}
+
+impl SimRuntime {
+    async fn pass(&self) {
+        self.life.lives().await;
+        tokio::time::sleep(self.chance.millis(1, 8)).await;
+        self.life.lives().await;
+    }
+
+    async fn pass_slowly(&self) {
+        self.pass().await;
+        tokio::time::sleep(self.chance.millis(0, self.slow + 1)).await;
+        self.life.lives().await;
+    }
+
+    fn told(&self, metered: Millis) -> Millis {
+        Millis(metered.0.saturating_mul(self.meter) / 100)
+    }
+
+    fn status_told(&self, mut status: LeaseStatus) -> LeaseStatus {
+        status.metered = self.told(status.metered);
+        let ghosts = self.ghosts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(began) = ghosts.get(&status.lease).filter(|_| status.work == Work::Frozen) {
+            (status.metered, status.work) = (began.elapsed().into(), Work::Running);
+        }
+        status
+    }
+
+    /// Freezes what was just started, and lets it pass for work.
+    async fn haunt(&self, lease: LeaseId) {
+        let ghosts = self.ghosts.lock();
+        ghosts
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(lease)
+            .or_insert_with(Instant::now);
+        // A lease that is over has no work to freeze.
+        let _ = self.double.freeze(lease).await;
+    }
+}
+
+#[async_trait]
+impl Runtime for SimRuntime {
+    async fn create_lease(&self, spec: LeaseSpec) -> Result<(), CreateLeaseError> {
+        self.pass_slowly().await;
+        let lease = spec.lease;
+        let made = self.double.create_lease(spec).await;
+        if self.bug == Some(Bug::EagerContainers) {
+            let eager = PartSpec {
+                part: PartIndex(0),
+                attempt: 1_000,
+                argv: ["/probe", "nap", "100000"].map(str::to_owned).to_vec(),
+                env: Vec::new(),
+                working_dir: None,
+                max_duration: None,
+            };
+            // One that is there already works already.
+            let _ = self.double.start_part(lease, eager).await;
+        }
+        made
+    }
+
+    async fn start_part(&self, lease: LeaseId, mut part: PartSpec) -> Result<PartState, StartPartError> {
+        self.pass_slowly().await;
+        let value = part
+            .env
+            .iter()
+            .find(|(name, _)| name == VALUE)
+            .map(|(_, value)| value.clone());
+        for word in &mut part.argv {
+            *word = word.replace(&format!("${VALUE}"), value.as_deref().unwrap_or_default());
+        }
+        let started = self.double.start_part(lease, part).await;
+        if self.bug == Some(Bug::GhostWork) {
+            self.haunt(lease).await;
+        }
+        started
+    }
+
+    async fn renew(&self, lease: LeaseId) -> Result<(), RuntimeCallError> {
+        self.pass().await;
+        self.double.renew(lease).await
+    }
+
+    async fn freeze(&self, lease: LeaseId) -> Result<(), RuntimeCallError> {
+        self.pass().await;
+        if self.bug == Some(Bug::NoFreeze) {
+            return Ok(());
+        }
+        self.double.freeze(lease).await
+    }
+
+    async fn thaw(&self, lease: LeaseId) -> Result<(), RuntimeCallError> {
+        self.pass().await;
+        self.double.thaw(lease).await
+    }
+
+    async fn status(&self, lease: LeaseId) -> Result<LeaseStatus, RuntimeCallError> {
+        self.pass().await;
+        self.double.status(lease).await.map(|status| self.status_told(status))
+    }
+
+    async fn wait_change(&self, lease: LeaseId, seen: u64) -> Result<LeaseStatus, RuntimeCallError> {
+        self.pass().await;
+        let status = self.double.wait_change(lease, seen).await;
+        self.life.lives().await;
+        status.map(|status| self.status_told(status))
+    }
+
+    async fn stop_part(&self, lease: LeaseId, part: PartKey, grace: Millis) -> Result<(), RuntimeCallError> {
+        self.pass().await;
+        self.double.stop_part(lease, part, grace).await
+    }
+
+    async fn outputs(&self, lease: LeaseId, part: PartKey, glob: &str) -> Result<Vec<OutputFile>, RuntimeCallError> {
+        self.pass().await;
+        self.double.outputs(lease, part, glob).await
+    }
+
+    async fn open_output(&self, lease: LeaseId, part: PartKey, path: &str) -> Result<File, RuntimeCallError> {
+        self.pass().await;
+        self.double.open_output(lease, part, path).await
+    }
+
+    async fn logs(&self, lease: LeaseId, part: PartKey, offset: u64) -> Result<LogChunk, RuntimeCallError> {
+        self.pass().await;
+        self.double.logs(lease, part, offset).await
+    }
+
+    async fn destroy_lease(&self, lease: LeaseId) -> Result<FinalUsage, RuntimeCallError> {
+        self.pass_slowly().await;
+        let usage = self.double.destroy_lease(lease).await;
+        usage.map(|mut usage| {
+            usage.metered = self.told(usage.metered);
+            usage
+        })
+    }
+
+    async fn forget_lease(&self, lease: LeaseId) -> Result<(), RuntimeCallError> {
+        self.pass().await;
+        self.double.forget_lease(lease).await
+    }
+
+    async fn adopt(&self) -> Result<Vec<LeaseStatus>, AdoptError> {
+        self.pass().await;
+        let adopted = self.double.adopt().await?;
+        Ok(adopted.into_iter().map(|status| self.status_told(status)).collect())
+    }
+}

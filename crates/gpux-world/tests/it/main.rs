@@ -1,0 +1,201 @@
+//! Whole worlds, by seed. `GPUX_WORLD_SEEDS` says how many (`make sim WORLDS=…` runs more than CI), `GPUX_WORLD_FIRST` from which on;
+//! `one_world_of_choice` with `GPUX_WORLD_FIRST=SEED` and `--nocapture` shows the whole trace of one.
+
+use gpux_world::{Bug, Invariant, Plan, Report, Troubles, run};
+use std::{
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
+
+/// Seeds that CI has time for.
+const SEEDS: u64 = 60;
+
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// A quiet world of one seller and one renter.
+fn quiet(seed: u64) -> Plan {
+    Plan {
+        seed,
+        providers: 1,
+        renters: 1,
+        troubled: Duration::ZERO,
+        troubles: Troubles::default(),
+        bug: None,
+    }
+}
+
+/// The world of a seed: five nodes, and two minutes in which all that can go wrong may.
+fn troubled(seed: u64) -> Plan {
+    Plan {
+        providers: 3,
+        renters: 2,
+        troubled: Duration::from_secs(120),
+        troubles: Troubles::of(seed),
+        ..quiet(seed)
+    }
+}
+
+fn show(report: &Report) -> String {
+    format!(
+        "{} lines, {:.1} s simulated, {} leases, {} paid, {} lives, jobs {:?}, hash {}",
+        report.lines,
+        report.simulated.as_secs_f64(),
+        report.leases,
+        report.paid,
+        report.lives,
+        report.jobs,
+        report.hash,
+    )
+}
+
+/// Why a seed is broken, and how to see it again.
+fn explain(seed: u64, report: &Report) -> String {
+    let broken: Vec<String> = report.broken.iter().map(ToString::to_string).collect();
+    format!(
+        "{}\nseed {seed} breaks: {}\n{}\nagain: GPUX_WORLD_FIRST={seed} cargo test --package gpux-world one_world_of_choice -- --nocapture",
+        report.trace,
+        broken.join("; "),
+        show(report)
+    )
+}
+
+#[test]
+fn a_job_is_opened_metered_and_settled_and_the_same_seed_makes_the_same_trace() {
+    let first = run(&quiet(1)).unwrap();
+    let again = run(&quiet(1)).unwrap();
+    assert!(first.broken.is_empty(), "{}", explain(1, &first));
+    assert!(first.leases > 0 && first.paid > 0, "{}", explain(1, &first));
+    assert_eq!(first.hash, again.hash);
+}
+
+#[test]
+fn troubles_come_the_same_way_each_time() {
+    for seed in [3, 4] {
+        let (first, again) = (run(&troubled(seed)).unwrap(), run(&troubled(seed)).unwrap());
+        assert_eq!(first.hash, again.hash, "{}\n\n{}", first.trace, again.trace);
+    }
+}
+
+#[test]
+fn one_world_of_choice() {
+    let seed = setting("GPUX_WORLD_FIRST").unwrap_or(2);
+    let begun = Instant::now();
+    let report = run(&troubled(seed)).unwrap();
+    println!("{}\n{:?} {}", report.trace, begun.elapsed(), show(&report));
+    assert!(report.broken.is_empty(), "{}", explain(seed, &report));
+}
+
+#[test]
+fn no_seed_breaks_an_invariant_of_the_real_daemons() {
+    let (first, count) = (
+        setting("GPUX_WORLD_FIRST").unwrap_or(1),
+        setting("GPUX_WORLD_SEEDS").unwrap_or(SEEDS),
+    );
+    let (next, simulated, leases) = (AtomicU64::new(first), AtomicU64::new(0), AtomicU64::new(0));
+    let begun = Instant::now();
+    let broken: Vec<String> = std::thread::scope(|scope| {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let walk = || {
+            let mut broken = Vec::new();
+            loop {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= first + count {
+                    return broken;
+                }
+                let report = run(&troubled(seed)).unwrap();
+                simulated.fetch_add(report.simulated.as_secs(), Ordering::Relaxed);
+                leases.fetch_add(u64::try_from(report.leases).unwrap(), Ordering::Relaxed);
+                if !report.broken.is_empty() {
+                    broken.push(explain(seed, &report));
+                }
+            }
+        };
+        let walkers: Vec<_> = (0..threads).map(|_| scope.spawn(walk)).collect();
+        walkers.into_iter().flat_map(|walker| walker.join().unwrap()).collect()
+    });
+    let (took, simulated) = (begun.elapsed(), simulated.into_inner());
+    println!(
+        "{count} seeds, {} leases, {simulated} s simulated in {took:.1?}: {:.0} times real time",
+        leases.into_inner(),
+        Duration::from_secs(simulated).as_secs_f64() / took.as_secs_f64()
+    );
+    let broken_lines = |text: &String| {
+        text.lines()
+            .filter(|line| line.contains(" breaks: "))
+            .map(str::to_owned)
+            .collect()
+    };
+    let all: Vec<String> = broken
+        .iter()
+        .flat_map(|text| -> Vec<String> { broken_lines(text) })
+        .collect();
+    assert!(broken.is_empty(), "{}\n{}", broken[0], all.join("\n"));
+}
+
+/// The world in which a planted bug has its chance: quiet, so that nothing else can break it.
+fn with(bug: Option<Bug>, seed: u64) -> Plan {
+    Plan {
+        renters: if bug == Some(Bug::Overselling) { 6 } else { 1 },
+        troubled: Duration::from_secs(90),
+        bug,
+        ..quiet(seed)
+    }
+}
+
+/// What a bug breaks in the first worlds, until all that it should break is among it.
+fn broken_by(bug: Bug) -> Vec<Invariant> {
+    let mut broken = Vec::new();
+    for seed in 1..8 {
+        // A world that cannot be made breaks nothing, which the caller tells.
+        let made = run(&with(Some(bug), seed)).ok();
+        broken.extend(made.into_iter().flat_map(|report| report.broken).map(|it| it.invariant));
+        if bug.breaks().iter().all(|invariant| broken.contains(invariant)) {
+            break;
+        }
+    }
+    broken.sort_unstable();
+    broken.dedup();
+    broken
+}
+
+#[test]
+fn each_planted_bug_breaks_its_invariant() {
+    let next = AtomicUsize::new(0);
+    let walk = || {
+        let mut found = Vec::new();
+        while let Some(bug) = Bug::ALL.get(next.fetch_add(1, Ordering::Relaxed)) {
+            found.push((*bug, broken_by(*bug)));
+        }
+        found
+    };
+    let found: Vec<(Bug, Vec<Invariant>)> = std::thread::scope(|scope| {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let walkers: Vec<_> = (0..threads).map(|_| scope.spawn(walk)).collect();
+        walkers.into_iter().flat_map(|walker| walker.join().unwrap()).collect()
+    });
+    for (bug, broken) in &found {
+        println!("{bug:?}: {broken:?}");
+    }
+    for (bug, broken) in found {
+        let all = bug.breaks().iter().all(|invariant| broken.contains(invariant));
+        assert!(all, "{bug:?} breaks {broken:?}, not all of {:?}", bug.breaks());
+    }
+}
+
+#[test]
+fn the_same_worlds_are_well_without_a_bug() {
+    for seed in 1..6 {
+        let report = run(&with(None, seed)).unwrap();
+        assert!(report.broken.is_empty(), "{}", explain(seed, &report));
+    }
+}
+
+#[test]
+fn every_invariant_has_a_planted_bug() {
+    for invariant in Invariant::ALL {
+        let bug = Bug::ALL.into_iter().find(|bug| bug.breaks().contains(&invariant));
+        assert!(bug.is_some(), "{invariant:?} has none");
+    }
+}
