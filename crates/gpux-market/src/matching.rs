@@ -19,7 +19,7 @@ pub enum Reason {
         /// The provider's token.
         token: Address,
     },
-    /// The renter excluded the node.
+    /// The renter excluded the node, such as one that went back on its offer.
     Excluded,
     /// Too few cores in one piece.
     Cpu {
@@ -97,7 +97,7 @@ impl Reason {
         match self {
             Self::Escrow { chain_id, escrow } => format!("settles in escrow {escrow} on chain {chain_id}"),
             Self::Token { token } => format!("wants token {token}"),
-            Self::Excluded => "is excluded".to_owned(),
+            Self::Excluded => "is left out for now, as one that went back on its offer".to_owned(),
             Self::Cpu { wanted, has, total } => format!("leases {has} of {total} cores now, wanted {wanted}"),
             Self::Memory { wanted, has, total } => {
                 format!("leases {has} of {total} of memory now, wanted {wanted}")

@@ -6,7 +6,7 @@ use gpux_market::{Offer, OfferBook};
 use gpux_net::{OfferEvent, PeerNet};
 use gpux_types::{Millis, NodeId, Token};
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio_util::sync::CancellationToken;
@@ -14,10 +14,17 @@ use tokio_util::sync::CancellationToken;
 /// The most offers that are kept: far above today's markets, and a bound on what peers can make this node hold.
 const MAX_OFFERS: usize = 100_000;
 
+/// How long a node that gave no firm price is left out of plans: the quotes that others hold of it are over then.
+const REFUSED: Millis = Millis::from_secs(30);
+/// How long a node is left out whose firm price was not what it offers.
+const UNTRUE: Millis = Millis::from_secs(600);
+
 #[derive(Debug)]
 struct Heard {
     book: OfferBook,
     at: HashMap<NodeId, Millis>,
+    /// Nodes that went back on their offers, and until when they are left out.
+    left_out: HashMap<NodeId, Millis>,
 }
 
 /// The offers. A cheap clone. A mutex rather than a task: every use is a short, synchronous read or insert.
@@ -33,6 +40,7 @@ impl Market {
         let heard = Heard {
             book: OfferBook::new(MAX_OFFERS),
             at: HashMap::new(),
+            left_out: HashMap::new(),
         };
         Self {
             heard: Arc::new(Mutex::new(heard)),
@@ -49,6 +57,20 @@ impl Market {
         let mut heard = self.lock();
         heard.expire(now);
         look(&heard.book)
+    }
+
+    /// Leaves a node out of plans for a while that gave no firm price, longer where it was not true to its offer: it would be
+    /// chosen again and again, and nothing would run.
+    pub(crate) fn leave_out(&self, node: NodeId, untrue: bool, now: Millis) {
+        let until = now.saturating_add(if untrue { UNTRUE } else { REFUSED });
+        self.lock().left_out.insert(node, until);
+    }
+
+    /// The nodes that are left out now.
+    pub(crate) fn left_out(&self, now: Millis) -> BTreeSet<NodeId> {
+        let mut heard = self.lock();
+        heard.left_out.retain(|_, until| now < *until);
+        heard.left_out.keys().copied().collect()
     }
 
     /// How many offers are known.
@@ -151,5 +173,26 @@ fn view(offer: &Offer, age: Millis) -> OfferView {
         price: offer.price_of(&offer.free),
         cpu_score: offer.cpu_score,
         age,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_went_back_on_its_offer_is_left_out_for_a_while() {
+        let token = Token {
+            symbol: "T".into(),
+            decimals: 6,
+        };
+        let market = Market::new(token);
+        let [busy, untrue] = [1, 2].map(|byte| NodeId([byte; 32]));
+        market.leave_out(busy, false, Millis::ZERO);
+        market.leave_out(untrue, true, Millis::ZERO);
+        let at = |secs| market.left_out(Millis::from_secs(secs));
+        assert_eq!(at(29), BTreeSet::from([busy, untrue]));
+        assert_eq!(at(30), BTreeSet::from([untrue]));
+        assert_eq!(at(600), BTreeSet::new());
     }
 }

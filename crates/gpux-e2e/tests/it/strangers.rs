@@ -76,8 +76,7 @@ fn forged_offers_are_not_heard_and_a_quote_for_another_wallet_buys_nothing() {
     }
     assert_eq!(purse(), before, "no deposit, no transaction");
 
-    // Nobody who is dearer takes the stranger's place unasked, so the wish has to pass it by.
-    fs::write(&file, JOB.text().replace("disk: 64MiB", "disk: 128MiB")).unwrap();
+    // Nobody who is dearer takes the stranger's place unasked; asked again, the plan leaves the stranger out.
     let ran = market.run(&["run", &file, "-y", "--output", &market.output(&JOB)]);
     assert_eq!(ran.status.code(), Some(0), "{ran:?}");
     market.assert_outputs(&JOB);

@@ -163,7 +163,7 @@ fn market_request(node: &Node, job: &Job, request: &PlanRequest, token: &Token) 
         max_total: max_total.into_iter().chain(typed).min(),
         features: BTreeSet::new(),
         region: None,
-        exclude: BTreeSet::new(),
+        exclude: node.market.left_out(node.clock.now()),
     })
 }
 

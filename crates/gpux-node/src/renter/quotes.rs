@@ -65,9 +65,10 @@ pub(super) async fn collect(
         }
         match asked.join_next().await {
             Some(Ok(Ok(quote))) => firm.push(quote),
-            Some(Ok(Err((refuser, why)))) => {
-                bound = bound.saturating_sub(refuser.deposit);
-                refusals.push(format!("node {}: {why}", refuser.node.short()));
+            Some(Ok(Err(refusal))) => {
+                bound = bound.saturating_sub(refusal.deposit);
+                node.market.leave_out(refusal.node, refusal.untrue, node.clock.now());
+                refusals.push(format!("node {}: {}", refusal.node.short(), refusal.why));
             }
             Some(Err(error)) => refusals.push(error.to_string()),
             None => break,
@@ -103,38 +104,44 @@ fn request(node: &Node, candidate: &Candidate, wanted: &Wanted, spec: &JobSpec) 
     }
 }
 
-/// A node that gave no price, and the deposit that it does not get.
-struct Refuser {
+/// A node that gave no firm price.
+struct Refusal {
     node: NodeId,
+    /// The deposit that it does not get.
     deposit: Amount,
+    /// Whether what it said contradicts its offer or the request.
+    untrue: bool,
+    why: String,
 }
 
-async fn ask(
-    node: std::sync::Arc<Node>,
-    candidate: Candidate,
-    request: QuoteRequest,
-) -> Result<Firm, (Refuser, String)> {
-    let refuser = Refuser {
-        node: candidate.offer.node,
-        deposit: request.deposit,
+async fn ask(node: std::sync::Arc<Node>, candidate: Candidate, request: QuoteRequest) -> Result<Firm, Refusal> {
+    let (peer, deposit) = (candidate.offer.node, request.deposit);
+    let refusal = |untrue| {
+        move |why| Refusal {
+            node: peer,
+            deposit,
+            untrue,
+            why,
+        }
     };
-    firm_price(&node, candidate, request)
-        .await
-        .map_err(|why| (refuser, why))
+    let answer = answer(&node, peer, &request).await.map_err(refusal(false))?;
+    check(&node, candidate, request, answer).map_err(refusal(true))
 }
 
-async fn firm_price(node: &Node, candidate: Candidate, request: QuoteRequest) -> Result<Firm, String> {
-    let peer = candidate.offer.node;
+async fn answer(node: &Node, peer: NodeId, request: &QuoteRequest) -> Result<Response, String> {
     let signature = node.wallet.sign_digest(request.digest());
     let call = Request::Quote(Box::new(SignedQuoteRequest {
         request: request.clone(),
         signature,
     }));
-    let answer = match tokio::time::timeout(PATIENCE, node.net.call(peer, &call)).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(error)) => return Err(crate::error_chain(&error)),
-        Err(_) => return Err(format!("no answer within {} s", PATIENCE.as_secs())),
-    };
+    match tokio::time::timeout(PATIENCE, node.net.call(peer, &call)).await {
+        Ok(answer) => answer.map_err(|error| crate::error_chain(&error)),
+        Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+    }
+}
+
+/// The quote, if it is one for the request and true to the offer.
+fn check(node: &Node, candidate: Candidate, request: QuoteRequest, answer: Response) -> Result<Firm, String> {
     let Response::Quote(quote) = answer else {
         return Err("it answered something else".to_owned());
     };
