@@ -1,5 +1,6 @@
 //! The bill.
 
+use crate::job::AtRiskView;
 use gpux_types::{Amount, JobId, LeaseId, Millis, NodeId, PricePerHour, Token, UnixSeconds};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -71,6 +72,9 @@ pub struct LeaseCost {
     pub metered: Millis,
     /// When the escrow ends it.
     pub expiry: UnixSeconds,
+    /// What each side has at risk, while it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_risk: Option<AtRiskView>,
     /// Its transactions in order.
     pub transactions: Vec<TransactionView>,
 }

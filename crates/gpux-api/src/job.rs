@@ -167,8 +167,65 @@ pub struct LeaseView {
     /// Whether its deposit pays for so little more work that it is time to top up. Written only when it is so.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub low: bool,
+    /// What each side has at risk, while it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_risk: Option<AtRiskView>,
     /// Why it ended.
     pub end: Option<EndView>,
+}
+
+/// What each side of a lease would lose if the other did its worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AtRiskView {
+    /// The renter in this moment: signed for, not worked yet.
+    pub renter_now: Amount,
+    /// The renter in the worst moment: two intervals of rent, and what it signed ahead.
+    pub renter_most: Amount,
+    /// The provider in this moment: worked, not signed for yet.
+    pub provider_now: Amount,
+    /// The provider in the worst moment: two intervals of rent. What it chose to risk on deposits that are not deep enough is
+    /// its own affair and not in here.
+    pub provider_most: Amount,
+}
+
+/// Says that the renter goes away and that the work of a job is to go on meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AwayRequest {
+    /// For how long, in milliseconds.
+    pub horizon: Millis,
+    /// The most at risk that the person said yes to. Absent: nothing is done, and the answer tells what would be at risk.
+    #[serde(default)]
+    pub agreed: Option<Amount>,
+}
+
+/// What is signed ahead, or would be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AwayView {
+    /// `gpux.away/v1`.
+    #[schemars(extend("const" = "gpux.away/v1"))]
+    pub schema: String,
+    /// Whether it was done.
+    pub done: bool,
+    /// What the renter has at risk then, over all leases.
+    pub at_risk: Amount,
+    /// Each lease that goes on.
+    pub leases: Vec<AwayLease>,
+}
+
+/// One lease of a renter that goes away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AwayLease {
+    /// Which.
+    pub lease: LeaseId,
+    /// Its node.
+    pub node: NodeId,
+    /// For how long work can go on: not beyond the expiry.
+    pub horizon: Millis,
+    /// Up to which amount receipts are signed then: not beyond the deposit.
+    pub signed_ahead: Amount,
+    /// What the renter has at risk then.
+    pub at_risk: Amount,
 }
 
 /// Where a lease stands, for people.

@@ -9,6 +9,7 @@ mod devnet;
 mod error;
 mod job;
 mod market;
+mod receipts;
 mod run_event;
 mod schema;
 mod wallet;
@@ -17,11 +18,14 @@ pub use cost::{CostView, LeaseCost, TransactionKind, TransactionView};
 pub use devnet::{DevnetView, ProcessView};
 pub use error::{ErrorBody, ErrorCode, ErrorDocument};
 pub use job::{
-    Actor, EndView, JobList, JobState, JobView, LeaseState, LeaseView, LogLine, LogView, OutputView, PartsView,
-    RunRequest, StopJobRequest, TopUpReply, TopUpRequest,
+    Actor, AtRiskView, AwayLease, AwayRequest, AwayView, EndView, JobList, JobState, JobView, LeaseState, LeaseView,
+    LogLine, LogView, OutputView, PartsView, RunRequest, StopJobRequest, TopUpReply, TopUpRequest,
 };
 pub use market::{
     LeasePlan, OfferView, OffersView, PlanRequest, PlanView, PreflightFinding, PreflightView, RejectedOffer,
+};
+pub use receipts::{
+    ExitView, LastLogView, LeaseSide, MoveView, ReceiptView, ReceiptsView, RecordStanding, StatementView, TermsView,
 };
 pub use run_event::{RunEvent, RunEventKind};
 pub use schema::document_schemas;

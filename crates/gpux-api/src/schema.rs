@@ -2,8 +2,8 @@
 //! which writes them below `docs/spec/json`, and by the test that compares them with what is committed there.
 
 use crate::{
-    AddressView, CostView, DaemonView, DevnetView, DoctorView, ErrorDocument, JobList, JobView, LogView, OffersView,
-    PlanView, RunEvent, TopUpReply, WalletView,
+    AddressView, AwayView, CostView, DaemonView, DevnetView, DoctorView, ErrorDocument, JobList, JobView, LogView,
+    OffersView, PlanView, ReceiptsView, RunEvent, TopUpReply, WalletView,
 };
 use schemars::{Schema, schema_for};
 
@@ -12,6 +12,7 @@ use schemars::{Schema, schema_for};
 pub fn document_schemas() -> Vec<(&'static str, Schema)> {
     vec![
         ("address", schema_for!(AddressView)),
+        ("away", schema_for!(AwayView)),
         ("cost", schema_for!(CostView)),
         ("daemon", schema_for!(DaemonView)),
         ("devnet", schema_for!(DevnetView)),
@@ -22,6 +23,7 @@ pub fn document_schemas() -> Vec<(&'static str, Schema)> {
         ("log-line", schema_for!(LogView)),
         ("offers", schema_for!(OffersView)),
         ("plan", schema_for!(PlanView)),
+        ("receipts", schema_for!(ReceiptsView)),
         ("run-event", schema_for!(RunEvent)),
         ("topup", schema_for!(TopUpReply)),
         ("wallet", schema_for!(WalletView)),

@@ -10,7 +10,10 @@ mod model_check;
 mod parts;
 mod provider;
 mod receipt;
+mod reconcile;
+mod record;
 mod renter;
+mod risk;
 mod runway;
 mod settlement;
 #[cfg(test)]
@@ -27,7 +30,13 @@ pub use provider::{
     ProviderState,
 };
 pub use receipt::{Receipt, SignedClosing, VerifiedReceipt, VerifyReceiptError};
+pub use record::{
+    Amounts, ClosingRecord, Difference, ExitCount, LOG_TAIL, LastLog, MAX_EXITS, MAX_MOVES, Move, MoveKind, Side,
+    SignedStatement, Standing, Statement, VerifyStatementError, answer, count_exits, differences, list_moves,
+    statement_digest,
+};
 pub use renter::{RenterConfig, RenterEffect, RenterEvent, RenterLease, RenterState, TopUp};
+pub use risk::{AtRisk, away_at_risk, provider_at_risk, renter_at_risk};
 pub use runway::Runway;
 pub use settlement::Settlement;
 pub use terms::{

@@ -76,6 +76,44 @@ impl End {
     }
 }
 
+impl Actor {
+    /// Its word in signatures and documents.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Renter => "renter",
+            Self::Provider => "provider",
+            Self::Network => "network",
+            Self::Chain => "chain",
+        }
+    }
+}
+
+impl EndReason {
+    /// Its word in signatures and documents.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Stopped => "stopped",
+            Self::DepositUsed => "deposit_used",
+            Self::Expired => "expired",
+            Self::JobLimit => "job_limit",
+            Self::Unpaid => "unpaid",
+            Self::NeverFunded => "never_funded",
+            Self::DepositUnassured => "deposit_unassured",
+            Self::PreparationFailed => "preparation_failed",
+            Self::PreparationTimedOut => "preparation_timed_out",
+            Self::WorkLost => "work_lost",
+            Self::ShimLost => "shim_lost",
+            Self::NodeUnreachable => "node_unreachable",
+            Self::QuoteExpired => "quote_expired",
+            Self::OpenFailed => "open_failed",
+            Self::ClosedOnChain => "closed_on_chain",
+        }
+    }
+}
+
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -122,6 +122,12 @@ struct Account {
     /// What the provider said is all that it will claim.
     #[serde(default)]
     closing: Option<Amount>,
+    /// The work up to which is signed ahead, since the renter said that it goes away.
+    #[serde(default)]
+    ahead: Option<Millis>,
+    /// Until when its own silence is expected. Not after a restart: then it is back.
+    #[serde(default)]
+    away_until: Option<Millis>,
 }
 
 /// One lease, as its renter sees it.
@@ -147,6 +153,8 @@ impl RenterLease {
             top_ups: 0,
             top_up: None,
             closing: None,
+            ahead: None,
+            away_until: None,
         };
         Self {
             config,
@@ -245,6 +253,26 @@ impl RenterLease {
         )
     }
 
+    /// What the provider said is all that it will claim, once it did.
+    pub(crate) const fn closing(&self) -> Option<Amount> {
+        self.account.closing
+    }
+
+    /// The work up to which is signed ahead, where the renter said that it goes away.
+    #[must_use]
+    pub const fn ahead(&self) -> Option<Millis> {
+        self.account.ahead
+    }
+
+    /// For how long work can go on at most: until the expiry, as far as block time is known. Nothing while it is not open.
+    #[must_use]
+    pub fn until_expiry(&self) -> Millis {
+        match (self.account.escrow, self.account.block) {
+            (EscrowView::Open { expiry, .. }, Some(block)) => expiry.since(block.at(self.now)),
+            _ => Millis::ZERO,
+        }
+    }
+
     /// The number that the next top-up must carry.
     #[must_use]
     pub const fn next_top_up(&self) -> u32 {
@@ -291,6 +319,7 @@ impl RenterLease {
             (On::Reported { .. } | On::ReceiptAsked { .. } | On::ProviderEnded { .. }, S::Quoted { .. })
             | (On::ClosingOffered { .. }, S::Quoted { .. } | S::Opening)
             | (On::ReceiptAsked { .. }, S::Opening) => return Err(unexpected),
+            (On::GoesAway { horizon }, S::Open | S::Running | S::Lost { .. }) => self.go_away(now, horizon),
             (On::OpenFailed, S::Quoted { .. } | S::Open | S::Running | S::Lost { .. } | S::Reclaimable { .. }) => {
                 return Err(unexpected);
             }
@@ -326,10 +355,24 @@ impl RenterLease {
                 self.account.top_up = self.account.top_up.filter(|top_up| top_up.number != number);
             }
             (On::Restarted, _) => self.restart(now),
-            (On::Accepted | On::OpenFailed | On::Ticked, _) => {}
+            (On::Accepted | On::OpenFailed | On::GoesAway { .. } | On::Ticked, _) => {}
         }
         self.now = now;
         Ok(next)
+    }
+
+    /// Work up to the horizon is signed ahead from the next ask on, and silence until then is expected.
+    fn go_away(&mut self, now: Millis, horizon: Millis) {
+        let horizon = horizon.min(self.until_expiry());
+        let (ahead, until) = (self.counted().saturating_add(horizon), now.saturating_add(horizon));
+        self.account.ahead = self.account.ahead.max(Some(ahead));
+        self.account.away_until = self.account.away_until.max(Some(until));
+    }
+
+    /// What is signed without being asked for: the work up to the horizon.
+    fn ahead_amount(&self, deposit: Amount) -> Amount {
+        let upto = self.account.ahead.unwrap_or_default();
+        self.config.tariff.due(upto).min(deposit)
     }
 
     /// `None` for more than a settlement could take, and for a second amount.
@@ -407,11 +450,13 @@ impl RenterLease {
             return;
         };
         let counted = self.counted();
-        let willing = match self.state {
+        let (asked, willing) = match self.state {
             RenterState::Open | RenterState::Running | RenterState::Lost { .. } => {
-                self.config.tariff.willing(counted, deposit)
+                let ahead = self.ahead_amount(deposit);
+                let willing = self.config.tariff.willing(counted, deposit);
+                (asked.max(ahead), willing.max(ahead))
             }
-            RenterState::Ending { .. } => self.config.tariff.willing_last(counted, deposit),
+            RenterState::Ending { .. } => (asked, self.config.tariff.willing_last(counted, deposit)),
             RenterState::Quoted { .. }
             | RenterState::Opening
             | RenterState::Reclaimable { .. }
@@ -428,6 +473,7 @@ impl RenterLease {
     /// Every period that was under way begins anew: how long the daemon was away cannot be known.
     fn restart(&mut self, now: Millis) {
         self.account.heard = now;
+        self.account.away_until = None;
         self.account.block = self.account.block.map(|block| block.restarted(now));
         if let Some(clock) = self.account.clock.as_mut() {
             clock.lose_time();

@@ -144,6 +144,11 @@ enum Trouble {
     RenterStops {
         lease: usize,
     },
+    /// The renter signs ahead by so much. Whether it then goes away is another trouble.
+    RenterGoesAway {
+        lease: usize,
+        for_ms: u64,
+    },
     ProviderStops {
         lease: usize,
     },
@@ -161,9 +166,10 @@ impl Timed {
     fn over_at_ms(&self) -> u64 {
         let lasts = match self.trouble {
             Trouble::DaemonCrashes { down_ms, .. } => down_ms,
-            Trouble::LinkParts { for_ms, .. } | Trouble::HeadLies { for_ms, .. } | Trouble::FeesRise { for_ms } => {
-                for_ms
-            }
+            Trouble::LinkParts { for_ms, .. }
+            | Trouble::HeadLies { for_ms, .. }
+            | Trouble::FeesRise { for_ms }
+            | Trouble::RenterGoesAway { for_ms, .. } => for_ms,
             Trouble::ClockSteps { by_ms, .. } => by_ms.unsigned_abs(),
             Trouble::NodeDies { .. }
             | Trouble::ShimDies { .. }
@@ -304,6 +310,9 @@ enum What {
         secs: u64,
     },
     RenterStops,
+    RenterGoesAway {
+        for_ms: u64,
+    },
     ProviderStops,
     PreparationFails,
     OutOfMemory,
@@ -389,6 +398,7 @@ impl Fault {
             What::Reorganises { blocks, drops_open } => vec![Trouble::Reorganises { blocks, drops_open }],
             What::RenterTopsUp { secs } => vec![Trouble::ToppedUp { lease, secs }],
             What::RenterStops => vec![Trouble::RenterStops { lease }],
+            What::RenterGoesAway { for_ms } => vec![Trouble::RenterGoesAway { lease, for_ms }],
             What::ProviderStops => vec![Trouble::ProviderStops { lease }],
             What::PreparationFails => vec![Trouble::PreparationFails { lease }],
             What::OutOfMemory => vec![Trouble::OutOfMemory { lease }],

@@ -148,7 +148,7 @@ pub fn opening_nonce(openings: &[Opening]) -> B256 {
     keccak256(openings.iter().flat_map(words).collect::<Vec<u8>>())
 }
 
-fn uint96(amount: Amount) -> alloy_primitives::Uint<96, 2> {
+pub(crate) fn uint96(amount: Amount) -> alloy_primitives::Uint<96, 2> {
     alloy_primitives::Uint::from(amount.units())
 }
 

@@ -8,6 +8,7 @@ use crate::{
     market::Market,
     node::Node,
     provider::{Provider, Selling, TakeOverError},
+    records::Records,
     renter::Renter,
     store::{Store, StoreError},
     wallet::WalletError,
@@ -214,6 +215,7 @@ pub(crate) fn assemble(dir: DaemonDir, config: DaemonConfig, adapters: Adapters)
         why_no_runtime,
         provider,
         renter: Renter::default(),
+        records: Records::default(),
     });
     peers.connect(&node);
     Ok(node)
@@ -231,6 +233,7 @@ pub(crate) async fn begin(node: &Arc<Node>) -> Result<(), DaemonError> {
             .follow(node.net.clone(), node.clock, node.cancel.clone()),
     );
     node.tasks.spawn(keep_peers(node.clone()));
+    node.tasks.spawn(crate::records::keep(node.clone()));
     if node.config.network.directory {
         node.tasks.spawn(directory::read_while_alone(node.clone()));
     }

@@ -20,6 +20,7 @@ mod market;
 mod node;
 mod peer;
 mod provider;
+mod records;
 mod renter;
 mod store;
 mod wallet;
@@ -55,6 +56,9 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
     }
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
+
+/// How often each lease's task compares what it wants with what its slot shows. The watcher reads every slot as often.
+const RECONCILE_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// What the chain says of a lease, as the machines take it: the newest deposit, and how much of it is as deep as it must be.
 fn escrow_view(seen: &LeaseSeen, confirm: &ConfirmPolicy) -> EscrowView {

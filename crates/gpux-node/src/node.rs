@@ -8,6 +8,7 @@ use crate::{
     fault::fault,
     market::Market,
     provider::Provider,
+    records::Records,
     renter::Renter,
     store::Store,
 };
@@ -64,6 +65,7 @@ pub(crate) struct Node {
     pub(crate) why_no_runtime: Option<String>,
     pub(crate) provider: Option<Provider>,
     pub(crate) renter: Renter,
+    pub(crate) records: Records,
 }
 
 impl Node {

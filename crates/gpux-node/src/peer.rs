@@ -31,6 +31,7 @@ impl Peers {
             Request::Meter(report) => return node.renter.sign_receipt(from, report).await,
             Request::PartReport(report) => return node.renter.part_report(from, report).await,
             Request::Closing(offer) => return node.renter.closing_offered(from, offer).await,
+            Request::Record(signed) => return crate::records::answer(&node, from, *signed),
             Request::Quote(_)
             | Request::Lease(_)
             | Request::Part(..)
@@ -47,9 +48,9 @@ impl Peers {
             Request::Part(lease, part) => provider.part(from, lease, part).await,
             Request::WillClose(lease) => provider.will_close(from, lease).await,
             Request::CancelPart(cancel) => provider.cancel_part(from, cancel).await,
-            Request::Stop(stop) => provider.stop(from, stop.lease).await,
+            Request::Stop(stop) => provider.stop(from, stop).await,
             Request::Status(lease) => provider.status(from, lease),
-            Request::Meter(_) | Request::PartReport(_) | Request::Closing(_) => {
+            Request::Meter(_) | Request::PartReport(_) | Request::Closing(_) | Request::Record(_) => {
                 Err(PeerError::new(ErrorCode::BadRequest, "not understood"))
             }
         }

@@ -16,6 +16,7 @@ mod parts;
 mod prepare;
 mod quote;
 mod receipt;
+mod record;
 
 use crate::{
     node::Node,
@@ -23,15 +24,15 @@ use crate::{
 };
 use capacity::Capacity;
 use disk::{Disk, Wanted};
-use gpux_chain::HotKey;
-use gpux_lease::{EscrowRef, recover_signer};
+use gpux_chain::{HotKey, Signature};
+use gpux_lease::{Actor, End, EndReason, EscrowRef, recover_signer};
 use gpux_market::Rates;
 use gpux_net::LogSink;
 use gpux_proto::{
     CancelPart, ErrorCode, LeaseReport, LeaseRequest, LogsRequest, PartSpec, PeerError, QuoteRequest, Response,
-    SignedQuoteRequest,
+    SignedQuoteRequest, StopRequest,
 };
-use gpux_types::{Address, Amount, LeaseId, Millis, NodeId, Resources};
+use gpux_types::{Address, Amount, B256, LeaseId, Millis, NodeId, Resources};
 use lease::{LeaseInput, LeaseRecord, LeaseTask};
 use std::{
     collections::HashMap,
@@ -251,6 +252,11 @@ impl Provider {
         checked.map_err(|error| PeerError::new(ErrorCode::NoCapacity, error.to_string()))
     }
 
+    /// Signs as the provider signer of the terms.
+    pub(crate) fn sign(&self, digest: B256) -> Signature {
+        self.signer.sign_digest(digest)
+    }
+
     fn signer_address(&self) -> Address {
         self.signer.address()
     }
@@ -345,8 +351,9 @@ impl Provider {
     }
 
     /// Ends a lease for its renter.
-    pub(crate) async fn stop(&self, from: NodeId, lease: LeaseId) -> Result<Response, PeerError> {
-        self.tell(from, lease, LeaseInput::StopAsked).await
+    pub(crate) async fn stop(&self, from: NodeId, stop: StopRequest) -> Result<Response, PeerError> {
+        let done = stop.reason == End::new(EndReason::Completed, Actor::Renter).to_string();
+        self.tell(from, stop.lease, LeaseInput::StopAsked { done }).await
     }
 
     async fn tell(&self, from: NodeId, lease: LeaseId, input: LeaseInput) -> Result<Response, PeerError> {

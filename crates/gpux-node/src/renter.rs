@@ -16,17 +16,18 @@ mod quotes;
 mod record;
 mod view;
 
-pub(crate) use cost::cost;
+pub(crate) use cost::{cost, transaction_kind};
 pub(crate) use local::is_local_run;
 pub(crate) use logs::{LogSelection, logs};
 pub(crate) use plan::plan;
+pub(crate) use view::actor;
 
 use crate::{
     fault::{fault, internal},
     node::Node,
     store::{Role, StoreError},
 };
-use gpux_api::{ErrorBody, ErrorCode, JobList, JobView, RunRequest, TopUpReply, TopUpRequest};
+use gpux_api::{AwayRequest, AwayView, ErrorBody, ErrorCode, JobList, JobView, RunRequest, TopUpReply, TopUpRequest};
 use gpux_chain::HotKey;
 use gpux_lease::{PartQueue, RenterConfig, RenterLease, Tariff};
 use gpux_proto::{ClosingOffer, MeterReport, PartReport, PeerError, Response};
@@ -427,6 +428,18 @@ fn job_record(
     }
 }
 
+/// The key that signs a job's receipts, and this side of its leases' closing records; nothing when it cannot be had.
+pub(crate) fn receipt_key(node: &Node, job: JobId) -> Option<HotKey> {
+    let record = node.store.job::<JobRecord>(job).ok()??;
+    HotKey::from_bytes(&record.receipt_key.0).ok()
+}
+
+/// The node of a lease that this renter has or had.
+pub(crate) fn provider_of(node: &Node, lease: LeaseId) -> Option<NodeId> {
+    let record = node.store.lease::<LeaseRecord>(Role::Renter, lease).ok()??;
+    Some(record.node)
+}
+
 /// Adds money to every lease of a job that is open.
 pub(crate) async fn top_up(node: &Node, job: &JobHandle, request: &TopUpRequest) -> Result<TopUpReply, ErrorBody> {
     let token = &node.chain.token().token;
@@ -456,6 +469,16 @@ pub(crate) async fn top_up(node: &Node, job: &JobHandle, request: &TopUpRequest)
         schema: "gpux.topup/v1".into(),
         leases,
     })
+}
+
+/// Signs ahead for a renter that goes away, or tells what that would put at risk.
+pub(crate) async fn away(job: &JobHandle, request: AwayRequest) -> Result<AwayView, ErrorBody> {
+    let (reply, answer) = oneshot::channel();
+    let name = job.view().name;
+    let over = || ErrorBody::new(ErrorCode::Conflict, format!("leaving job {name} alone: it is over"));
+    let sent = job.inputs.send(JobInput::AwayAsked { request, reply }).await;
+    sent.map_err(|_| over())?;
+    answer.await.map_err(|_| over())?
 }
 
 /// Ends a job. One that is over stays as it is.

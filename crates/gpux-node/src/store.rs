@@ -107,7 +107,10 @@ pub trait WriteTap: std::fmt::Debug + Send + Sync {
 pub struct WriteFault;
 
 /// Each brings a database from the layout of its place in the list to the next one.
-const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("store/0001-first.sql"))];
+const MIGRATIONS: &[M<'static>] = &[
+    M::up(include_str!("store/0001-first.sql")),
+    M::up(include_str!("store/0002-closing-records.sql")),
+];
 
 impl Store {
     /// The database in the file at `path`, made when there is none.
@@ -197,6 +200,12 @@ impl Store {
         self.json_rows("a job", "SELECT state FROM jobs ORDER BY rowid", [])
     }
 
+    /// One job.
+    pub(crate) fn job<T: DeserializeOwned>(&self, id: JobId) -> Result<Option<T>, StoreError> {
+        let rows = self.json_rows("a job", "SELECT state FROM jobs WHERE id = ?1", [id.as_bytes()]);
+        Ok(rows?.pop())
+    }
+
     /// Keeps one side of a lease, replacing what was kept of it.
     pub(crate) fn put_lease<T: Serialize>(
         &self,
@@ -252,6 +261,54 @@ impl Store {
             }
         }
         Ok(leases)
+    }
+
+    /// Keeps a closing record of which nothing was kept before.
+    pub(crate) fn add_record<T: Serialize>(&self, role: Role, lease: LeaseId, record: &T) -> Result<(), StoreError> {
+        let statement = "INSERT INTO closing_records (role, lease, state, open) VALUES (?1, ?2, ?3, TRUE) \
+                         ON CONFLICT (role, lease) DO NOTHING";
+        let text = to_json("a closing record", record)?;
+        let done = self.write(statement, params![role.name(), lease.as_bytes(), text]);
+        done.map_err(|source| StoreError::Sql {
+            attempted: "keeping a closing record",
+            source,
+        })
+    }
+
+    /// Keeps a closing record, replacing what was kept of it.
+    pub(crate) fn put_record<T: Serialize>(
+        &self,
+        role: Role,
+        lease: LeaseId,
+        record: &T,
+        open: bool,
+    ) -> Result<(), StoreError> {
+        let statement = "UPDATE closing_records SET state = ?3, open = ?4 WHERE role = ?1 AND lease = ?2";
+        let text = to_json("a closing record", record)?;
+        let done = self.write(statement, params![role.name(), lease.as_bytes(), text, open]);
+        done.map_err(|source| StoreError::Sql {
+            attempted: "keeping a closing record",
+            source,
+        })
+    }
+
+    /// The closing record of one side of a lease.
+    pub(crate) fn record<T: DeserializeOwned>(&self, role: Role, lease: LeaseId) -> Result<Option<T>, StoreError> {
+        let statement = "SELECT state FROM closing_records WHERE role = ?1 AND lease = ?2";
+        let rows = self.json_rows("a closing record", statement, params![role.name(), lease.as_bytes()]);
+        Ok(rows?.pop())
+    }
+
+    /// One side's closing records, the oldest first.
+    pub(crate) fn records<T: DeserializeOwned>(&self, role: Role) -> Result<Vec<T>, StoreError> {
+        let statement = "SELECT state FROM closing_records WHERE role = ?1 ORDER BY rowid";
+        self.json_rows("a closing record", statement, [role.name()])
+    }
+
+    /// Those for which something is still to be done.
+    pub(crate) fn open_records<T: DeserializeOwned>(&self, role: Role) -> Result<Vec<T>, StoreError> {
+        let statement = "SELECT state FROM closing_records WHERE role = ?1 AND open ORDER BY rowid";
+        self.json_rows("a closing record", statement, [role.name()])
     }
 
     /// Keeps a small fact under a name.

@@ -1,9 +1,9 @@
 //! Calls between the two nodes of a lease. Renter to provider: quote, lease, part, stop, status, logs. Provider to renter:
-//! meter (which asks for a receipt) and part reports.
+//! meter (which asks for a receipt), part reports, the closing amount and the statement for the closing record.
 
 use crate::{JobSpec, OutputSpec, PartSpec, QuoteRequest, SignedQuote, SignedQuoteRequest};
 use alloy_primitives::{B256, Signature};
-use gpux_lease::{End, Work};
+use gpux_lease::{End, SignedStatement, Work};
 use gpux_types::{Amount, ByteSize, LeaseId, Millis, PartIndex, UnixSeconds};
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,8 @@ pub enum Request {
     WillClose(LeaseId),
     /// Gives the renter the closing amount: all that the provider will ever claim.
     Closing(ClosingOffer),
+    /// Gives the renter the provider's statement of the lease's end, for the closing record. Idempotent.
+    Record(Box<SignedStatement>),
 }
 
 /// One answer.
@@ -50,6 +52,8 @@ pub enum Response {
     },
     /// Refused.
     Error(PeerError),
+    /// To [`Request::Record`]: the renter's own signature, over the same statement where it agrees.
+    Record(Box<SignedStatement>),
 }
 
 /// Why a call was refused: a code for programs and a sentence that is safe to show.

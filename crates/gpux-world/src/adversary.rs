@@ -78,6 +78,7 @@ fn lease(request: &Request) -> LeaseId {
         Request::Part(lease, _) | Request::Status(lease) | Request::WillClose(lease) => *lease,
         Request::Meter(report) => report.lease,
         Request::Stop(stop) => stop.lease,
+        Request::Record(signed) => signed.statement.lease,
         Request::Quote(_) | Request::CancelPart(_) | Request::PartReport(_) | Request::Closing(_) => LeaseId([0; 32]),
     }
 }

@@ -408,6 +408,7 @@ fn name(request: &Request) -> &'static str {
         Request::Meter(_) => "meter",
         Request::PartReport(_) => "report",
         Request::Closing(_) => "closing",
+        Request::Record(_) => "record",
     }
 }
 

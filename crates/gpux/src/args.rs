@@ -72,9 +72,15 @@ pub(crate) enum Verb {
     /// End a job: stop its work, settle its leases, get the rest back
     #[command(after_help = examples::STOP)]
     Stop(StopArgs),
+    /// Let a job's work go on for a while without this node, paid for ahead
+    #[command(after_help = examples::AWAY)]
+    Away(AwayArgs),
     /// Show every coin and every transaction of a job, read from the chain
     #[command(after_help = examples::COST)]
     Cost(JobName),
+    /// Show how each lease ended, what it moved, and who signed that: as renter and as provider
+    #[command(after_help = examples::RECEIPTS)]
+    Receipts(ReceiptsArgs),
     /// The wallet that deposits and is refunded
     #[command(subcommand)]
     #[command(after_help = examples::WALLET)]
@@ -201,6 +207,16 @@ pub(crate) struct JobName {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ReceiptsArgs {
+    /// Only of this job or lease: a name, an id, or a beginning of either [default: all]
+    #[arg(value_name = "JOB|LEASE")]
+    pub(crate) of: Option<String>,
+    /// Print CSV, one line for each lease
+    #[arg(long)]
+    pub(crate) csv: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
     #[command(flatten)]
     pub(crate) job: JobName,
@@ -235,6 +251,18 @@ pub(crate) struct TopUpArgs {
     #[arg(long)]
     pub(crate) keep_expiry: bool,
     /// Say yes
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AwayArgs {
+    #[command(flatten)]
+    pub(crate) job: JobName,
+    /// For how long, such as 2h
+    #[arg(value_name = "DURATION")]
+    pub(crate) horizon: gpux_types::Millis,
+    /// Say yes to what is at risk
     #[arg(short, long)]
     pub(crate) yes: bool,
 }

@@ -1,5 +1,6 @@
 //! One file per verb: what was typed becomes one call of the daemon, and its answer is shown.
 
+mod away;
 mod completion;
 mod cost;
 mod daemon;
@@ -10,6 +11,7 @@ mod logs;
 mod offers;
 mod plan;
 mod ps;
+mod receipts;
 mod run;
 mod stop;
 mod topup;
@@ -46,8 +48,10 @@ async fn dispatch(global: Global, verb: Verb) -> Result<u8, Failure> {
         Verb::Logs(args) => logs::run(&global, args).await,
         Verb::Wait(args) => wait::run(&global, args).await,
         Verb::Topup(args) => topup::run(&global, args).await,
+        Verb::Away(args) => away::run(&global, &args).await,
         Verb::Stop(args) => stop::run(&global, args).await,
         Verb::Cost(args) => cost::run(&global, &args).await,
+        Verb::Receipts(args) => receipts::run(&global, &args).await,
         Verb::Wallet(verb) => wallet::run(&global, verb).await,
         Verb::Doctor => doctor::run(&global).await,
         Verb::Completion { shell } => completion::run(shell),

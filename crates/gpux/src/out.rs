@@ -35,6 +35,17 @@ pub(crate) fn write_data(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Writes data as it is, to the last byte.
+pub(crate) fn write_exactly(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(failed(ErrorCode::Internal, "writing to standard output", &error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Prints an event as one line of JSON.
 pub(crate) fn print_event(what: RunEventKind) -> Result<(), Failure> {
     print_line(&RunEvent::from(what))

@@ -1,21 +1,25 @@
 //! What people see. Every function turns a document of the API into text; nothing here asks or decides.
 
+mod away;
 mod checklist;
 mod cost;
 mod events;
 mod job;
 mod market;
 mod progress;
+mod receipts;
 mod system;
 mod table;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use away::{away, away_done, away_question};
 pub(crate) use cost::{bill, top_up};
 pub(crate) use events::Events;
 pub(crate) use job::{end, job_line, jobs, log_line};
 pub(crate) use market::{offers, plan};
 pub(crate) use progress::Progress;
+pub(crate) use receipts::{receipts, receipts_csv};
 pub(crate) use system::{devnet, doctor, wallet};
 
 use gpux_types::{Amount, Millis, PricePerHour, Token};

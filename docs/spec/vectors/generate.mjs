@@ -1,4 +1,4 @@
-// Writes terms.json, settlement.json and openings.json, the test vectors that the contracts (contracts/test/vectors) and the Rust
+// Writes terms.json, settlement.json, openings.json and closing-records.json, the test vectors that the contracts (contracts/test/vectors) and the Rust
 // crates both check. The values come from a third implementation, viem, and from plain big integers.
 //
 //   (cd bench/gas && npm ci) && node docs/spec/vectors/generate.mjs           writes the files
@@ -115,6 +115,61 @@ async function opening({ name, chainId, legs }) {
     authorization: {
       value: String(value), validAfter, validBefore, digest: hashTypedData(signed), signature: await renterAccount.signTypedData(signed),
     },
+const RECORD_TYPES = {
+  ClosingRecord: [
+    { name: 'leaseId', type: 'bytes32' }, { name: 'reason', type: 'string' }, { name: 'by', type: 'string' },
+    { name: 'meteredMs', type: 'uint64' }, { name: 'exits', type: 'Exit[]' }, { name: 'otherParts', type: 'uint32' },
+    { name: 'lastLog', type: 'LastLog[]' }, { name: 'signedAmount', type: 'uint96' }, { name: 'deposit', type: 'uint96' },
+    { name: 'toppedUp', type: 'uint96' }, { name: 'earned', type: 'uint96' }, { name: 'builderEarned', type: 'uint96' },
+    { name: 'refund', type: 'uint96' }, { name: 'moves', type: 'Move[]' }, { name: 'movesOmitted', type: 'uint32' },
+    { name: 'date', type: 'uint64' },
+  ],
+  Exit: [{ name: 'code', type: 'int32' }, { name: 'parts', type: 'uint32' }],
+  LastLog: [
+    { name: 'part', type: 'uint32' }, { name: 'attempt', type: 'uint32' }, { name: 'length', type: 'uint64' },
+    { name: 'hash', type: 'bytes32' },
+  ],
+  Move: [{ name: 'kind', type: 'string' }, { name: 'transactionHash', type: 'bytes32' }, { name: 'amount', type: 'uint96' }],
+};
+
+const hash = (name) => keccak256(stringToHex(name));
+const moved = (kind, amount) => ({ kind, transactionHash: hash(`${kind} ${amount}`), amount });
+const RECORDS = [
+  { name: 'a lease that did its work', chainId: 10, statement: {
+    reason: 'completed', by: 'renter', meteredMs: 61_500n, exits: [{ code: 0, parts: 48 }], otherParts: 0,
+    lastLog: [{ part: 47, attempt: 1, length: 70_000n, hash: hash('the last log') }], signedAmount: 6n * ONE,
+    deposit: 10n * ONE, toppedUp: 2n * ONE, earned: 5n * ONE, builderEarned: ONE / 2n, refund: 13n * ONE / 2n,
+    moves: [moved('deposit', 10n * ONE), moved('top_up', 2n * ONE), moved('settlement', 11n * ONE / 2n)], movesOmitted: 0,
+    date: 1_795_000_000n,
+  } },
+  { name: 'a lease that never worked', chainId: 31_337, statement: {
+    reason: 'node_unreachable', by: 'network', meteredMs: 0n, exits: [], otherParts: 0, lastLog: [], signedAmount: 0n,
+    deposit: 1n, toppedUp: 0n, earned: 0n, builderEarned: 0n, refund: 1n, moves: [moved('deposit', 1n), moved('reclaim', 1n)],
+    movesOmitted: 0, date: 0n,
+  } },
+  { name: 'the highest numbers', chainId: 9_007_199_254_740_991, statement: {
+    reason: 'shim_lost', by: 'provider', meteredMs: 2n ** 64n - 1n, exits: [{ code: -2_147_483_648, parts: 4_294_967_295 },
+      { code: 0, parts: 1 }, { code: 137, parts: 2 }], otherParts: 4_294_967_295,
+    lastLog: [{ part: 4_294_967_295, attempt: 4_294_967_295, length: 2n ** 64n - 1n, hash: toHex(maxUint256, { size: 32 }) }],
+    signedAmount: MAX_U96, deposit: MAX_U96, toppedUp: MAX_U96, earned: MAX_U96, builderEarned: MAX_U96, refund: MAX_U96,
+    moves: [moved('deposit', MAX_U96), moved('draw', 7n), moved('closing', MAX_U96)], movesOmitted: 4_294_967_295,
+    date: 2n ** 64n - 1n,
+  } },
+];
+
+async function record({ name, chainId, statement }) {
+  const terms = BASE;
+  const leaseId = keccak256(encodeAbiParameters(
+    [{ type: 'tuple', components: TERMS }, { type: 'uint256' }, { type: 'address' }], [terms, BigInt(chainId), ESCROW],
+  ));
+  const typed = {
+    domain: { name: 'GPUX closing record', version: '1', chainId, verifyingContract: ESCROW },
+    primaryType: 'ClosingRecord', types: RECORD_TYPES, message: { leaseId, ...statement },
+  };
+  const plain = JSON.parse(JSON.stringify(statement, (_, value) => (typeof value === 'bigint' ? String(value) : value)));
+  return {
+    name, chainId, escrow: ESCROW, terms, leaseId, statement: plain, digest: hashTypedData(typed),
+    provider: await signerAccount.signTypedData(typed), renter: await receiptAccount.signTypedData(typed),
   };
 }
 
@@ -162,6 +217,11 @@ const files = {
     about: 'EIP-3009 authorisations that open leases, and their nonces: see docs/spec/terms-and-receipts.md. The key is for tests only.',
     renterPrivateKey: RENTER_PRIVATE_KEY,
     vectors: await Promise.all(OPENINGS.map(opening)),
+  },
+  'closing-records.json': {
+    version: 1,
+    about: 'Closing records as typed data: see docs/spec/receipts.md. Signed with the keys of terms.json. 64-bit numbers and amounts are decimal strings.',
+    vectors: await Promise.all(RECORDS.map(record)),
   },
 };
 

@@ -44,6 +44,7 @@ fn job() -> JobView {
         prepared: ByteSize(1 << 20),
         to_prepare: ByteSize(1 << 20),
         low: false,
+        at_risk: None,
         end: end.clone(),
     };
     JobView {
@@ -80,6 +81,7 @@ fn cost() -> CostView {
         l1_estimated: true,
     };
     let lease = LeaseCost {
+        at_risk: None,
         lease: LeaseId([0xab; 32]),
         node: NodeId([0xcd; 32]),
         provider: "0x01".into(),

@@ -36,6 +36,8 @@ mod process;
 #[cfg(test)]
 mod provider_failures;
 #[cfg(test)]
+mod receipts;
+#[cfg(test)]
 mod renter_failures;
 #[cfg(test)]
 mod rpc;

@@ -54,10 +54,7 @@ impl ProviderLease {
                 effects.push(ProviderEffect::StopWork { end });
             }
             S::Offering { amount, .. } => effects.push(ProviderEffect::SignClosing { amount }),
-            S::Settling { amount, .. } => {
-                let receipt = self.account.receipt.filter(|_| amount > Amount::ZERO);
-                effects.push(ProviderEffect::Settle { amount, receipt });
-            }
+            S::Settling { amount, .. } => effects.push(self.settlement(amount)),
             S::Ended { .. } => effects.push(ProviderEffect::Forget),
             S::Waiting { .. }
             | S::Preparing { .. }
@@ -225,14 +222,24 @@ impl ProviderLease {
     }
 
     fn repeat_draw(&self, effects: &mut Vec<ProviderEffect>) {
+        effects.extend(self.last_draw());
+    }
+
+    /// The newest draw.
+    pub(crate) fn last_draw(&self) -> Option<ProviderEffect> {
         let (amount, number) = (self.account.drawn, self.account.draws.saturating_sub(1));
-        if let Some(receipt) = self.account.receipt.filter(|_| amount > Amount::ZERO) {
-            effects.push(ProviderEffect::Draw {
-                number,
-                amount,
-                receipt,
-            });
-        }
+        let receipt = self.account.receipt.filter(|_| amount > Amount::ZERO)?;
+        Some(ProviderEffect::Draw {
+            number,
+            amount,
+            receipt,
+        })
+    }
+
+    /// The settlement for `amount`.
+    pub(crate) fn settlement(&self, amount: Amount) -> ProviderEffect {
+        let receipt = self.account.receipt.filter(|_| amount > Amount::ZERO);
+        ProviderEffect::Settle { amount, receipt }
     }
 
     fn after_frozen(

@@ -496,3 +496,36 @@ fn earned_and_signed_money_is_drawn_when_enough_lies_unclaimed_and_never_more_th
     );
     assert_eq!(draw(&handle(&mut lease, 22, metered(20, Work::Running))), Some(20_000));
 }
+
+#[test]
+fn what_the_chain_lacks_is_asked_for_again_and_nothing_else() {
+    let mut config = config();
+    config.draw_from = Some(amount(10_000));
+    let mut lease = running(config);
+    let slot = |lease: &ProviderLease| lease.escrow();
+    assert_eq!(lease.unmet(slot(&lease), Amount::ZERO), None, "nothing is drawn yet");
+    handle(&mut lease, 2, receipt(20_000));
+    let drawn = handle(&mut lease, 11, metered(10, Work::Running));
+    let draw = drawn
+        .into_iter()
+        .find(|effect| matches!(effect, ProviderEffect::Draw { .. }));
+    assert!(draw.is_some());
+    assert_eq!(
+        lease.unmet(slot(&lease), amount(9_999)),
+        draw,
+        "the draw is not on the chain"
+    );
+    assert_eq!(lease.unmet(slot(&lease), amount(10_000)), None, "it is");
+    assert_eq!(
+        lease.unmet(EscrowView::Absent, Amount::ZERO),
+        None,
+        "there is nothing to draw from"
+    );
+
+    handle(&mut lease, 12, ProviderEvent::PartsDrained);
+    let settled = handle(&mut lease, 13, metered(11, Work::Gone));
+    assert_eq!(settled.len(), 1, "{settled:?}");
+    assert_eq!(lease.unmet(slot(&lease), amount(10_000)), settled.first().copied());
+    let closed = EscrowView::Closed { paid: amount(11_000) };
+    assert_eq!(lease.unmet(closed, amount(11_000)), None);
+}

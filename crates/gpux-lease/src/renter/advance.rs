@@ -80,7 +80,9 @@ impl RenterLease {
         if self.expired() {
             return Some(self.end_now(EndReason::Expired, Actor::Renter));
         }
-        let silent = self.now.saturating_sub(self.account.heard);
+        // Who goes away hears nothing, and listens as long as ever once it is back.
+        let listened = self.account.heard.max(self.account.away_until.unwrap_or_default());
+        let silent = self.now.saturating_sub(listened);
         let unreachable = silent >= self.config.unreachable_after;
         let lasting = self.config.unreachable_after.saturating_add(self.config.give_up_after);
         let begun = self.account.work != Work::Idle;

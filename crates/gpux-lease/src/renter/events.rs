@@ -61,6 +61,12 @@ pub enum RenterEvent {
     },
     /// Every part that this lease was wanted for is done.
     PartsDrained,
+    /// The renter's node goes away and the work is to go on meanwhile, paid for: not beyond the deposit and the expiry. Says
+    /// nothing to a lease that is not open.
+    GoesAway {
+        /// For how long.
+        horizon: Millis,
+    },
     /// The renter wants the lease to end.
     StopRequested,
     /// The renter wants to add money or time. One at a time.
@@ -97,6 +103,7 @@ impl RenterEvent {
             Self::ProviderEnded { .. } => "provider ended",
             Self::ClosingOffered { .. } => "closing offered",
             Self::PartsDrained => "parts drained",
+            Self::GoesAway { .. } => "goes away",
             Self::StopRequested => "stop requested",
             Self::TopUpRequested(_) => "top-up requested",
             Self::TopUpEnded { .. } => "top-up ended",

@@ -56,6 +56,85 @@ fn quoted() -> RenterLease {
     )
 }
 
+fn block(time: u64) -> RenterEvent {
+    RenterEvent::BlockSeen {
+        time: UnixSeconds(time),
+    }
+}
+
+#[test]
+fn who_goes_away_signs_ahead_once_as_far_as_deposit_and_expiry_go() {
+    let mut lease = opened();
+    handle(&mut lease, 1, block(9_000));
+    handle(
+        &mut lease,
+        1,
+        RenterEvent::GoesAway {
+            horizon: Millis::from_secs(60),
+        },
+    );
+    assert_eq!(handle(&mut lease, 2, ask(5_000, 0)), [signed(60_000)]);
+    assert_eq!(
+        handle(&mut lease, 3, ask(6_000, 1)),
+        [signed(60_000)],
+        "not again by as much"
+    );
+    let horizon = Millis::from_secs(100_000);
+    handle(&mut lease, 4, RenterEvent::GoesAway { horizon });
+    assert_eq!(
+        handle(&mut lease, 5, ask(6_000, 1)),
+        [signed(100_000)],
+        "all of the deposit"
+    );
+    assert_eq!(
+        lease.ahead(),
+        Some(Millis::from_secs(1 + 998)),
+        "until the expiry, by block time"
+    );
+
+    let mut ending = opened();
+    handle(&mut ending, 2, ask(5_000, 0));
+    handle(&mut ending, 3, RenterEvent::StopRequested);
+    let before = ending.signed();
+    handle(&mut ending, 4, RenterEvent::GoesAway { horizon });
+    handle(&mut ending, 4, ask(60_000, 0));
+    assert_eq!(
+        (ending.signed(), ending.ahead()),
+        (before, None),
+        "nothing is signed ahead of an end"
+    );
+}
+
+#[test]
+fn a_node_is_not_lost_while_its_renter_is_away_and_is_when_it_is_back() {
+    for restarts in [false, true] {
+        let mut lease = opened();
+        handle(&mut lease, 1, block(0));
+        handle(&mut lease, 2, ask(5_000, 0));
+        handle(
+            &mut lease,
+            3,
+            RenterEvent::GoesAway {
+                horizon: Millis::from_secs(600),
+            },
+        );
+        handle(&mut lease, 500, RenterEvent::Ticked);
+        assert_eq!(lease.state(), RenterState::Running);
+        let back = if restarts {
+            handle(&mut lease, 501, RenterEvent::Restarted);
+            532
+        } else {
+            handle(&mut lease, 632, RenterEvent::Ticked);
+            assert_eq!(lease.state(), RenterState::Running, "it listens as long as ever first");
+            634
+        };
+        assert_eq!(
+            handle(&mut lease, back, RenterEvent::Ticked),
+            [RenterEffect::RequeueParts]
+        );
+    }
+}
+
 /// Deposited, one second after the quote.
 fn opened() -> RenterLease {
     let mut lease = quoted();
@@ -292,4 +371,33 @@ fn a_closing_amount_before_the_deposit_is_a_contradiction() {
     lease.handle(at(0), closing(0)).unwrap_err();
     handle(&mut lease, 0, RenterEvent::Accepted);
     lease.handle(at(1), closing(0)).unwrap_err();
+}
+
+#[test]
+fn what_the_chain_lacks_is_asked_for_again_and_nothing_else() {
+    let mut lease = quoted();
+    assert_eq!(lease.unmet(EscrowView::Absent), None, "nothing was agreed to");
+    handle(&mut lease, 0, RenterEvent::Accepted);
+    assert_eq!(lease.unmet(EscrowView::Absent), Some(RenterEffect::Deposit));
+    handle(&mut lease, 1, open(100_000));
+    let slot = lease.escrow();
+    assert_eq!(lease.unmet(slot), None);
+
+    handle(&mut lease, 2, ask(5_000, 0));
+    handle(&mut lease, 3, RenterEvent::StopRequested);
+    assert_eq!(lease.unmet(slot), None, "the provider settles");
+    handle(&mut lease, 4, closing(4_000));
+    let close = RenterEffect::Close { amount: amount(4_000) };
+    assert_eq!(lease.unmet(slot), Some(close));
+    assert_eq!(lease.unmet(EscrowView::Closed { paid: amount(4_000) }), None);
+
+    let mut lease = opened();
+    handle(&mut lease, 2, block(10_061));
+    handle(&mut lease, 8, RenterEvent::Ticked);
+    assert!(
+        matches!(lease.state(), RenterState::Reclaimable { .. }),
+        "{:?}",
+        lease.state()
+    );
+    assert_eq!(lease.unmet(slot), Some(RenterEffect::Reclaim));
 }

@@ -28,7 +28,7 @@ pub(super) enum Invariant {
     TerminalStaysTerminal,
     /// At no time has the provider worked more than two intervals beyond what it can collect.
     ProviderLosesTwoIntervalsAtMost,
-    /// At no time has the renter signed more than two intervals beyond the work that ran.
+    /// At no time has the renter signed more than two intervals beyond the work that ran, or that it said it signs ahead for.
     RenterLosesTwoIntervalsAtMost,
     /// The renter signs for no more than its own time, whatever it is told.
     RenterSignsForItsOwnTime,
@@ -137,6 +137,8 @@ pub(super) struct Ledger {
     provider_time_is_off: bool,
     /// By how much the renter's own clock was put forward, and what its daemon cannot know after restarts.
     renter_unknown_ms: u64,
+    /// The work up to which the renter said that it signs ahead.
+    ahead_ms: u64,
     /// The longest that a call waits for its block.
     inclusion_ms: u64,
     gone_ms: Option<u64>,
@@ -183,6 +185,7 @@ impl Ledger {
             renter_died: false,
             provider_time_is_off: false,
             renter_unknown_ms: 0,
+            ahead_ms: 0,
             inclusion_ms,
             gone_ms: None,
             closing: None,
@@ -218,10 +221,24 @@ impl Ledger {
             | Trouble::LinkParts { .. }
             | Trouble::ToppedUp { .. }
             | Trouble::RenterStops { .. }
+            | Trouble::RenterGoesAway { .. }
             | Trouble::ProviderStops { .. }
             | Trouble::PreparationFails { .. }
             | Trouble::OutOfMemory { .. } => {}
         }
+    }
+
+    /// The renter says that it goes away for so long: it may sign for the work until then, and when it is back it cannot tell
+    /// whether that was done.
+    pub(super) fn renter_goes_away(&mut self, shim: &Shim, horizon: Millis) {
+        self.ahead_ms = self.ahead_ms.max(shim.delivered_ms + horizon.0);
+        self.renter_unknown_ms += horizon.0;
+    }
+
+    /// The most that a renter may have signed, or paid, for so much work: two intervals, and what it signed ahead.
+    fn renter_bound(&self, delivered: u64) -> Amount {
+        let worked = delivered.max(self.ahead_ms);
+        self.cost(worked + 2 * INTERVAL.0 + tolerance(worked))
     }
 
     pub(super) const fn was_reorganised(&self) -> bool {
@@ -432,7 +449,7 @@ impl Ledger {
             return Ok(());
         };
         let (signed, delivered) = (self.signed, shim.delivered_ms);
-        let most = self.cost(delivered + 2 * INTERVAL.0 + tolerance(delivered));
+        let most = self.renter_bound(delivered);
         // A provider that says that it works while it does not is caught by no clock of the renter's.
         let liar = self.deal.provider.lies_about_work();
         ensure!(
@@ -463,7 +480,7 @@ impl Ledger {
         ensure!(!open || unreachable, LeaseEnds, at_ms, "the lease is still open");
         let paid = slot.claimed;
         let delivered = shim.delivered_ms;
-        let most = self.cost(delivered + 2 * INTERVAL.0 + tolerance(delivered));
+        let most = self.renter_bound(delivered);
         let liar = self.deal.provider.lies_about_work();
         ensure!(
             liar || paid <= most,

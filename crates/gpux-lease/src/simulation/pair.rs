@@ -21,6 +21,8 @@ use gpux_types::{Amount, LeaseId, Millis, PartIndex, PricePerHour, UnixSeconds};
 
 /// How many parts a lease runs side by side.
 const SLOTS: u32 = 2;
+/// How often daemons compare what they want with the chain.
+const RECONCILE_MS: u64 = 60_000;
 /// How long the first calls take.
 const STOP_MS: u64 = 1_500;
 
@@ -303,8 +305,37 @@ impl Lease {
         )
     }
 
+    pub(super) fn go_away(&mut self, world: &mut World, horizon: Millis) -> Result<(), Violation> {
+        if self.renter_up(world) {
+            self.ledger.renter_goes_away(&self.shim, horizon);
+        }
+        self.tell_renter(world, RenterEvent::GoesAway { horizon })
+    }
+
+    /// Once a minute each daemon compares what it wants with what its endpoint shows.
+    fn reconcile(&mut self, world: &mut World) -> Result<(), Violation> {
+        let (_, end_depth) = world.depths;
+        let claimed = world.chain.slot(self.index).claimed;
+        if self.provider_up(world)
+            && let Some((view, _)) = world.look(self.plan.provider, self.index, (0, end_depth))
+            && let Some(effect) = self.provider.machine.unmet(view, claimed)
+        {
+            self.perform_provider(world, effect)?;
+        }
+        if self.renter_up(world)
+            && let Some((view, _)) = world.look(self.plan.renter, self.index, (0, end_depth))
+            && let Some(effect) = self.renter.machine.unmet(view)
+        {
+            self.perform_renter(world, RenterEvent::Ticked, effect)?;
+        }
+        Ok(())
+    }
+
     /// Timers of both daemons.
     pub(super) fn tick(&mut self, world: &mut World) -> Result<(), Violation> {
+        if world.at_ms.is_multiple_of(RECONCILE_MS) {
+            self.reconcile(world)?;
+        }
         let [provider, renter] =
             [self.plan.provider, self.plan.renter].map(|node| world.daemons[node].now(world.at_ms));
         if self.provider_up(world) && self.provider.is_due(provider) {

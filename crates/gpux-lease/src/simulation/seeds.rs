@@ -199,6 +199,7 @@ fn any_trouble(chance: &mut Chance, nodes: usize, leases: usize) -> Vec<Trouble>
         33 => Trouble::ShimDies { lease },
         34 => Trouble::NodeDies { node },
         35 => Trouble::RenterStops { lease },
+        38 => Trouble::RenterGoesAway { lease, for_ms },
         36 => Trouble::ProviderStops { lease },
         37 => Trouble::PreparationFails { lease },
         _ => Trouble::OutOfMemory { lease },

@@ -89,6 +89,7 @@ fn any_fault() -> impl Strategy<Value = What> {
         1 => Just(What::ProviderDies),
         1 => Just(What::RenterDies),
         1 => Just(What::RenterStops),
+        2 => (0u64..60_000).prop_map(|for_ms| What::RenterGoesAway { for_ms }),
         1 => Just(What::ProviderStops),
         1 => Just(What::PreparationFails),
         1 => Just(What::OutOfMemory),
@@ -287,6 +288,71 @@ fn work_stops_before_the_deposit_is_used_up_and_a_top_up_carries_it_on() {
         ..with(20, What::RenterTopsUp { secs: 100 })
     };
     assert_ended(&went_well(&topped), EndReason::Completed, Actor::Renter);
+}
+
+/// Away for a minute from the twentieth second on; really gone for 50 seconds from the thirtieth.
+fn away(what: What) -> Scenario {
+    let away = Fault {
+        at_ms: 20_000,
+        what: What::RenterGoesAway { for_ms: 60_000 },
+    };
+    let gone = Fault { at_ms: 30_000, what };
+    Scenario {
+        faults: vec![away, gone],
+        ..calm()
+    }
+}
+
+#[test]
+fn work_goes_on_within_the_horizon_of_a_renter_that_said_that_it_goes_away() {
+    let parted = What::NetworkParts { for_ms: 50_000 };
+    for gone in [crash_of_renter(50), parted] {
+        let froze = |scenario: &Scenario| {
+            let (outcome, log) = run(scenario, None).unwrap();
+            assert_ended(&outcome, EndReason::Completed, Actor::Renter);
+            let frozen = |event| {
+                matches!(
+                    event,
+                    Logged::Provider(crate::ProviderEvent::Metered {
+                        work: crate::Work::Frozen,
+                        ..
+                    })
+                )
+            };
+            log.iter().any(|entry| frozen(entry.event))
+        };
+        assert!(
+            !froze(&away(gone)),
+            "{gone:?}: the work was held although it was paid for"
+        );
+        assert!(froze(&with(30, gone)), "{gone:?}: without a word the work is held");
+    }
+}
+
+#[test]
+fn a_renter_that_went_away_and_never_comes_back_pays_no_more_than_its_horizon() {
+    let left = Scenario {
+        provider: ProviderKind::AsksTooMuch { secs: 500 },
+        job_secs: 200,
+        deposit_secs: 300,
+        ..away(What::RenterDies)
+    };
+    let outcome = went_well(&left);
+    assert!(
+        outcome.paid <= amount_of(91),
+        "20 s, 60 s and two intervals: {}",
+        outcome.paid
+    );
+    assert!(
+        outcome.paid > amount_of(70),
+        "it was paid for what was signed ahead: {}",
+        outcome.paid
+    );
+}
+
+/// What so many seconds cost.
+fn amount_of(secs: u128) -> Amount {
+    Amount::new(secs * 1_000).unwrap()
 }
 
 #[test]

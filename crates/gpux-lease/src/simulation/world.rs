@@ -369,6 +369,7 @@ impl Clockwork<'_> {
             Trouble::ShimDies { .. }
             | Trouble::ToppedUp { .. }
             | Trouble::RenterStops { .. }
+            | Trouble::RenterGoesAway { .. }
             | Trouble::ProviderStops { .. }
             | Trouble::PreparationFails { .. }
             | Trouble::OutOfMemory { .. } => self.happen_to_lease(trouble)?,
@@ -383,6 +384,9 @@ impl Clockwork<'_> {
             Trouble::RenterStops { lease } => self.with_lease(lease, |lease, world| {
                 lease.tell_renter(world, RenterEvent::StopRequested)
             }),
+            Trouble::RenterGoesAway { lease, for_ms } => {
+                self.with_lease(lease, |lease, world| lease.go_away(world, Millis(for_ms)))
+            }
             Trouble::ProviderStops { lease } => self.with_lease(lease, |lease, world| {
                 let by = Actor::Provider;
                 lease.tell_provider(world, ProviderEvent::StopRequested { by })

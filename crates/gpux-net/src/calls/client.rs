@@ -162,9 +162,11 @@ impl Caller {
                 peer,
                 source: PeerError::new(source.code, source.message),
             }),
-            answer @ (Response::Quote(_) | Response::Accepted | Response::Status(_) | Response::Receipt { .. }) => {
-                Ok(answer)
-            }
+            answer @ (Response::Quote(_)
+            | Response::Accepted
+            | Response::Status(_)
+            | Response::Receipt { .. }
+            | Response::Record(_)) => Ok(answer),
         }
     }
 

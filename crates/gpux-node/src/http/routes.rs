@@ -7,8 +7,8 @@ use axum::{
     extract::{Path, State, rejection::JsonRejection},
 };
 use gpux_api::{
-    CostView, DaemonView, DoctorView, ErrorBody, ErrorCode, JobList, JobView, OffersView, PlanRequest, PlanView,
-    RunRequest, StopJobRequest, TopUpReply, TopUpRequest, WalletView,
+    AwayRequest, AwayView, CostView, DaemonView, DoctorView, ErrorBody, ErrorCode, JobList, JobView, OffersView,
+    PlanRequest, PlanView, ReceiptsView, RunRequest, StopJobRequest, TopUpReply, TopUpRequest, WalletView,
 };
 use std::sync::Arc;
 
@@ -73,6 +73,15 @@ pub(super) async fn top_up(
     ))
 }
 
+pub(super) async fn away(
+    State(node): State<Arc<Node>>,
+    Path(name): Path<String>,
+    request: Body<AwayRequest>,
+) -> Answer<AwayView> {
+    let request = body(request)?;
+    Ok(Json(crate::renter::away(&node.renter.find(&name)?, request).await?))
+}
+
 pub(super) async fn stop_job(
     State(node): State<Arc<Node>>,
     Path(name): Path<String>,
@@ -86,6 +95,14 @@ pub(super) async fn stop_job(
 
 pub(super) async fn cost(State(node): State<Arc<Node>>, Path(name): Path<String>) -> Answer<CostView> {
     Ok(Json(crate::renter::cost(&node, &node.renter.find(&name)?).await?))
+}
+
+pub(super) async fn receipts(State(node): State<Arc<Node>>) -> Answer<ReceiptsView> {
+    Ok(Json(crate::records::receipts(&node, None)?))
+}
+
+pub(super) async fn receipts_of(State(node): State<Arc<Node>>, Path(of): Path<String>) -> Answer<ReceiptsView> {
+    Ok(Json(crate::records::receipts(&node, Some(&of))?))
 }
 
 pub(super) async fn wallet(State(node): State<Arc<Node>>) -> Answer<WalletView> {

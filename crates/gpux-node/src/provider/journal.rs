@@ -103,7 +103,7 @@ impl LeaseTask {
         if self.record.parts.take_changed() {
             self.journal.note_change();
         }
-        let record = (&self.record, self.is_over());
+        let record = (&self.record, self.is_over() && self.recorded);
         self.journal.write(&self.node.store, self.record.lease, record)
     }
 

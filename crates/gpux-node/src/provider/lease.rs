@@ -1,6 +1,8 @@
 //! One task for each lease: it owns the [`ProviderLease`] machine and the lease's parts, journals them before it acts, and
 //! performs the machine's effects in work of its own that answers with another input.
 //!
+//! Longer than other files because every input of a lease meets its one owner here.
+//!
 //! ```text
 //! peer calls ─┐
 //! chain watch ├─> select names an input ─> machine and parts decide ─> journal ─> effects ─┐
@@ -14,11 +16,11 @@ use super::{
     journal::{self, Journal},
     meter, outputs,
     parts::{self, Parts, Told},
-    prepare, quote, receipt,
+    prepare, quote, receipt, record,
 };
 use crate::node::Node;
 use futures_util::{FutureExt, future::BoxFuture};
-use gpux_chain::LeaseSeen;
+use gpux_chain::{LeaseSeen, SlotStatus};
 use gpux_lease::{
     End, EscrowView, JOURNAL_VERSION, ProviderConfig, ProviderEffect, ProviderEvent, ProviderLease, ProviderState,
     Tariff, Terms, VerifiedReceipt, Work,
@@ -56,6 +58,9 @@ pub(super) struct LeaseRecord {
     pub(super) machine: ProviderLease,
     /// Its parts.
     pub(super) parts: Parts,
+    /// No transaction of the lease is older.
+    #[serde(default)]
+    pub(super) from_block: Option<u64>,
 }
 
 /// Something that happened to a lease.
@@ -71,8 +76,8 @@ pub(super) enum LeaseInput {
     ClosingWanted,
     /// The renter does not have the closing amount yet.
     ClosingUntold,
-    /// The renter wants the end.
-    StopAsked,
+    /// The renter wants the end, perhaps because its work is done.
+    StopAsked { done: bool },
     /// Image and inputs are there, or cannot be had.
     Prepared(Result<(), prepare::PrepareError>),
     /// The shim told how the lease is. `None`: it could not be asked this time.
@@ -104,6 +109,7 @@ enum Woken {
     Chain,
     Head,
     Timer,
+    Minute,
     Cancelled,
 }
 
@@ -123,6 +129,8 @@ pub(super) struct LeaseTask {
     /// Whether the shim is up, so that the meter can be read.
     in_runtime: bool,
     released: bool,
+    /// Whether the closing record is drafted: only then is the lease over on the disk, so that a crash before it is made good.
+    pub(super) recorded: bool,
     /// The lease's part of the machine's disk; given back when its work is gone, or with this task.
     disk: Option<Reserved>,
 }
@@ -149,6 +157,7 @@ impl LeaseRecord {
                 request,
                 machine,
                 parts: Parts::default(),
+                from_block: record::from_block(node),
             },
             effects,
         )
@@ -211,6 +220,7 @@ impl LeaseTask {
             asking: false,
             in_runtime: false,
             released: false,
+            recorded: false,
         }
     }
 
@@ -221,9 +231,10 @@ impl LeaseTask {
         }
         let mut chain = self.node.watcher.watch(self.record.lease);
         let mut head = self.node.watcher.head();
+        let mut minute = tokio::time::interval(crate::RECONCILE_EVERY);
         self.begin(adopted);
         while !self.is_over() || self.journal.is_behind() {
-            match self.next(&mut chain, &mut head).await {
+            match self.next(&mut chain, &mut head, &mut minute).await {
                 Woken::Input(input) => self.take(input),
                 Woken::Chain => self.chain_seen(*chain.borrow_and_update()),
                 Woken::Head => {
@@ -233,10 +244,11 @@ impl LeaseTask {
                     }
                 }
                 Woken::Timer => self.read_meter(),
+                Woken::Minute => self.reconcile(*chain.borrow()),
                 Woken::Cancelled => return,
             }
         }
-        self.finish();
+        self.finish().await;
     }
 
     fn begin(&mut self, adopted: Option<Option<LeaseStatus>>) {
@@ -266,12 +278,13 @@ impl LeaseTask {
         &mut self,
         chain: &mut watch::Receiver<Option<LeaseSeen>>,
         head: &mut watch::Receiver<Option<gpux_chain::Head>>,
+        minute: &mut tokio::time::Interval,
     ) -> Woken {
         let mut wake = self.wake.map(|at| at.saturating_sub(self.node.clock.now()));
         if self.journal.is_behind() {
             wake = Some(wake.unwrap_or(journal::WRITE_AGAIN).min(journal::WRITE_AGAIN));
         }
-        // Every arm is cancel-safe: channels, watches and joined effects keep what was not taken.
+        // Every arm is cancel-safe: channels, watches, intervals and joined effects keep what was not taken.
         tokio::select! {
             biased;
             () = self.node.cancel.cancelled() => Woken::Cancelled,
@@ -280,6 +293,7 @@ impl LeaseTask {
             Ok(()) = chain.changed() => Woken::Chain,
             Ok(()) = head.changed() => Woken::Head,
             () = sleep(wake) => Woken::Timer,
+            _ = minute.tick() => Woken::Minute,
         }
     }
 
@@ -295,7 +309,8 @@ impl LeaseTask {
                 self.record.parts.cancel(key);
             }
             LeaseInput::PartStopped(key, asked) => self.record.parts.stopped(key, asked),
-            LeaseInput::StopAsked => self.event(ProviderEvent::StopRequested {
+            LeaseInput::StopAsked { done: true } => self.event(ProviderEvent::PartsDrained),
+            LeaseInput::StopAsked { done: false } => self.event(ProviderEvent::StopRequested {
                 by: gpux_lease::Actor::Renter,
             }),
             LeaseInput::ClosingWanted => self.event(ProviderEvent::ClosingWanted),
@@ -459,6 +474,18 @@ impl LeaseTask {
         }
     }
 
+    /// Sends again what the chain still lacks.
+    fn reconcile(&mut self, seen: Option<LeaseSeen>) {
+        let Some(seen) = seen.filter(|seen| seen.latest.status != SlotStatus::Closed) else {
+            return;
+        };
+        let view = crate::escrow_view(&seen, &self.node.assurance.confirm);
+        if let Some(effect) = self.record.machine.unmet(view, seen.latest.claimed) {
+            tracing::info!(lease = %self.record.lease.short(), ?effect, "not on the chain yet; sending it again");
+            self.perform(vec![effect]);
+        }
+    }
+
     fn read_meter(&mut self) {
         self.wake = None;
         if !self.in_runtime {
@@ -567,8 +594,9 @@ impl LeaseTask {
         self.read_meter();
     }
 
-    fn finish(&mut self) {
+    async fn finish(&mut self) {
         tracing::info!(lease = %self.record.lease.short(), state = ?self.record.machine.state(), "lease over");
+        self.recorded = self.draft_record().await;
         self.journal.note_change();
         self.keep();
         self.tell();

@@ -407,6 +407,30 @@ impl Parts {
         steps
     }
 
+    /// The exit codes of the tries that ended by themselves, and how many tries ended otherwise.
+    pub(super) fn exits(&self) -> (Vec<i32>, u32) {
+        let codes = self.parts.iter().filter_map(|part| match &part.stage {
+            Stage::Collecting {
+                state: PartState::Exited { code, .. },
+            } => Some(*code),
+            Stage::Reported { report } | Stage::Over { report } => exit_of(report),
+            Stage::Queued | Stage::Starting | Stage::Running | Stage::Collecting { .. } | Stage::Dropped => None,
+        });
+        let codes: Vec<i32> = codes.collect();
+        let otherwise = self.parts.len().saturating_sub(codes.len());
+        (codes, u32::try_from(otherwise).unwrap_or(u32::MAX))
+    }
+
+    /// The try that was given last among those that ran.
+    pub(super) fn last_run(&self) -> Option<PartKey> {
+        let ran = |part: &&Part| match &part.stage {
+            Stage::Running | Stage::Collecting { .. } => true,
+            Stage::Reported { report } | Stage::Over { report } => exit_of(report).is_some(),
+            Stage::Queued | Stage::Starting | Stage::Dropped => false,
+        };
+        self.parts.iter().rev().find(ran).map(|part| key(&part.spec))
+    }
+
     /// The blobs that the renter may fetch.
     pub(super) fn outputs(&self) -> impl Iterator<Item = BlobHash> + '_ {
         let reports = self.parts.iter().filter_map(|part| match part.report() {
@@ -424,6 +448,13 @@ impl Forgotten {
             Some(PartReport::Started { .. } | PartReport::Failed { .. }) | None => &mut self.otherwise,
         };
         *count = count.saturating_add(1);
+    }
+}
+
+const fn exit_of(report: &PartReport) -> Option<i32> {
+    match report {
+        PartReport::Ended { exit_code, .. } => Some(*exit_code),
+        PartReport::Started { .. } | PartReport::Failed { .. } => None,
     }
 }
 

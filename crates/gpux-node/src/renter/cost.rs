@@ -1,9 +1,10 @@
 //! The bill of a job, recomputed from the chain's own events and receipts each time it is asked for.
 
 use super::{JobHandle, Node};
-use crate::fault::fault;
+use crate::{fault::fault, records::book};
 use gpux_api::{CostView, ErrorBody, ErrorCode, JobView, LeaseCost, LeaseView, TransactionKind, TransactionView};
-use gpux_chain::{EscrowEvent, LeaseLog, Mined};
+use gpux_chain::Mined;
+use gpux_lease::{Amounts, MoveKind};
 use gpux_types::{Amount, LeaseId};
 use std::collections::BTreeMap;
 
@@ -113,76 +114,41 @@ fn unreachable(error: gpux_chain::RpcError) -> ErrorBody {
 
 async fn lease_cost(node: &Node, from_block: u64, lease: &LeaseView) -> Result<LeaseCost, ErrorBody> {
     let logs = node.chain.lease_logs(lease.id, from_block).await.map_err(unreachable)?;
-    let mut cost = LeaseCost {
+    let mut amounts = Amounts::default();
+    let mut transactions = Vec::with_capacity(logs.len());
+    for log in &logs {
+        let Some((kind, amount)) = book(&mut amounts, &log.event) else {
+            continue;
+        };
+        let mined = node.chain.mined(log.transaction).await.map_err(unreachable)?;
+        transactions.extend(mined.map(|mined| transaction(lease.id, transaction_kind(kind), amount, &mined)));
+    }
+    Ok(LeaseCost {
         lease: lease.id,
         node: lease.node,
         provider: lease.provider.clone(),
         price: lease.price,
-        deposit: Amount::ZERO,
-        topped_up: Amount::ZERO,
-        earned: Amount::ZERO,
-        builder: Amount::ZERO,
-        refund: Amount::ZERO,
+        deposit: amounts.deposit,
+        topped_up: amounts.topped_up,
+        earned: amounts.earned,
+        builder: amounts.builder,
+        refund: amounts.refund,
         signed: lease.signed,
         metered: lease.metered,
         expiry: lease.expiry,
-        transactions: Vec::with_capacity(logs.len()),
-    };
-    for log in &logs {
-        let Some((kind, amount)) = book(&mut cost, log) else {
-            continue;
-        };
-        let mined = node.chain.mined(log.transaction).await.map_err(unreachable)?;
-        if let Some(mined) = mined {
-            cost.transactions.push(transaction(lease.id, kind, amount, &mined));
-        }
-    }
-    Ok(cost)
+        at_risk: lease.at_risk,
+        transactions,
+    })
 }
 
-/// Adds what an event moved.
-fn book(cost: &mut LeaseCost, log: &LeaseLog) -> Option<(TransactionKind, Amount)> {
-    match &log.event {
-        EscrowEvent::Opened { deposit, .. } => {
-            cost.deposit = *deposit;
-            Some((TransactionKind::Deposit, *deposit))
-        }
-        EscrowEvent::ToppedUp { amount, .. } => {
-            cost.topped_up = cost.topped_up.saturating_add(*amount);
-            Some((TransactionKind::TopUp, *amount))
-        }
-        EscrowEvent::Drawn { paid, builder_paid, .. } => {
-            Some((TransactionKind::Draw, add_payment(cost, *paid, *builder_paid)))
-        }
-        EscrowEvent::Settled {
-            paid,
-            builder_paid,
-            refund,
-            ..
-        } => {
-            cost.refund = cost.refund.saturating_add(*refund);
-            Some((TransactionKind::Settlement, add_payment(cost, *paid, *builder_paid)))
-        }
-        EscrowEvent::Closed {
-            paid,
-            builder_paid,
-            refund,
-            ..
-        } => {
-            cost.refund = cost.refund.saturating_add(*refund);
-            Some((TransactionKind::Closing, add_payment(cost, *paid, *builder_paid)))
-        }
-        EscrowEvent::Reclaimed { refund, .. } => {
-            cost.refund = cost.refund.saturating_add(*refund);
-            Some((TransactionKind::Reclaim, *refund))
-        }
-        EscrowEvent::Skipped { .. } | EscrowEvent::Credited { .. } | EscrowEvent::Withdrawn { .. } => None,
+/// The word of bills for what a transaction did.
+pub(crate) const fn transaction_kind(kind: MoveKind) -> TransactionKind {
+    match kind {
+        MoveKind::Deposit => TransactionKind::Deposit,
+        MoveKind::TopUp => TransactionKind::TopUp,
+        MoveKind::Draw => TransactionKind::Draw,
+        MoveKind::Settlement => TransactionKind::Settlement,
+        MoveKind::Closing => TransactionKind::Closing,
+        MoveKind::Reclaim => TransactionKind::Reclaim,
     }
-}
-
-/// Adds what a provider and a builder were paid; returns both together.
-fn add_payment(cost: &mut LeaseCost, paid: Amount, builder_paid: Amount) -> Amount {
-    cost.earned = cost.earned.saturating_add(paid);
-    cost.builder = cost.builder.saturating_add(builder_paid);
-    paid.saturating_add(builder_paid)
 }

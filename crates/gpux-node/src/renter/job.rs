@@ -8,11 +8,13 @@
 //!                                     └──────────── what an effect brought, as an input ───────┘
 //! ```
 
+mod away;
 mod deposit;
 mod ending;
 mod fund;
 mod leases;
 mod parts;
+mod record;
 mod together;
 mod top_up;
 
@@ -22,7 +24,7 @@ use super::{
 };
 use crate::{node::Node, store::Role};
 use ending::LastStepFailure;
-use gpux_api::{ErrorBody, JobView, OutputView, TransactionView};
+use gpux_api::{AwayRequest, AwayView, ErrorBody, JobView, OutputView, TransactionView};
 use gpux_chain::{Head, HotKey, LeaseSeen};
 use gpux_lease::{EscrowView, RenterEvent, RenterState, Work};
 use gpux_proto::{ClosingOffer, LeaseReport, MeterReport, PartReport, PeerError, Response};
@@ -63,6 +65,11 @@ pub(super) enum JobInput {
         extend: bool,
         agreed: Option<Amount>,
         reply: TopUpReply,
+    },
+    /// The user goes away.
+    AwayAsked {
+        request: AwayRequest,
+        reply: oneshot::Sender<Result<AwayView, ErrorBody>>,
     },
     /// The user wants the end.
     StopAsked { reason: String, reply: oneshot::Sender<()> },
@@ -116,6 +123,7 @@ enum Woken {
     Head,
     Poll,
     Timer,
+    Minute,
     Cancelled,
 }
 
@@ -134,6 +142,10 @@ struct Live {
     closed: bool,
     /// Cancelled once its deposit is to be made no more.
     wanted: CancellationToken,
+    /// Whether its closing record is drafted.
+    recorded: bool,
+    /// The slot as it was last read.
+    slot: Option<EscrowView>,
 }
 
 /// How many polls a settled lease's node may leave unanswered before its last reading is done without.
@@ -193,6 +205,8 @@ impl JobTask {
                     polling: false,
                     silent_polls: 0,
                     closed: false,
+                    recorded: false,
+                    slot: None,
                     adding: None,
                     add_again: Millis::ZERO,
                     wanted: CancellationToken::new(),
@@ -219,9 +233,10 @@ impl JobTask {
     pub(super) async fn run(mut self, restarted: bool) {
         let mut head = self.node.watcher.head();
         let mut poll = tokio::time::interval(POLL);
+        let mut minute = tokio::time::interval(crate::RECONCILE_EVERY);
         self.begin(restarted);
         while !self.is_over() {
-            match self.next(&mut head, &mut poll).await {
+            match self.next(&mut head, &mut poll, &mut minute).await {
                 Woken::Input(input) => self.take(*input),
                 Woken::Head => {
                     let time = head.borrow_and_update().as_ref().map(|head| head.timestamp);
@@ -234,10 +249,12 @@ impl JobTask {
                     self.add_to_low_deposits();
                 }
                 Woken::Timer => self.tick(),
+                Woken::Minute => self.reconcile(),
                 Woken::Cancelled => return,
             }
             self.flush_together();
             self.settle_state();
+            self.record_ends();
             self.tell();
         }
         self.finish();
@@ -272,7 +289,12 @@ impl JobTask {
         self.tell();
     }
 
-    async fn next(&mut self, head: &mut watch::Receiver<Option<Head>>, poll: &mut tokio::time::Interval) -> Woken {
+    async fn next(
+        &mut self,
+        head: &mut watch::Receiver<Option<Head>>,
+        poll: &mut tokio::time::Interval,
+        minute: &mut tokio::time::Interval,
+    ) -> Woken {
         let now = self.node.clock.now();
         let wake = self
             .leases
@@ -288,6 +310,7 @@ impl JobTask {
             Some(input) = self.inputs.recv() => Woken::Input(Box::new(input)),
             Ok(()) = head.changed() => Woken::Head,
             _ = poll.tick() => Woken::Poll,
+            _ = minute.tick() => Woken::Minute,
             () = sleep(wake) => Woken::Timer,
         }
     }
@@ -310,6 +333,7 @@ impl JobTask {
                 agreed,
                 reply,
             } => self.top_up_asked((amount, agreed), extend, reply),
+            JobInput::AwayAsked { request, reply } => self.away_asked(request, reply),
             JobInput::StopAsked { reason, reply } => self.stop_asked(reason, reply),
             JobInput::OpenFailed(lease, why) => self.open_failed(lease, why),
             JobInput::Polled(lease, report) => self.polled(lease, report),

@@ -1,8 +1,8 @@
 //! How a job and its leases look to people.
 
 use super::record::{Finishing, JobRecord, LeaseRecord};
-use gpux_api::{Actor, EndView, JobState, JobView, LeaseState, LeaseView, PartsView};
-use gpux_lease::{End, EndReason, RenterState, Runway, Work};
+use gpux_api::{Actor, AtRiskView, EndView, JobState, JobView, LeaseState, LeaseView, PartsView};
+use gpux_lease::{End, EndReason, RenterState, Runway, Work, provider_at_risk, renter_at_risk};
 use gpux_proto::{LeaseReport, Phase};
 use gpux_types::{ByteSize, Millis, Token, UnixSeconds};
 
@@ -87,8 +87,33 @@ fn lease(job: &JobRecord, seen: &Seen<'_>) -> LeaseView {
         prepared,
         to_prepare,
         low: lease_state(record, seen.report) == LeaseState::Running && runway(record).is_low(),
+        at_risk: at_risk(record, seen.report),
         end: known_end(record, seen.report).map(end),
     }
+}
+
+/// What each side has at risk, while the lease may cost anything.
+fn at_risk(record: &LeaseRecord, report: Option<&LeaseReport>) -> Option<AtRiskView> {
+    use LeaseState as S;
+    let machine = &record.machine;
+    let (tariff, signed) = (machine.config().tariff, machine.signed());
+    let goes_on = matches!(
+        lease_state(record, report),
+        S::Preparing | S::Running | S::Frozen | S::Unreachable
+    );
+    let renter = renter_at_risk(
+        &tariff,
+        (signed, machine.escrow().deposit()),
+        machine.counted(),
+        machine.ahead(),
+    );
+    let provider = provider_at_risk(&tariff, signed, record.metered);
+    goes_on.then_some(AtRiskView {
+        renter_now: renter.now,
+        renter_most: renter.most,
+        provider_now: provider.now,
+        provider_most: provider.most,
+    })
 }
 
 /// How long the lease's deposit lasts, by the renter's own count.
@@ -130,7 +155,7 @@ pub(super) fn end(end: End) -> EndView {
     }
 }
 
-const fn actor(actor: gpux_lease::Actor) -> Actor {
+pub(crate) const fn actor(actor: gpux_lease::Actor) -> Actor {
     match actor {
         gpux_lease::Actor::Renter => Actor::Renter,
         gpux_lease::Actor::Provider => Actor::Provider,

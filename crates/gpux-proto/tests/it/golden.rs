@@ -56,6 +56,7 @@ const fn request_name(request: &Request) -> &'static str {
         Request::CancelPart(_) => "request-cancel-part",
         Request::WillClose(_) => "request-will-close",
         Request::Closing(_) => "request-closing",
+        Request::Record(_) => "request-record",
     }
 }
 
@@ -66,6 +67,7 @@ fn response_name(index: usize, response: &Response) -> String {
         Response::Status(_) => "status",
         Response::Receipt { .. } => "receipt",
         Response::Error(_) => "error",
+        Response::Record(_) => "record",
     };
     format!("response-{index}-{name}")
 }

@@ -1,7 +1,9 @@
 //! One value of every message, built from a few drawn values, so that a change of any of them changes the message.
 
 use alloy_primitives::{Address, B256, Signature, U256};
-use gpux_lease::{Actor, End, EndReason, EscrowRef, Work};
+use gpux_lease::{
+    Actor, Amounts, End, EndReason, EscrowRef, ExitCount, LastLog, Move, MoveKind, SignedStatement, Statement, Work,
+};
 use gpux_market::{Offer, Rates, Tag};
 use gpux_proto::{
     BlobSpec, CancelPart, ClosingOffer, Command, ErrorCode, ImageSpec, InputSpec, JobSpec, LayerSpec, LeaseReport,
@@ -270,7 +272,48 @@ fn later_requests(draw: &Draw) -> Vec<Request> {
             metered: Millis(draw.large),
             end: End::new(EndReason::Completed, Actor::Renter),
         }),
+        Request::Record(Box::new(signed_statement(draw))),
     ]
+}
+
+/// What one side says of a lease's end.
+fn signed_statement(draw: &Draw) -> SignedStatement {
+    let (amount, hash) = (draw.amount(), B256::repeat_byte(draw.byte));
+    let statement = Statement {
+        lease: draw.lease(),
+        end: End::new(EndReason::Completed, Actor::Renter),
+        metered: Millis(draw.large),
+        exits: draw.repeat(ExitCount {
+            code: draw.small.cast_signed(),
+            parts: draw.small,
+        }),
+        other_parts: draw.small,
+        last_log: draw.flag.then_some(LastLog {
+            part: PartIndex(draw.small),
+            attempt: draw.small,
+            length: draw.large,
+            hash,
+        }),
+        signed: amount,
+        amounts: Amounts {
+            deposit: amount,
+            topped_up: amount,
+            earned: amount,
+            builder: amount,
+            refund: amount,
+        },
+        moves: draw.repeat(Move {
+            kind: MoveKind::Settlement,
+            transaction: hash,
+            amount,
+        }),
+        moves_omitted: draw.small,
+        date: UnixSeconds(draw.large),
+    };
+    SignedStatement {
+        statement,
+        signature: draw.signature(),
+    }
 }
 
 /// Where a node is.
@@ -333,6 +376,7 @@ pub(crate) fn responses(draw: &Draw) -> Vec<Response> {
             message: draw.text.clone(),
         })
     }));
+    all.push(Response::Record(Box::new(signed_statement(draw))));
     all
 }
 

@@ -85,6 +85,13 @@ Examples:
   gpux topup first-light 0.5             half a DAI more for each of its leases, and the time that it pays for
   gpux topup first-light 0.5 --keep-expiry -y";
 
+pub(super) const AWAY: &str = "\
+Examples:
+  gpux away first-light 2h               signs for two hours ahead, after asking; then this machine may sleep
+  gpux away first-light 20m -y
+
+What is signed ahead is at risk: a provider could take it without working. Work that ends early is not paid for beyond its end.";
+
 pub(super) const STOP: &str = "\
 Examples:
   gpux stop first-light                  stop the work, settle each lease, get the rest back
@@ -94,6 +101,13 @@ pub(super) const COST: &str = "\
 Examples:
   gpux cost first-light
   gpux cost first-light --json | jq -r '.leases[].transactions[].hash'";
+
+pub(super) const RECEIPTS: &str = "\
+Examples:
+  gpux receipts                          how every lease ended, the newest first
+  gpux receipts first-light              those of one job
+  gpux receipts --csv > leases.csv       for spreadsheets: docs/spec/receipts.md
+  gpux receipts --json | jq '.receipts[] | select(.standing != \"agreed\")'";
 
 pub(super) const WALLET: &str = "\
 Examples:

@@ -1,7 +1,7 @@
 //! The bill.
 
-use super::{AMOUNT_DIGITS, clock, column, count, money, price, short, table::Table};
-use gpux_api::{CostView, LeaseCost, TopUpReply, TransactionKind, TransactionView};
+use super::{AMOUNT_DIGITS, clock, column, count, money, money_at_most, price, short, table::Table};
+use gpux_api::{AtRiskView, CostView, LeaseCost, TopUpReply, TransactionKind, TransactionView};
 use gpux_types::Token;
 
 const fn kind_word(kind: TransactionKind) -> &'static str {
@@ -51,6 +51,9 @@ fn lease_bill(cost: &CostView, lease: &LeaseCost) -> String {
         table.row(transaction_row(&cost.token, transaction));
     }
     text.push_str(&table.text("  "));
+    if let Some(risk) = &lease.at_risk {
+        text.push_str(&at_risk(&cost.token, risk));
+    }
     text.push_str(&format!(
         "  earned {}, builder {}, refund {}\n",
         money(&cost.token, lease.earned),
@@ -58,6 +61,15 @@ fn lease_bill(cost: &CostView, lease: &LeaseCost) -> String {
         money(&cost.token, lease.refund)
     ));
     text
+}
+
+/// What each side would lose if the other did its worst.
+fn at_risk(token: &Token, risk: &AtRiskView) -> String {
+    let line = |who: &str, now, most| {
+        let most = money_at_most(token, most);
+        format!("  at risk: {who} {} now, {most} at most\n", money(token, now))
+    };
+    line("you", risk.renter_now, risk.renter_most) + &line("the provider", risk.provider_now, risk.provider_most)
 }
 
 fn transaction_row(token: &Token, transaction: &TransactionView) -> [String; 7] {

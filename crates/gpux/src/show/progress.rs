@@ -246,6 +246,7 @@ mod tests {
             prepared: ByteSize(1 << 20),
             to_prepare: ByteSize(10 << 20),
             low: false,
+            at_risk: None,
             end: None,
         }
     }

@@ -166,6 +166,7 @@ fn cost_view() -> CostView {
     (pending.block, pending.gas_used, pending.l2_fee_wei, pending.l1_fee_wei) = (None, None, None, None);
     pending.l1_estimated = false;
     let lease = LeaseCost {
+        at_risk: None,
         lease: LeaseId([0xee; 32]),
         node: NodeId([0xaa; 32]),
         provider: "0x488C46ea00000000000000000000000000000000".into(),
@@ -241,6 +242,27 @@ fn a_bill_that_does_not_balance_says_so_and_shows_what_is_held() {
     assert!(text.contains("  still held      1.000000000000000000\n"), "{text}");
 }
 
+#[test]
+fn the_bill_of_a_running_lease_shows_what_both_sides_have_at_risk() {
+    let mut cost = cost_view();
+    cost.leases[0].at_risk = Some(gpux_api::AtRiskView {
+        renter_now: amount("0.0002325"),
+        renter_most: amount("0.000465"),
+        provider_now: Amount::ZERO,
+        provider_most: amount("0.0004650000001"),
+    });
+    let text = bill(&cost);
+    let wanted = "\
+  at risk: you 0.000232 DAI now, 0.000465 DAI at most
+  at risk: the provider 0 DAI now, 0.000466 DAI at most
+";
+    assert!(text.contains(wanted), "{text}");
+    assert!(
+        !bill(&cost_view()).contains("at risk"),
+        "a lease that is over risks nothing"
+    );
+}
+
 fn lease_view(state: LeaseState) -> LeaseView {
     LeaseView {
         id: LeaseId([0xee; 32]),
@@ -258,6 +280,7 @@ fn lease_view(state: LeaseState) -> LeaseView {
         prepared: ByteSize(1 << 20),
         to_prepare: ByteSize(10 << 20),
         low: false,
+        at_risk: None,
         end: None,
     }
 }

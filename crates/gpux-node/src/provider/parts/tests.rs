@@ -291,3 +291,20 @@ fn only_what_a_restart_would_not_find_again_is_worth_a_write() {
     parts.cancel(key_of(1));
     assert!(!parts.take_changed());
 }
+
+#[test]
+fn what_ended_by_itself_is_counted_by_its_code_and_the_rest_together() {
+    let mut parts = Parts::default();
+    (0..4).for_each(|part| parts.give(spec(part)).unwrap());
+    assert_eq!((parts.exits(), parts.last_run()), ((vec![], 4), None));
+    parts.steps(4);
+    parts.started(key_of(0), &exited());
+    parts.collected(end(0));
+    parts.started(key_of(1), &running());
+    parts.started(key_of(2), &PartState::Lost);
+    parts.collected(failed(LeaseId([1; 32]), key_of(2), false, String::new()));
+    parts.cancel(key_of(3));
+    assert_eq!((parts.exits(), parts.last_run()), ((vec![0], 3), Some(key_of(1))));
+    parts.seen(key_of(1), &exited());
+    assert_eq!(parts.exits(), (vec![0, 0], 2));
+}

@@ -165,7 +165,8 @@ impl JobTask {
         self.record.over && self.leases.values().all(|live| live.record.is_over())
     }
 
-    pub(super) fn finish(&self) {
+    pub(super) fn finish(&mut self) {
+        self.record_ends();
         self.keep_job();
         self.tell();
         for lease in self.leases.keys() {

@@ -41,7 +41,10 @@ impl JobTask {
             || before.signed() != live.record.machine.signed()
             || matches!(
                 event,
-                RenterEvent::TopUpRequested(_) | RenterEvent::TopUpEnded { .. } | RenterEvent::ClosingOffered { .. }
+                RenterEvent::TopUpRequested(_)
+                    | RenterEvent::TopUpEnded { .. }
+                    | RenterEvent::ClosingOffered { .. }
+                    | RenterEvent::GoesAway { .. }
             );
         if worth_keeping && !self.keep_lease(lease) {
             // What is not kept is not given away: no receipt, no deposit. The event comes again.
@@ -305,12 +308,26 @@ impl JobTask {
         });
     }
 
+    /// Sends again what the chain still lacks.
+    pub(super) fn reconcile(&mut self) {
+        let unmet = self.leases.iter().filter_map(|(lease, live)| {
+            let effect = live.record.machine.unmet(live.slot?).filter(|_| !live.closed)?;
+            // A deposit is followed by who sends it until it is mined or refused: a second hand could give it up too early.
+            (effect != RenterEffect::Deposit).then_some((*lease, effect))
+        });
+        for (lease, effect) in unmet.collect::<Vec<_>>() {
+            tracing::info!(lease = %lease.short(), ?effect, "not on the chain yet; sending it again");
+            self.perform_lease(lease, &effect);
+        }
+    }
+
     pub(super) fn chain_seen(&mut self, lease: LeaseId, mut seen: watch::Receiver<Option<LeaseSeen>>) {
         let newest = *seen.borrow_and_update();
         if let Some(newest) = newest {
             let view = crate::escrow_view(&newest, &self.node.assurance.confirm);
             if let Some(live) = self.leases.get_mut(&lease) {
                 live.closed = newest.latest.status == SlotStatus::Closed;
+                live.slot = Some(view);
             }
             self.lease_event(
                 lease,
