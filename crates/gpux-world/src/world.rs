@@ -62,9 +62,9 @@ pub struct Troubles {
     pub chain: u64,
     /// Chain nodes are silent, failing, behind or lying for up to 20 s.
     pub rpc: u64,
-    /// Containers start slowly, are killed with their shims, run out of memory.
+    /// Containers start slowly.
     pub containers: u64,
-    /// Writes find the disk full.
+    /// Writes find the disk full, in a thousand. No seed has it yet.
     pub disk: u64,
     /// A stranger floods, repeats what it overheard, asks for what is not its own.
     pub adversary: u64,

@@ -12,8 +12,10 @@ use gpux_types::{B256, LeaseId, UnixSeconds};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// How long to wait before it is tried again.
+/// How long to wait at least before it is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How long at most, so that a deposit that is not wanted any more is soon seen to be none.
+const AT_LAST: Duration = Duration::from_secs(5);
 
 /// A transaction that opens leases.
 pub(super) struct Deposit {
@@ -82,10 +84,14 @@ impl Deposit {
                     return Ok(Some(sent.hash));
                 }
                 Err(SendError::Stopped { .. }) => return Ok(None),
-                Err(error) if matches!(error.retry(), Retry::Never) => return Err(crate::error_chain(&error)),
                 Err(error) => {
+                    let wait = match error.retry() {
+                        Retry::Never => return Err(crate::error_chain(&error)),
+                        Retry::Now => AGAIN,
+                        Retry::After(wait) => wait.clamp(AGAIN, AT_LAST),
+                    };
                     tracing::warn!(intent = %self.intent.key, error = %crate::error_chain(&error), "sending a deposit");
-                    tokio::time::sleep(AGAIN).await;
+                    tokio::time::sleep(wait).await;
                 }
             }
         }
