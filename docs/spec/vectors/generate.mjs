@@ -115,6 +115,9 @@ async function opening({ name, chainId, legs }) {
     authorization: {
       value: String(value), validAfter, validBefore, digest: hashTypedData(signed), signature: await renterAccount.signTypedData(signed),
     },
+  };
+}
+
 const RECORD_TYPES = {
   ClosingRecord: [
     { name: 'leaseId', type: 'bytes32' }, { name: 'reason', type: 'string' }, { name: 'by', type: 'string' },

@@ -4,9 +4,9 @@ use super::{
     job::Job,
     market::Market,
     process::{Process, jobs, shims},
-    wait::wait_for,
+    wait::{stays, wait_for},
 };
-use gpux_api::JobState;
+use gpux_api::{AwayView, JobState};
 use gpux_types::{LeaseId, Millis};
 use serde_json::Value;
 use std::{fs, path::Path, time::Duration};
@@ -109,6 +109,51 @@ fn providers_whose_renter_never_comes_back_freeze_then_stop_and_settle_with_the_
         assert!(
             unpaid <= bill.price.cost_of(TWO_INTERVALS),
             "{metered:?} were worked, more than two intervals beyond what was paid: {bill:?}"
+        );
+    }
+}
+
+#[test]
+fn work_goes_on_while_the_renter_is_away_for_no_longer_than_it_signed_ahead() {
+    const JOB: Job = Job {
+        name: "holiday",
+        nodes: 1,
+        parts: 1,
+        seconds: 600,
+    };
+    const AWAY: Duration = Duration::from_secs(45);
+    /// Without receipts ahead the work is frozen within two intervals; this is twice as long.
+    const GOES_ON: Duration = Duration::from_secs(20);
+
+    let mut market = Market::start(1);
+    let work = start_and_pay_a_while(&market, &JOB);
+    let away = market.run(&["away", JOB.name, "45s", "-y", "--json"]);
+    assert_eq!(away.status.code(), Some(0), "{away:?}");
+    let told: AwayView = serde_json::from_slice(&away.stdout).unwrap();
+    let [ahead] = told.leases.as_slice() else {
+        unreachable!("{told:?}");
+    };
+    market.daemon("renter").process.signal("KILL");
+    stays("the work at work", GOES_ON, || {
+        work.iter().all(|process| !process.is_frozen())
+    });
+    wait_for("the work to be frozen once the horizon is over", AWAY, || {
+        work.iter().all(|process| process.is_frozen()).then_some(())
+    });
+    market.restart("renter");
+    let stopped = market.run(&["stop", JOB.name]);
+    assert_eq!(stopped.status.code(), Some(0), "{stopped:?}");
+    market.job_when(JOB.name, "the settlement", MINUTE, |job| job.state.is_over());
+    let cost = market.cost(JOB.name);
+    assert!(cost.balanced, "{cost:?}");
+    for bill in &cost.leases {
+        assert!(
+            bill.earned >= bill.price.cost_of(GOES_ON.into()),
+            "the time away is paid: {bill:?}"
+        );
+        assert!(
+            bill.earned <= ahead.signed_ahead.saturating_add(bill.price.cost_of(TWO_INTERVALS)),
+            "no more than was signed ahead, and what came after the return: {bill:?} {ahead:?}"
         );
     }
 }
