@@ -41,7 +41,8 @@ pub enum Invariant {
     ClosedStaysClosed,
     /// A part's output that was told to be here is here, as it was made.
     KeptPartsWereDelivered,
-    /// Every lease that was opened is closed in the end, unless both of its nodes are gone for ever.
+    /// Every lease that was opened is closed in the end, unless nobody is left who knows of it: its renter is gone for ever, and
+    /// its provider too or never took it.
     LeaseEnds,
     /// Every job whose renter lives is over in the end.
     JobEnds,
@@ -309,7 +310,7 @@ impl Judge {
                 .iter()
                 .any(|host| host.node == agreed.provider && host.alive.is_some());
             let lives = |node: NodeId| hosts.iter().any(|host| host.node == node && !host.gone);
-            let somebody = lives(agreed.renter) || lives(agreed.provider);
+            let somebody = lives(agreed.renter) || (agreed.taken && lives(agreed.provider));
             if entry.funded > 0 && entry.slot.status != CLOSED && somebody {
                 self.breaks(
                     Invariant::LeaseEnds,

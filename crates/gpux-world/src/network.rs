@@ -64,6 +64,8 @@ pub(crate) struct Agreed {
     pub(crate) resources: Resources,
     /// The most that was signed, whoever heard it.
     pub(crate) signed: Amount,
+    /// Whether the provider took the lease: before that it knows of no deposit.
+    pub(crate) taken: bool,
 }
 
 /// A request that somebody heard.
@@ -292,7 +294,15 @@ impl SimNetwork {
                         price: quote.quote.gross_price(terms.builder_share),
                         resources: quote.quote.resources,
                         signed: Amount::ZERO,
+                        taken: false,
                     });
+                }
+            }
+            (Request::Lease(asked), Some(answer)) if !matches!(answer, Response::Error(_)) => {
+                if let Ok((_, lease)) = asked.quote.verify(&asked.request)
+                    && let Some(agreed) = inner.agreed.get_mut(&lease)
+                {
+                    agreed.taken = true;
                 }
             }
             (Request::Meter(report), Some(Response::Receipt { cumulative, .. })) => {

@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Seeds that CI has time for.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 300;
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
