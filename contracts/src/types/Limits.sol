@@ -20,3 +20,7 @@ uint256 constant GAS_BEFORE_PAYMENT = 210_000;
 
 /// @dev The longest address that can be announced in the node directory, in bytes.
 uint256 constant MAX_ADDRESS_LENGTH = 1024;
+
+/// @dev Whoever collects for a provider gets at most one part in so many of what came in: a fee is far below that, and a
+/// provider that is gone loses no more.
+uint256 constant REWARD_DIVISOR = 100;

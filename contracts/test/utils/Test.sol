@@ -13,10 +13,16 @@ abstract contract Test {
     /// @dev Deploys a contract of `src` as it is built for the chain: tests are compiled in another way. Where that build is
     /// not wanted, because the source itself is looked at, the environment says so.
     function deployed(string memory name) internal returns (address) {
+        return deployed(name, "");
+    }
+
+    /// @dev The same for a contract whose constructor takes `arguments`.
+    function deployed(string memory name, bytes memory arguments) internal returns (address) {
         string memory folder = vm.envOr("GPUX_ARTIFACTS", string("out/"));
         bool asBuilt = bytes(folder).length != 0;
         return vm.deployCode(
-            asBuilt ? string.concat(folder, name, ".sol/", name, ".json") : string.concat(name, ".sol:", name)
+            asBuilt ? string.concat(folder, name, ".sol/", name, ".json") : string.concat(name, ".sol:", name),
+            arguments
         );
     }
 

@@ -36,6 +36,7 @@ interface Vm {
     function revertToStateAndDelete(uint256 id) external returns (bool);
     function envOr(string calldata name, string calldata otherwise) external view returns (string memory);
     function deployCode(string calldata artifact) external returns (address);
+    function deployCode(string calldata artifact, bytes calldata arguments) external returns (address);
     function etch(address target, bytes calldata code) external;
     function snapshotGasLastCall(string calldata group, string calldata name) external returns (uint256);
     function assertEq(uint256 left, uint256 right, string calldata reason) external pure;
