@@ -182,7 +182,8 @@ impl DaemonDir {
     }
 }
 
-/// Replaces `path` in one step with a file that only its owner can read.
+/// Replaces `path` in one step with a file that only its owner can read, and returns when it is on the disk: a key that a
+/// power cut takes back would take with it what is owed to it.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension(format!("new.{}", std::process::id()));
     let mut file = std::fs::OpenOptions::new()
@@ -193,7 +194,13 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .open(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    std::fs::rename(&temporary, path)
+    std::fs::rename(&temporary, path)?;
+    path.parent().map_or(Ok(()), sync_folder)
+}
+
+/// Waits until the names in a folder are on the disk.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    std::fs::File::open(folder)?.sync_all()
 }
 
 /// Starts a daemon for the folder in a session of its own, so that it outlives the command; gives its process id.

@@ -32,6 +32,8 @@ mod low_deposit;
 #[cfg(test)]
 mod market;
 #[cfg(test)]
+mod power_cut;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod provider_failures;

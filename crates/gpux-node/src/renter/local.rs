@@ -159,8 +159,8 @@ async fn collect(local: &LocalRuntime, lease: LeaseId, key: PartKey, output: Pat
         };
         let path = output.join(name);
         let mut source = local.runtime.open_output(lease, key, &file.path).await?;
-        let target = path.clone();
-        let written = tokio::task::spawn_blocking(move || super::outputs::write(&target, &mut source)).await;
+        let (folder, target) = (output.clone(), path.clone());
+        let written = tokio::task::spawn_blocking(move || super::outputs::write(&folder, &target, &mut source)).await;
         written
             .map_err(std::io::Error::other)
             .and_then(|result| result)

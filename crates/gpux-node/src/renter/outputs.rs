@@ -1,9 +1,10 @@
 //! Writes what came back below the job's output folder. Names come from strangers: nothing leaves the folder.
 
+use crate::dir::sync_folder;
 use gpux_job::Collect;
 use gpux_proto::OutputSpec;
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     fs::{self, File},
     io::{self, Read},
     path::{Component, Path, PathBuf},
@@ -32,11 +33,31 @@ pub(super) fn collected(specs: Vec<OutputSpec>, collect: Option<&Collect>) -> Op
     named.collect()
 }
 
-/// Puts the bytes of `source` at `path` in one step, with its folders.
-pub(super) fn write(path: &Path, source: &mut impl Read) -> io::Result<()> {
+/// Puts the bytes of `source` at `path` below `output` in one step, with its folders.
+pub(super) fn write(output: &Path, path: &Path, source: &mut impl Read) -> io::Result<()> {
     let temporary = reserve(path, "whole")?;
-    io::copy(source, &mut File::create(&temporary)?)?;
-    fs::rename(&temporary, path)
+    let mut file = File::create(&temporary)?;
+    io::copy(source, &mut file)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    sync_names(output, [path])
+}
+
+/// Waits until the bytes of a file are on the disk.
+pub(super) async fn sync(path: &Path) -> io::Result<()> {
+    tokio::fs::File::open(path).await?.sync_all().await
+}
+
+/// Waits until the names of these files below `output` are on the disk, with those of the folders that they are in: a result that
+/// was told to be here is here after a power cut too.
+pub(super) fn sync_names<'a>(output: &Path, files: impl IntoIterator<Item = &'a Path>) -> io::Result<()> {
+    let folders = files.into_iter().flat_map(|file| file.ancestors().skip(1));
+    // A folder's own name is in the one above it.
+    let folders: BTreeSet<&Path> = folders.filter(|folder| folder.starts_with(output)).collect();
+    folders.into_iter().rev().try_for_each(sync_folder)?;
+    // Not ours: where it may not be opened, the name of the output folder is as safe as its owner made it.
+    let _ = output.parent().map(sync_folder);
+    Ok(())
 }
 
 /// Makes the folders of `path` and gives the name under which its bytes are written first. Whoever else writes bytes for `path`

@@ -246,27 +246,29 @@ impl JobTask {
             .queue
             .handle(PartEvent::Finished { lease, part, attempt })
             .unwrap_or_default();
-        let kept = effects.contains(&PartEffect::Keep { lease, part, attempt });
-        for file in files {
-            if !kept {
+        if !effects.contains(&PartEffect::Keep { lease, part, attempt }) {
+            for file in &files {
                 // The winner's file has this name; what is left of this one is not worth the job.
                 if let Err(error) = std::fs::remove_file(&file.temporary) {
                     tracing::debug!(path = %file.temporary.display(), %error, "removing what another try wrote");
                 }
-            } else if let Err(error) = std::fs::rename(&file.temporary, &file.path) {
-                tracing::error!(path = %file.path.display(), %error, "writing an output");
-                self.end_job(EndView {
-                    reason: format!("an output could not be written to {}: {error}", file.path.display()),
-                    actor: gpux_api::Actor::Renter,
-                    exit_code: None,
-                });
-            } else {
-                self.record.outputs.push(file.view);
             }
-        }
-        if kept && let Some(live) = self.leases.get_mut(&lease) {
-            live.record.parts_done += 1;
-            self.keep_lease(lease);
+        } else if let Err(error) = put_in_place(&self.record.output, &files) {
+            tracing::error!(output = %self.record.output.display(), %error, "writing an output");
+            self.end_job(EndView {
+                reason: format!(
+                    "an output could not be written to {}: {error}",
+                    self.record.output.display()
+                ),
+                actor: gpux_api::Actor::Renter,
+                exit_code: None,
+            });
+        } else {
+            self.record.outputs.extend(files.into_iter().map(|file| file.view));
+            if let Some(live) = self.leases.get_mut(&lease) {
+                live.record.parts_done += 1;
+                self.keep_lease(lease);
+            }
         }
         self.perform_parts(effects);
     }
@@ -317,6 +319,14 @@ impl JobTask {
     }
 }
 
+/// Gives fetched files their names; these are on the disk when it returns.
+fn put_in_place(output: &Path, files: &[Fetched]) -> std::io::Result<()> {
+    for file in files {
+        std::fs::rename(&file.temporary, &file.path)?;
+    }
+    outputs::sync_names(output, files.iter().map(|file| file.path.as_path()))
+}
+
 /// Whether a container with a disk of that size can have written these files: a node must not fill the renter's disk.
 fn could_be_written(specs: &[OutputSpec], disk: ByteSize) -> bool {
     let total = specs
@@ -342,6 +352,9 @@ async fn fetch_all(
         fetch_one(node, job, view.node, spec).await?;
         let exported = node.net.export(spec.blob.hash, &temporary, ExportMode::Copy).await;
         exported.map_err(|error| crate::error_chain(&error))?;
+        outputs::sync(&temporary)
+            .await
+            .map_err(|error| format!("writing {}: {error}", path.display()))?;
         files.push(Fetched { temporary, path, view });
     }
     Ok(files)
