@@ -217,13 +217,17 @@ impl SendError {
 /// A transaction that will not be confirmed, or not by this sender.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfirmError {
-    /// It is in a block and did nothing but cost its fee. The same intent may be sent again once that block is final.
+    /// It is in a block and did nothing but cost its fee. Until that block is final it may be taken back, or have been a
+    /// lie, and the transaction take effect after all; then the same intent may be sent again.
     #[error("confirming the transaction {}: it was reverted in block {}", mined.hash, mined.block)]
     Reverted {
         /// What it cost.
         mined: Box<Mined>,
+        /// How firmly that block stands.
+        depth: Depth,
     },
-    /// The chain node refused it, or the call no longer works. The same intent may be sent again.
+    /// The chain node refused it, or the call no longer works. The same intent may be sent again. Whether the transaction
+    /// could take effect all the same, [`SenderHandle::could_take_effect`] tells.
     #[error("confirming the transaction {hash}: the chain node refused it")]
     Refused {
         /// Its hash.
@@ -251,6 +255,21 @@ pub enum ConfirmError {
     },
 }
 
+impl ConfirmError {
+    /// True when a final block says that the transaction did nothing and never will. All else may still turn out well,
+    /// and its money is not free: [`SenderHandle::could_take_effect`] tells when it is.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::Reverted {
+                depth: Depth::Finalized,
+                ..
+            }
+        )
+    }
+}
+
 enum Command {
     Send {
         intent: Box<Intent>,
@@ -261,6 +280,10 @@ enum Command {
         reply: oneshot::Sender<Followed>,
     },
     HasSigned {
+        key: IntentKey,
+        reply: oneshot::Sender<bool>,
+    },
+    CouldTakeEffect {
         key: IntentKey,
         reply: oneshot::Sender<bool>,
     },
@@ -328,7 +351,18 @@ impl SenderHandle {
         answer.await.ok()
     }
 
-    /// Waits until the transaction, or another version of it, is in a block of this depth.
+    /// Whether the intent has taken effect or still could: false when nothing was ever signed for it, and once a final
+    /// block says that nothing which was can do anything any more. Unlike [`Self::has_signed`], what was refused, or
+    /// reverted in a block that is not final, counts: its money is not free. `None` when the task has ended.
+    pub async fn could_take_effect(&self, key: &IntentKey) -> Option<bool> {
+        let (reply, answer) = oneshot::channel();
+        let key = key.clone();
+        self.commands.send(Command::CouldTakeEffect { key, reply }).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Waits until the transaction, or another version of it, is in a block of this depth. That it was reverted in such a
+    /// block may be undone unless the depth is [`Depth::Finalized`]: see [`ConfirmError::is_final`].
     ///
     /// # Errors
     /// When it was reverted or refused, or the task has ended.
@@ -356,7 +390,7 @@ impl SenderHandle {
             .clone();
         match progress {
             Status::Mined { mined, .. } if mined.succeeded => Ok(*mined),
-            Status::Mined { mined, .. } => Err(ConfirmError::Reverted { mined }),
+            Status::Mined { mined, depth } => Err(ConfirmError::Reverted { mined, depth }),
             Status::Pending | Status::Refused => Err(ConfirmError::Refused { hash }),
         }
     }
@@ -365,7 +399,12 @@ impl SenderHandle {
     async fn confirmed_elsewhere(&self, hash: B256) -> Result<Mined, ConfirmError> {
         match self.chain.mined(hash).await {
             Ok(Some(mined)) if mined.succeeded => Ok(mined),
-            Ok(Some(mined)) => Err(ConfirmError::Reverted { mined: Box::new(mined) }),
+            Ok(Some(mined)) => {
+                let depth = self.chain.depth_of(&mined).await;
+                let depth = depth.map_err(|source| ConfirmError::Rpc { hash, source })?;
+                let mined = Box::new(mined);
+                Err(ConfirmError::Reverted { mined, depth })
+            }
             Ok(None) => Err(ConfirmError::Unknown { hash }),
             Err(source) => Err(ConfirmError::Rpc { hash, source }),
         }

@@ -297,6 +297,11 @@ impl Book {
                 let _ = reply.send(self.has_signed(&key));
                 Vec::new()
             }
+            Event::Command(Command::CouldTakeEffect { key, reply }) => {
+                // Whoever asked has gone if this fails.
+                let _ = reply.send(self.could_take_effect(&key));
+                Vec::new()
+            }
             Event::Prepared { key, epoch, result } => self.on_prepared(now, &key, epoch, *result),
             Event::Published { key, hash, result } => self.on_published(now, &key, hash, result),
             Event::Failed { key, unsent, error } => {
@@ -353,6 +358,13 @@ impl Book {
     fn has_signed(&self, key: &IntentKey) -> bool {
         self.preparing.contains_key(key)
             || self.tracks.get(key).is_some_and(|track| !track.is_over())
+            || self.done.get(key).is_some_and(|done| done.succeeded)
+    }
+
+    /// A track ends only with a final block.
+    fn could_take_effect(&self, key: &IntentKey) -> bool {
+        self.preparing.contains_key(key)
+            || self.tracks.contains_key(key)
             || self.done.get(key).is_some_and(|done| done.succeeded)
     }
 

@@ -5,7 +5,7 @@ use crate::{
     client::{Chain, Head},
     confirm::Depth,
     journal::{Journal, JournalEntry},
-    mined::RawReceipt,
+    mined::{Mined, RawReceipt},
     rpc::RpcError,
 };
 use alloy::primitives::{Bytes, U64};
@@ -164,6 +164,21 @@ async fn firm_count(chain: &Chain, wallet: Address) -> Result<Option<u64>, RpcEr
         }
     }
     Ok(None)
+}
+
+impl Chain {
+    /// How firmly the block of a receipt stands.
+    pub(super) async fn depth_of(&self, mined: &Mined) -> Result<Depth, RpcError> {
+        for depth in [Depth::Finalized, Depth::Safe] {
+            if number_of(self.head_at(depth).await)?.is_some_and(|number| number >= mined.block) {
+                // A chain node that lags may tell of a fork's receipt, whose number alone would make it deep.
+                let block = self.block(mined.block).await?;
+                let on_chain = block.is_some_and(|block| block.hash == mined.block_hash);
+                return Ok(if on_chain { depth } else { Depth::Latest });
+            }
+        }
+        Ok(Depth::Latest)
+    }
 }
 
 fn number_of(head: Result<Head, RpcError>) -> Result<Option<u64>, RpcError> {

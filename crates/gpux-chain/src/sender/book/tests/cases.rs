@@ -4,9 +4,10 @@ use super::world::{Publish, World, key, refusal};
 use crate::{
     call::{Call, Intent},
     client::Head,
+    confirm::Depth,
     journal::{EntryState, PermitUse},
     sender::{
-        SendError,
+        Command, SendError,
         book::{Book, Effect, Event, Place, Status, nonces::Claim, track::Track, version::Version},
         jobs::{Poll, PublishError},
         prepare::{Again, Prepared},
@@ -429,4 +430,37 @@ fn nothing_is_handed_over_before_the_journal_has_answered() {
         result: Err(PublishError::Rpc(refusal("already known"))),
     });
     assert!(world.is_pending(0));
+}
+
+impl World {
+    fn could_take_effect(&mut self, number: u8) -> bool {
+        let (reply, mut answer) = tokio::sync::oneshot::channel();
+        let key = key(number);
+        self.handle(Event::Command(Command::CouldTakeEffect { key, reply }));
+        answer.try_recv().unwrap()
+    }
+}
+
+#[test]
+fn money_is_not_free_before_a_final_block_says_that_its_transaction_did_nothing() {
+    let mut world = World::new(None);
+    assert!(!world.could_take_effect(0));
+    world.sent(0, REFUSED);
+    assert!(world.could_take_effect(0), "refused, and perhaps kept");
+    world.sent(0, Publish::Accepted);
+    // The choice of a block that reverts its first transaction.
+    world.step(&super::Step::Block {
+        transactions: 1,
+        choice: 0,
+    });
+    world.later(1, 0);
+    let status = world.book.tracks[&key(0)].progress.borrow().status.clone();
+    assert!(
+        matches!(&status, Status::Mined { mined, depth: Depth::Latest } if !mined.succeeded),
+        "{status:?}"
+    );
+    assert!(world.could_take_effect(0), "the block may be taken back");
+    world.step(&super::Step::Finalize);
+    world.later(20, 0);
+    assert!(!world.could_take_effect(0));
 }
