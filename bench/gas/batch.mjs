@@ -1,7 +1,7 @@
 // Calls for many leases against as many single ones, and the example of three nodes, counted on the chain.
 import { encodeAbiParameters, keccak256, numberToHex, parseEventLogs } from 'viem';
 import {
-  HOUR, account, deployOurs, joined, makeTerms, signClosing, signPermit, signReceipt, spaced,
+  HOUR, account, deployOurs, makeTerms, signClosing, signPermit, signReceipt, spaced,
 } from './chain.mjs';
 
 const ONE = 10n ** 18n;
@@ -49,8 +49,8 @@ async function batchedLife(bench, world, leases) {
   ]);
   bench.now += HOUR;
   const legs = await Promise.all(leases.map(async (lease) => {
-    const [v, r, s] = await signClosing(bench, escrow, lease.people.signer, lease.leaseId, EARNED);
-    return { node: nodeOf(lease), amount: EARNED, v, r, s };
+    const [r, vs] = await signClosing(bench, escrow, lease.people.signer, lease.leaseId, EARNED);
+    return { node: nodeOf(lease), amount: EARNED, r, vs };
   }));
   const close = await bench.call(renter, escrow, 'closeMany', [jobOf(leases), legs]);
   const closed = parseEventLogs({ abi: escrow.abi, logs: close.logs, eventName: 'LeaseClosed' });
@@ -74,8 +74,8 @@ async function singleLives(bench, world, leases) {
   }
   bench.now += HOUR;
   for (const { terms, people, leaseId } of leases) {
-    const receipt = joined(await signReceipt(bench, escrow, receiptKey, leaseId, EARNED));
-    await bench.call(people.provider, escrow, 'settle', [terms, EARNED, EARNED, receipt]);
+    const receipt = await signReceipt(bench, escrow, receiptKey, leaseId, EARNED);
+    await bench.call(people.provider, escrow, 'settle', [terms, EARNED, EARNED, ...receipt]);
   }
 }
 

@@ -8,7 +8,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { encodeFunctionData, maxUint256, parseEventLogs, zeroAddress } from 'viem';
 import { measureBatches, printBatches } from './batch.mjs';
-import { HERE, HOUR, deployOurs, joined, json, makeTerms, onOwnChain, ours, signPermit, signReceipt, spaced } from './chain.mjs';
+import { HERE, HOUR, deployOurs, json, makeTerms, onOwnChain, ours, signPermit, signReceipt, spaced } from './chain.mjs';
 import { measureFloors, printFloors } from './floor.mjs';
 
 const RESULTS = join(HERE, 'results.json');
@@ -46,8 +46,8 @@ async function gpuxLife(bench, world, salt, { permit = false, builder = false } 
   const topUp = await pulled('topUp', sums.topUp, expiry + HOUR);
   bench.now += HOUR;
   const { earned } = sums;
-  const signature = joined(await signReceipt(bench, escrow, receiptKey, leaseId, earned));
-  const settle = await bench.call(provider, escrow, 'settle', [terms, earned, earned, signature]);
+  const signature = await signReceipt(bench, escrow, receiptKey, leaseId, earned);
+  const settle = await bench.call(provider, escrow, 'settle', [terms, earned, earned, ...signature]);
   const [event] = parseEventLogs({ abi: escrow.abi, logs: settle.logs, eventName: 'LeaseSettled' });
   const { paid, builderPaid, refund } = event.args;
   if (paid + builderPaid !== earned || refund !== sums.deposit + sums.topUp - earned) throw new Error('escrow paid wrongly');
@@ -156,7 +156,7 @@ for (const [token, { compared }] of Object.entries(results.tokens)) {
 }
 for (const { nodes, ratio, goal: most } of results.batches.many) goal(`${nodes} nodes`, ratio, most);
 for (const { operation, ratio, goal: most } of results.floors.gas) goal(`${operation} against its floor`, ratio, most);
-for (const { operation, fjord, gate } of results.floors.sizes) goal(`bytes of ${operation}`, fjord.calldata, gate);
+for (const { operation, fjord, goal: most } of results.floors.sizes) goal(`bytes of ${operation}`, fjord.calldata, most);
 const { single, batched } = results.batches.threeNodes;
 if (single !== 9 || batched !== 3) missed.push(`three nodes took ${single} and ${batched} transactions`);
 

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import {
   createPublicClient, createTestClient, createWalletClient, defineChain, encodeDeployData, encodeFunctionData, http,
-  maxUint256, parseSignature, serializeTransaction, zeroAddress,
+  maxUint256, parseSignature, serializeTransaction, signatureToCompactSignature, zeroAddress,
 } from 'viem';
 import { mnemonicToAccount } from 'viem/accounts';
 
@@ -98,10 +98,16 @@ class Bench {
   }
 }
 
-/** `[v, r, s]` of what an account signs. */
+/** `[v, r, s]` of what an account signs: a permit's form. */
 async function signed(account, typed) {
   const { r, s, yParity } = parseSignature(await account.signTypedData(typed));
   return [27 + yParity, r, s];
+}
+
+/** `[r, vs]` of what an account signs (EIP-2098): a receipt's form. */
+async function signedCompactly(account, typed) {
+  const { r, yParityAndS } = signatureToCompactSignature(parseSignature(await account.signTypedData(typed)));
+  return [r, yParityAndS];
 }
 
 /** The EIP-2612 permit that lets `spender` take `value` of the token: `[deadline, v, r, s]`. */
@@ -126,9 +132,9 @@ const domain = (bench, escrow) => (
   { name: 'GPUX', version: '1', chainId: bench.chainId, verifyingContract: escrow.address }
 );
 
-/** A receipt: `[v, r, s]`. */
+/** A receipt: `[r, vs]`. */
 export function signReceipt(bench, escrow, key, leaseId, cumulative) {
-  return signed(key, {
+  return signedCompactly(key, {
     domain: domain(bench, escrow),
     primaryType: 'Receipt',
     types: { Receipt: [{ name: 'leaseId', type: 'bytes32' }, { name: 'cumulative', type: 'uint96' }] },
@@ -136,18 +142,15 @@ export function signReceipt(bench, escrow, key, leaseId, cumulative) {
   });
 }
 
-/** A closing amount: `[v, r, s]`. */
+/** A closing amount: `[r, vs]`. */
 export function signClosing(bench, escrow, key, leaseId, amount) {
-  return signed(key, {
+  return signedCompactly(key, {
     domain: domain(bench, escrow),
     primaryType: 'Closing',
     types: { Closing: [{ name: 'leaseId', type: 'bytes32' }, { name: 'amount', type: 'uint96' }] },
     message: { leaseId, amount },
   });
 }
-
-/** The 65 bytes of a signature. */
-export const joined = ([v, r, s]) => `${r}${s.slice(2)}${v.toString(16).padStart(2, '0')}`;
 
 /** The terms of one lease; `salt` makes them unique. */
 export function makeTerms({ renter, receiptKey, provider, signer, builder }, token, salt, withBuilder) {

@@ -130,24 +130,24 @@ contract Escrow is IEscrow, EIP712 {
     }
 
     /// @inheritdoc IEscrow
-    function draw(Terms calldata terms, uint96 amount, uint96 receiptCumulative, bytes calldata receiptSignature)
+    function draw(Terms calldata terms, uint96 amount, uint96 receiptCumulative, bytes32 r, bytes32 vs)
         external
         override
     {
         (bytes32 leaseId, Lease lease,) = _claimable(terms, amount, receiptCumulative, true);
-        _checkReceipt(leaseId, receiptCumulative, receiptSignature, terms.receiptKey);
+        _checkReceipt(leaseId, receiptCumulative, r, vs, terms.receiptKey);
         (, uint96 paid, uint96 builderPaid) = _draw(leaseId, lease, amount, terms.builderBps, true);
 
         _payAll(terms, paid, builderPaid, 0);
     }
 
     /// @inheritdoc IEscrow
-    function settle(Terms calldata terms, uint96 amount, uint96 receiptCumulative, bytes calldata receiptSignature)
+    function settle(Terms calldata terms, uint96 amount, uint96 receiptCumulative, bytes32 r, bytes32 vs)
         external
         override
     {
         (bytes32 leaseId, Lease lease,) = _claimable(terms, amount, receiptCumulative, true);
-        _checkReceipt(leaseId, receiptCumulative, receiptSignature, terms.receiptKey);
+        _checkReceipt(leaseId, receiptCumulative, r, vs, terms.receiptKey);
         (uint96 paid, uint96 builderPaid, uint96 refund) = _divide(leaseId, lease, amount, terms.builderBps);
         emit LeaseSettled(leaseId, paid, builderPaid, refund);
 
@@ -155,12 +155,12 @@ contract Escrow is IEscrow, EIP712 {
     }
 
     /// @inheritdoc IEscrow
-    function close(Terms calldata terms, uint96 amount, bytes calldata closingSignature) external override {
+    function close(Terms calldata terms, uint96 amount, bytes32 r, bytes32 vs) external override {
         _checkRenter(terms.renter);
         bytes32 leaseId = LeaseHash.idOfCalldata(terms);
         (Lease lease,) = _openLease(leaseId, true);
         address wanted = terms.providerSigner;
-        (address recovered,,) = ECDSA.tryRecoverCalldata(closingDigest(leaseId, amount), closingSignature);
+        (address recovered,,) = ECDSA.tryRecover(closingDigest(leaseId, amount), r, vs);
         if (recovered != wanted) revert WrongClosingSigner(recovered, wanted);
         (uint96 paid, uint96 builderPaid, uint96 refund) = _divide(leaseId, lease, amount, terms.builderBps);
         emit LeaseClosed(leaseId, paid, builderPaid, refund);
@@ -279,22 +279,25 @@ contract Escrow is IEscrow, EIP712 {
         _checkLegs(legs.length);
         _checkRenter(job.renter);
         Terms memory terms = _termsOfJob(job);
-        Payments memory due;
+        Payments memory due; // of one job only the providers differ
+        due.builder = Payment(job.token, job.builder, 0);
+        due.renter = Payment(job.token, msg.sender, 0);
         for (uint256 i = 0; i < legs.length; ++i) {
             CloseLeg calldata leg = legs[i];
+            uint96 amount = leg.amount;
             bytes32 leaseId = _leaseIdOfNode(terms, leg.node);
             (Lease lease, bool good) = _openLease(leaseId, false);
             if (!good) continue;
-            (address recovered,,) = ECDSA.tryRecover(closingDigest(leaseId, leg.amount), leg.v, leg.r, leg.s);
+            (address recovered,,) = ECDSA.tryRecover(closingDigest(leaseId, amount), leg.r, leg.vs);
             if (recovered != terms.providerSigner) {
                 emit LegSkipped(leaseId, WrongClosingSigner.selector);
                 continue;
             }
-            (uint96 paid, uint96 builderPaid, uint96 refund) = _divide(leaseId, lease, leg.amount, terms.builderBps);
+            (uint96 paid, uint96 builderPaid, uint96 refund) = _divide(leaseId, lease, amount, terms.builderBps);
             emit LeaseClosed(leaseId, paid, builderPaid, refund);
             _addPayment(due.provider, terms.token, terms.provider, paid);
-            _addPayment(due.builder, terms.token, terms.builder, builderPaid);
-            _addPayment(due.renter, terms.token, msg.sender, refund);
+            due.builder.amount += builderPaid;
+            due.renter.amount += refund;
         }
         _payDue(due);
     }
@@ -523,7 +526,7 @@ contract Escrow is IEscrow, EIP712 {
         uint96 cumulative = leg.receiptCumulative;
         (leaseId, lease, good) = _claimable(leg.terms, leg.amount, cumulative, false);
         if (good && cumulative != 0) {
-            (address recovered,,) = ECDSA.tryRecover(receiptDigest(leaseId, cumulative), leg.v, leg.r, leg.s);
+            (address recovered,,) = ECDSA.tryRecover(receiptDigest(leaseId, cumulative), leg.r, leg.vs);
             if (recovered != leg.terms.receiptKey) {
                 emit LegSkipped(leaseId, WrongReceiptSigner.selector);
                 good = false;
@@ -532,14 +535,12 @@ contract Escrow is IEscrow, EIP712 {
     }
 
     /// @dev Does not look at a receipt over nothing: it claims nothing.
-    function _checkReceipt(bytes32 leaseId, uint96 cumulative, bytes calldata signature, address receiptKey)
-        private
-        view
-    {
+    function _checkReceipt(bytes32 leaseId, uint96 cumulative, bytes32 r, bytes32 vs, address receiptKey) private view {
         if (cumulative == 0) return;
-        // The library refuses lengths other than 65, a high s and a zero signer: it then recovers zero, which no
-        // receipt key is. It never looks whether the key has code: one that does (EIP-7702) still signs as a key.
-        (address recovered,,) = ECDSA.tryRecoverCalldata(receiptDigest(leaseId, cumulative), signature);
+        // Two words leave no room for another `v`, but for s up to 2^255: the library refuses what is above half of the
+        // order, and a zero signer. It then recovers zero, which no receipt key is. It never looks whether the key has
+        // code: one that does (EIP-7702) still signs as a key.
+        (address recovered,,) = ECDSA.tryRecover(receiptDigest(leaseId, cumulative), r, vs);
         if (recovered != receiptKey) revert WrongReceiptSigner(recovered, receiptKey);
     }
 

@@ -124,11 +124,11 @@ interface IEscrow {
     /// @notice The provider claims more than the receipt owes.
     error AmountAboveReceipt(uint96 amount, uint96 receiptCumulative);
 
-    /// @notice The receipt was not signed by the receipt key. `recovered` is zero when the signature is malformed.
+    /// @notice The receipt was not signed by the receipt key. `recovered` is zero when it is no signature.
     error WrongReceiptSigner(address recovered, address receiptKey);
 
-    /// @notice The closing amount was not signed by the provider's signer. `recovered` is zero when the signature is
-    /// malformed.
+    /// @notice The closing amount was not signed by the provider's signer. `recovered` is zero when it is no
+    /// signature.
     error WrongClosingSigner(address recovered, address providerSigner);
 
     /// @notice There is nothing to draw: `amount`, bounded by the deposit, is not above what was claimed before.
@@ -214,9 +214,9 @@ interface IEscrow {
     /// @param terms The fixed words of the lease.
     /// @param amount What the provider claims over the lease's life so far; at most `receiptCumulative`.
     /// @param receiptCumulative What the receipt says is owed.
-    /// @param receiptSignature As for `settle`.
-    function draw(Terms calldata terms, uint96 amount, uint96 receiptCumulative, bytes calldata receiptSignature)
-        external;
+    /// @param r As for `settle`.
+    /// @param vs As for `settle`.
+    function draw(Terms calldata terms, uint96 amount, uint96 receiptCumulative, bytes32 r, bytes32 vs) external;
 
     /// @notice Pays the provider and the builder, refunds the renter and closes the lease. The provider or its
     /// signer may call it at any time while the lease is open, also after `expiry + grace` if the renter has not
@@ -226,18 +226,20 @@ interface IEscrow {
     /// @param terms The fixed words of the lease.
     /// @param amount What the provider claims over the lease's life; at most `receiptCumulative`.
     /// @param receiptCumulative What the receipt says is owed.
-    /// @param receiptSignature The receipt key's 65-byte signature (r, s, v; low s) over
-    /// `Receipt(leaseId, receiptCumulative)`. Not looked at when `receiptCumulative` is zero.
-    function settle(Terms calldata terms, uint96 amount, uint96 receiptCumulative, bytes calldata receiptSignature)
-        external;
+    /// @param r The first word of the receipt key's signature over `Receipt(leaseId, receiptCumulative)`. Not looked at
+    /// when `receiptCumulative` is zero.
+    /// @param vs The second word of it, as EIP-2098 packs it: `s`, at most half of the group's order, and in the highest
+    /// bit `v - 27`.
+    function settle(Terms calldata terms, uint96 amount, uint96 receiptCumulative, bytes32 r, bytes32 vs) external;
 
     /// @notice Pays the provider and the builder the amount that the provider signed for, refunds the renter and closes
     /// the lease. Only the renter may call it, at any time while the lease is open.
     /// @dev Pays as `settle` does: `min(amount, deposit)` less what was claimed before, and nothing if that is more.
     /// @param terms The fixed words of the lease.
     /// @param amount The provider's closing amount: all that it claims over the lease's life.
-    /// @param closingSignature The provider signer's 65-byte signature (r, s, v; low s) over `Closing(leaseId, amount)`.
-    function close(Terms calldata terms, uint96 amount, bytes calldata closingSignature) external;
+    /// @param r With `vs` the provider signer's signature over `Closing(leaseId, amount)`, in the form that `settle` takes.
+    /// @param vs See `r`.
+    function close(Terms calldata terms, uint96 amount, bytes32 r, bytes32 vs) external;
 
     /// @notice Gives the renter all that was not claimed and closes the lease; only the renter, and only once the
     /// block time is later than `expiry + grace`.

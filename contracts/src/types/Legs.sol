@@ -3,8 +3,8 @@ pragma solidity ^0.8.30;
 
 import {Terms} from "./Lease.sol";
 
-// What calls for many leases are made of. Every member has a fixed size, so a leg has one encoding and signatures stand
-// in it as `v`, `r` and `s`, in the form that `ecrecover` takes.
+// What calls for many leases are made of. Every member has a fixed size, so a leg has one encoding. Signatures stand in it as
+// they do in the calls for one lease: two words, `r` and `vs` (EIP-2098).
 //
 // The leases of one job have six of their nine terms in common. What a renter does to many of them names those once:
 // that is a quarter of the gas of a leg. What a provider does is about leases of many renters and names them in full.
@@ -46,24 +46,22 @@ struct TopUpLeg {
 
 /// @notice A lease to close.
 /// @param amount The provider's closing amount.
-/// @param v With `r` and `s` the provider signer's signature over it.
+/// @param r With `vs` the provider signer's signature over it.
 struct CloseLeg {
     NodeTerms node;
     uint96 amount;
-    uint8 v;
     bytes32 r;
-    bytes32 s;
+    bytes32 vs;
 }
 
 /// @notice A lease to draw on or to settle.
 /// @param amount What the provider claims over the lease's life; at most `receiptCumulative`.
 /// @param receiptCumulative What the receipt says is owed.
-/// @param v With `r` and `s` the receipt key's signature; not looked at when `receiptCumulative` is zero.
+/// @param r With `vs` the receipt key's signature; not looked at when `receiptCumulative` is zero.
 struct ClaimLeg {
     Terms terms;
     uint96 amount;
     uint96 receiptCumulative;
-    uint8 v;
     bytes32 r;
-    bytes32 s;
+    bytes32 vs;
 }

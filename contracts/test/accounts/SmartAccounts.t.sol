@@ -8,6 +8,7 @@ import {TestUsdc} from "../../src/test/TestUsdc.sol";
 import {Status, Terms} from "../../src/types/Lease.sol";
 import {OpenLeg} from "../../src/types/Legs.sol";
 import {EscrowTest} from "../utils/EscrowTest.sol";
+import {Signature} from "../utils/Signature.sol";
 import {Delegate} from "./Delegate.sol";
 import {ISafe, SafeMaker} from "./SafeMaker.sol";
 
@@ -172,7 +173,8 @@ contract SafeTest is AccountTest, SafeMaker {
         run(address(escrow), abi.encodeCall(IEscrow.open, (terms, SUM, expiry)));
         run(address(escrow), abi.encodeCall(IEscrow.topUp, (terms, SUM, expiry + 1)));
         assertLease(escrow.leaseIdOf(terms), 2 * SUM, 0, expiry + 1, Status.Open);
-        run(address(escrow), abi.encodeCall(IEscrow.close, (terms, EARNED, signClosing(terms, EARNED))));
+        Signature memory closing = signClosing(terms, EARNED);
+        run(address(escrow), abi.encodeCall(IEscrow.close, (terms, EARNED, closing.r, closing.vs)));
         assertEq(usdc.balanceOf(provider), EARNED, "the provider");
         assertEq(usdc.balanceOf(address(safe)), 1000e6 - EARNED, "the refund");
 
@@ -183,14 +185,15 @@ contract SafeTest is AccountTest, SafeMaker {
         assertEq(usdc.balanceOf(address(safe)), 1000e6 - EARNED, "what was reclaimed");
     }
 
-    /// @dev Receipts and closing amounts are signed by plain keys: no Safe is asked, though it would say yes.
+    /// @dev Receipts and closing amounts are signed by plain keys: no Safe is asked, and one of its owners is not the Safe.
     function test_ItSignsNoReceipts() public {
         terms.receiptKey = address(safe);
         relay(terms, signedByBoth(message()));
-        bytes memory receipt = signedByBoth(messageOf(safe, escrow.receiptDigest(escrow.leaseIdOf(terms), EARNED)));
-        expectRevert(abi.encodeWithSelector(IEscrow.WrongReceiptSigner.selector, address(0), address(safe)));
+        Signature memory receipt = sign(FIRST_OWNER_KEY, escrow.receiptDigest(escrow.leaseIdOf(terms), EARNED));
+        address owner = vm.addr(FIRST_OWNER_KEY);
+        expectRevert(abi.encodeWithSelector(IEscrow.WrongReceiptSigner.selector, owner, address(safe)));
         vm.prank(provider);
-        escrow.settle(terms, EARNED, EARNED, receipt);
+        escrow.settle(terms, EARNED, EARNED, receipt.r, receipt.vs);
     }
 }
 
@@ -271,13 +274,13 @@ contract DelegatedKeyTest is AccountTest {
         relay(terms, nested(RENTER_KEY, nonceOf(terms)));
         delegates(RECEIPT_KEY);
         delegates(SIGNER_KEY);
-        bytes memory receipt = signReceipt(terms, EARNED);
+        Signature memory receipt = signReceipt(terms, EARNED);
         vm.prank(providerSigner);
-        escrow.draw(terms, EARNED - 1, EARNED, receipt);
+        escrow.draw(terms, EARNED - 1, EARNED, receipt.r, receipt.vs);
         assertEq(usdc.balanceOf(provider), EARNED - 1, "what was drawn");
-        bytes memory closing = signClosing(terms, EARNED);
+        Signature memory closing = signClosing(terms, EARNED);
         Execution[] memory calls = new Execution[](1);
-        calls[0] = Execution(address(escrow), 0, abi.encodeCall(IEscrow.close, (terms, EARNED, closing)));
+        calls[0] = Execution(address(escrow), 0, abi.encodeCall(IEscrow.close, (terms, EARNED, closing.r, closing.vs)));
         batch(calls);
         assertEq(usdc.balanceOf(provider), EARNED, "the provider");
         assertEq(usdc.balanceOf(renter), 1000e6 - EARNED, "the refund");
@@ -286,14 +289,14 @@ contract DelegatedKeyTest is AccountTest {
     function test_ItsReceiptSettles() public {
         relay(terms, nested(RENTER_KEY, nonceOf(terms)));
         delegates(RECEIPT_KEY);
-        bytes memory byAnother = signReceiptWith(STRANGER_KEY, terms, EARNED);
+        Signature memory byAnother = signReceiptWith(STRANGER_KEY, terms, EARNED);
         expectRevert(abi.encodeWithSelector(IEscrow.WrongReceiptSigner.selector, stranger, receiptKey));
         vm.prank(provider);
-        escrow.settle(terms, EARNED, EARNED, byAnother);
+        escrow.settle(terms, EARNED, EARNED, byAnother.r, byAnother.vs);
 
-        bytes memory receipt = signReceipt(terms, EARNED);
+        Signature memory receipt = signReceipt(terms, EARNED);
         vm.prank(provider);
-        escrow.settle(terms, EARNED, EARNED, receipt);
+        escrow.settle(terms, EARNED, EARNED, receipt.r, receipt.vs);
         assertLease(escrow.leaseIdOf(terms), SUM, EARNED, expiry, Status.Closed);
     }
 }

@@ -6,6 +6,7 @@ import {TestUsdc} from "../../src/test/TestUsdc.sol";
 import {Terms} from "../../src/types/Lease.sol";
 import {ClaimLeg, CloseLeg, OpenLeg, TopUpLeg} from "../../src/types/Legs.sol";
 import {EscrowTest} from "../utils/EscrowTest.sol";
+import {Signature} from "../utils/Signature.sol";
 
 /// @dev The full transaction gas of every call, written to `snapshots/`. Run with `--isolate`, so that each call
 /// is a transaction of its own. Balances are as in daily use: the escrow and the payees hold the token already,
@@ -66,7 +67,7 @@ contract GasTest is EscrowTest {
     function test_SettleNothing() public {
         open(plainTerms());
         vm.prank(provider);
-        escrow.settle(plainTerms(), 0, 0, "");
+        escrow.settle(plainTerms(), 0, 0, 0, 0);
         vm.snapshotGasLastCall(GROUP, "settle nothing");
     }
 
@@ -81,17 +82,17 @@ contract GasTest is EscrowTest {
 
     function test_Draw() public {
         open(plainTerms());
-        bytes memory signature = signReceipt(plainTerms(), DEPOSIT / 3);
+        Signature memory signature = signReceipt(plainTerms(), DEPOSIT / 3);
         vm.prank(provider);
-        escrow.draw(plainTerms(), DEPOSIT / 3, DEPOSIT / 3, signature);
+        escrow.draw(plainTerms(), DEPOSIT / 3, DEPOSIT / 3, signature.r, signature.vs);
         vm.snapshotGasLastCall(GROUP, "draw");
     }
 
     function test_Close() public {
         open(plainTerms());
-        bytes memory signature = signClosing(plainTerms(), DEPOSIT / 3);
+        Signature memory signature = signClosing(plainTerms(), DEPOSIT / 3);
         vm.prank(renter);
-        escrow.close(plainTerms(), DEPOSIT / 3, signature);
+        escrow.close(plainTerms(), DEPOSIT / 3, signature.r, signature.vs);
         vm.snapshotGasLastCall(GROUP, "close with refund");
     }
 

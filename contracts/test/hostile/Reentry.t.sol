@@ -6,6 +6,7 @@ import {Status, Terms} from "../../src/types/Lease.sol";
 import {ClaimLeg, CloseLeg, OpenLeg, TopUpLeg} from "../../src/types/Legs.sol";
 import {OddToken, TokenHook} from "../tokens/OddToken.sol";
 import {EscrowTest} from "../utils/EscrowTest.sol";
+import {Signature} from "../utils/Signature.sol";
 
 /// @dev Renter and provider in one, who uses the moment in which its money moves to make one more call.
 contract Actor is TokenHook {
@@ -86,7 +87,7 @@ contract ReentryTest is EscrowTest {
     /// @dev Every call, on lease `open` that is open, `lapsed` that may be reclaimed, or `fresh` that is not yet there.
     function calls(uint256 live, uint256 lapsed, uint256 fresh) private view returns (bytes[] memory list) {
         Terms memory terms = leaseTerms(live);
-        bytes memory receipt = signReceipt(terms, EARNED);
+        Signature memory receipt = signReceipt(terms, EARNED);
         ClaimLeg[] memory claims = new ClaimLeg[](1);
         claims[0] = claimLeg(terms, EARNED, EARNED);
         CloseLeg[] memory closings = new CloseLeg[](1);
@@ -97,6 +98,7 @@ contract ReentryTest is EscrowTest {
         topUps[0] = topUpLeg(terms, SUM, 0);
         Terms[] memory reclaims = new Terms[](1);
         reclaims[0] = leaseTerms(lapsed);
+        Signature memory closing = signClosing(terms, EARNED);
         bytes memory any = new bytes(65);
 
         list = new bytes[](18);
@@ -110,9 +112,9 @@ contract ReentryTest is EscrowTest {
         list[7] = abi.encodeCall(IEscrow.openManyWithAuthorization, (jobOf(terms), opens, 0, 0, any));
         list[8] = abi.encodeCall(IEscrow.topUpMany, (jobOf(terms), topUps));
         list[9] = abi.encodeCall(IEscrow.topUpManyWithPermit, (jobOf(terms), topUps, 0, 0, 0, 0));
-        list[10] = abi.encodeCall(IEscrow.draw, (terms, EARNED, EARNED, receipt));
-        list[11] = abi.encodeCall(IEscrow.settle, (terms, EARNED, EARNED, receipt));
-        list[12] = abi.encodeCall(IEscrow.close, (terms, EARNED, signClosing(terms, EARNED)));
+        list[10] = abi.encodeCall(IEscrow.draw, (terms, EARNED, EARNED, receipt.r, receipt.vs));
+        list[11] = abi.encodeCall(IEscrow.settle, (terms, EARNED, EARNED, receipt.r, receipt.vs));
+        list[12] = abi.encodeCall(IEscrow.close, (terms, EARNED, closing.r, closing.vs));
         list[13] = abi.encodeCall(IEscrow.reclaim, (leaseTerms(lapsed)));
         list[14] = abi.encodeCall(IEscrow.drawMany, (claims));
         list[15] = abi.encodeCall(IEscrow.settleMany, (claims));

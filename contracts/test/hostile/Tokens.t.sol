@@ -12,6 +12,7 @@ import {RebasingToken} from "../tokens/RebasingToken.sol";
 import {UsdcLikeToken} from "../tokens/UsdcLikeToken.sol";
 import {YesToken} from "../tokens/YesToken.sol";
 import {EscrowTest} from "../utils/EscrowTest.sol";
+import {Signature} from "../utils/Signature.sol";
 
 /// @dev What tokens do to those who hold them, and that none of it reaches a lease in another token or shuts a way out.
 /// Fees, false and missing answers and gas burners are in the tests of each call; calling back is in `Reentry.t.sol`.
@@ -84,9 +85,9 @@ contract HostileTokensTest is EscrowTest {
     function test_BlacklistedEscrowCreditsAllAndPaysLater() public besideAnotherLease {
         (UsdcLikeToken usdc, bytes32 id) = useUsdcLike();
         usdc.setBlacklisted(address(escrow), true);
-        bytes memory signature = signClosing(terms, EARNED);
+        Signature memory signature = signClosing(terms, EARNED);
         vm.prank(renter);
-        escrow.close(terms, EARNED, signature);
+        escrow.close(terms, EARNED, signature.r, signature.vs);
         assertLease(id, SUM, EARNED, expiry, Status.Closed);
         assertCredits(address(usdc), 28.5e6, 1.5e6, 70e6);
         usdc.setBlacklisted(address(escrow), false);
@@ -154,10 +155,10 @@ contract HostileTokensTest is EscrowTest {
         odd.deny(provider, OddToken.Denial.ReturnMuch);
         odd.deny(builder, OddToken.Denial.RevertMuch);
         odd.deny(renter, OddToken.Denial.ReturnMuch);
-        bytes memory signature = signReceipt(terms, EARNED);
+        Signature memory signature = signReceipt(terms, EARNED);
         vm.prank(provider);
         uint256 before = gasleft();
-        escrow.settle(terms, EARNED, EARNED, signature);
+        escrow.settle(terms, EARNED, EARNED, signature.r, signature.vs);
         assertTrue(before - gasleft() < 720_000, "somebody paid for the copy of an answer");
         assertCredits(address(odd), 28.5e6, 1.5e6, 70e6);
     }

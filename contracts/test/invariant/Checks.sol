@@ -8,6 +8,7 @@ import {Status, Terms} from "../../src/types/Lease.sol";
 import {ClaimLeg, CloseLeg} from "../../src/types/Legs.sol";
 import {OddToken} from "../tokens/OddToken.sol";
 import {LegMaker} from "../utils/LegMaker.sol";
+import {Signature} from "../utils/Signature.sol";
 import {Test} from "../utils/Test.sol";
 import {Entry, Handler} from "./Handler.sol";
 
@@ -74,8 +75,9 @@ abstract contract Checks is Test, LegMaker {
         uint256 newest = entry.cumulatives.length - 1;
         uint96 cumulative = entry.cumulatives[newest];
         uint256 before = heldByEarners(handler, entry);
+        Signature memory signed = entry.signatures[newest];
         vm.prank(entry.terms.providerSigner);
-        try escrow.settle(entry.terms, cumulative, cumulative, entry.signatures[newest]) {
+        try escrow.settle(entry.terms, cumulative, cumulative, signed.r, signed.vs) {
             return heldByEarners(handler, entry) - before;
         } catch {
             return type(uint256).max;
@@ -156,11 +158,12 @@ abstract contract Checks is Test, LegMaker {
                 handler.ODD().deny(handler.people()[person], OddToken.Denial.Revert);
             }
             address provider = entry.terms.provider;
-            tryExit(handler, entry, provider, abi.encodeCall(IEscrow.settle, (entry.terms, 0, 0, "")));
+            tryExit(handler, entry, provider, abi.encodeCall(IEscrow.settle, (entry.terms, 0, 0, 0, 0)));
             tryExit(handler, entry, provider, settleManyBesideJunk(entry));
-            bytes memory closing = handler.signClosingOf(entry, 7);
-            tryExit(handler, entry, entry.terms.renter, abi.encodeCall(IEscrow.close, (entry.terms, 7, closing)));
-            tryExit(handler, entry, entry.terms.renter, closeManyBesideJunk(entry, closing));
+            Signature memory signed = handler.signClosingOf(entry, 7);
+            bytes memory closing = abi.encodeCall(IEscrow.close, (entry.terms, 7, signed.r, signed.vs));
+            tryExit(handler, entry, entry.terms.renter, closing);
+            tryExit(handler, entry, entry.terms.renter, closeManyBesideJunk(entry, signed));
             uint256 end = uint256(entry.expiry) + entry.terms.grace;
             if (block.timestamp <= end) vm.warp(end + 1);
             tryExit(handler, entry, entry.terms.renter, abi.encodeCall(IEscrow.reclaim, (entry.terms)));
@@ -188,11 +191,11 @@ abstract contract Checks is Test, LegMaker {
         return abi.encodeCall(IEscrow.settleMany, (legs));
     }
 
-    function closeManyBesideJunk(Entry memory entry, bytes memory closing) private pure returns (bytes memory) {
+    function closeManyBesideJunk(Entry memory entry, Signature memory signed) private pure returns (bytes memory) {
         CloseLeg[] memory legs = new CloseLeg[](2);
         legs[1].node = nodeOf(entry.terms);
         legs[1].amount = 7;
-        (legs[1].v, legs[1].r, legs[1].s) = partsOf(closing);
+        (legs[1].r, legs[1].vs) = (signed.r, signed.vs);
         return abi.encodeCall(IEscrow.closeMany, (jobOf(entry.terms), legs));
     }
 

@@ -9,6 +9,7 @@ import {Status, Terms} from "../../src/types/Lease.sol";
 import {ClaimLeg, CloseLeg, OpenLeg, TopUpLeg} from "../../src/types/Legs.sol";
 import {OddToken} from "../tokens/OddToken.sol";
 import {LegMaker} from "../utils/LegMaker.sol";
+import {Signature, compact} from "../utils/Signature.sol";
 import {Test} from "../utils/Test.sol";
 
 /// @dev What this test knows about a lease. What was paid in and out is taken from the parties' money; see `_record`.
@@ -19,7 +20,7 @@ struct Entry {
     uint256 paidIn;
     uint256 paidOut;
     uint96[] cumulatives;
-    bytes[] signatures;
+    Signature[] signatures;
     bool closingSigned;
     uint96 closing;
     bool closed;
@@ -135,9 +136,8 @@ contract Handler is Test, LegMaker {
         Entry storage entry = _entries[which % _entries.length];
         if (entry.closingSigned) return;
         uint96 cumulative = highestReceipt(entry) + uint96(bound(more, 1, 1e12));
-        (uint8 v, bytes32 r, bytes32 s) = vm.sign(RECEIPT_KEY, ESCROW.receiptDigest(entry.id, cumulative));
         entry.cumulatives.push(cumulative);
-        entry.signatures.push(abi.encodePacked(r, s, v));
+        entry.signatures.push(_sign(RECEIPT_KEY, ESCROW.receiptDigest(entry.id, cumulative)));
     }
 
     /// @dev The provider signs what it still wants, once.
@@ -156,8 +156,8 @@ contract Handler is Test, LegMaker {
         address caller = _someone(_entries[index], who);
         // A provider that settles for less than it holds gives the rest away: that is not tried here.
         if (isProvider(_entries[index], caller)) return;
-        (Terms memory terms, uint96 claim, uint96 cumulative, bytes memory signature) = _claim(index, receipt, amount);
-        _attempt(caller, abi.encodeCall(IEscrow.settle, (terms, claim, cumulative, signature)), _only(index));
+        (Terms memory terms, uint96 claim, uint96 cumulative, Signature memory signed) = _claim(index, receipt, amount);
+        _attempt(caller, abi.encodeCall(IEscrow.settle, (terms, claim, cumulative, signed.r, signed.vs)), _only(index));
     }
 
     /// @dev The provider or its signer settles with the newest receipt.
@@ -165,19 +165,19 @@ contract Handler is Test, LegMaker {
         if (_entries.length == 0) return;
         uint256 index = which % _entries.length;
         uint256 count = _entries[index].cumulatives.length;
-        (Terms memory terms, uint96 claim, uint96 cumulative, bytes memory signature) =
+        (Terms memory terms, uint96 claim, uint96 cumulative, Signature memory signed) =
             _claim(index, count == 0 ? 0 : count - 1, type(uint96).max);
         address caller = signer ? terms.providerSigner : terms.provider;
-        _attempt(caller, abi.encodeCall(IEscrow.settle, (terms, claim, cumulative, signature)), _only(index));
+        _attempt(caller, abi.encodeCall(IEscrow.settle, (terms, claim, cumulative, signed.r, signed.vs)), _only(index));
     }
 
     /// @dev Anybody draws on any receipt, for any part of it.
     function draw(uint256 which, uint256 who, uint256 receipt, uint96 amount) external {
         if (_entries.length == 0) return;
         uint256 index = which % _entries.length;
-        (Terms memory terms, uint96 claim, uint96 cumulative, bytes memory signature) = _claim(index, receipt, amount);
+        (Terms memory terms, uint96 claim, uint96 cumulative, Signature memory signed) = _claim(index, receipt, amount);
         address caller = _someone(_entries[index], who);
-        _attempt(caller, abi.encodeCall(IEscrow.draw, (terms, claim, cumulative, signature)), _only(index));
+        _attempt(caller, abi.encodeCall(IEscrow.draw, (terms, claim, cumulative, signed.r, signed.vs)), _only(index));
     }
 
     /// @dev A provider asks for more than any receipt says, with a signature of its own making.
@@ -186,12 +186,11 @@ contract Handler is Test, LegMaker {
         uint256 index = which % _entries.length;
         Entry storage entry = _entries[index];
         amount = uint96(bound(amount, highestReceipt(entry), 1e13));
-        (uint8 v, bytes32 r, bytes32 s) = vm.sign(FORGER_KEY, ESCROW.receiptDigest(entry.id, amount));
-        bytes memory signature = abi.encodePacked(r, s, v);
+        Signature memory signed = _sign(FORGER_KEY, ESCROW.receiptDigest(entry.id, amount));
         ClaimLeg[] memory legs = new ClaimLeg[](1);
-        legs[0] = ClaimLeg({terms: entry.terms, amount: amount, receiptCumulative: amount, v: v, r: r, s: s});
-        bytes memory call = abi.encodeCall(IEscrow.settle, (entry.terms, amount, amount, signature));
-        if (how % 4 == 1) call = abi.encodeCall(IEscrow.draw, (entry.terms, amount, amount, signature));
+        legs[0] = ClaimLeg(entry.terms, amount, amount, signed.r, signed.vs);
+        bytes memory call = abi.encodeCall(IEscrow.settle, (entry.terms, amount, amount, signed.r, signed.vs));
+        if (how % 4 == 1) call = abi.encodeCall(IEscrow.draw, (entry.terms, amount, amount, signed.r, signed.vs));
         if (how % 4 == 2) call = abi.encodeCall(IEscrow.settleMany, (legs));
         if (how % 4 == 3) call = abi.encodeCall(IEscrow.drawMany, (legs));
         _attempt(entry.terms.provider, call, _only(index));
@@ -202,9 +201,9 @@ contract Handler is Test, LegMaker {
         if (_entries.length == 0) return;
         uint256 index = which % _entries.length;
         CloseLeg memory leg = _closeLeg(index, amount);
-        bytes memory signature = abi.encodePacked(leg.r, leg.s, leg.v);
         address caller = _someone(_entries[index], who);
-        _attempt(caller, abi.encodeCall(IEscrow.close, (_entries[index].terms, leg.amount, signature)), _only(index));
+        bytes memory call = abi.encodeCall(IEscrow.close, (_entries[index].terms, leg.amount, leg.r, leg.vs));
+        _attempt(caller, call, _only(index));
     }
 
     function reclaim(uint256 which, uint256 who) external {
@@ -360,9 +359,8 @@ contract Handler is Test, LegMaker {
         return IERC20(token).balanceOf(who) + ESCROW.creditOf(token, who);
     }
 
-    function signClosingOf(Entry memory entry, uint96 amount) public view returns (bytes memory) {
-        (uint8 v, bytes32 r, bytes32 s) = vm.sign(FIRST_KEY + SIGNER, ESCROW.closingDigest(entry.id, amount));
-        return abi.encodePacked(r, s, v);
+    function signClosingOf(Entry memory entry, uint96 amount) public view returns (Signature memory) {
+        return _sign(FIRST_KEY + SIGNER, ESCROW.closingDigest(entry.id, amount));
     }
 
     // ---------------------------------------------------------------- choices
@@ -439,14 +437,14 @@ contract Handler is Test, LegMaker {
     function _claim(uint256 index, uint256 receipt, uint96 amount)
         private
         view
-        returns (Terms memory terms, uint96 claim, uint96 cumulative, bytes memory signature)
+        returns (Terms memory terms, uint96 claim, uint96 cumulative, Signature memory signed)
     {
         Entry storage entry = _entries[index];
         terms = entry.terms;
         uint256 count = entry.cumulatives.length;
-        if (count == 0) return (terms, 0, 0, "");
+        if (count == 0) return (terms, 0, 0, signed);
         cumulative = entry.cumulatives[receipt % count];
-        signature = entry.signatures[receipt % count];
+        signed = entry.signatures[receipt % count];
         claim = amount > cumulative ? cumulative : amount;
     }
 
@@ -460,7 +458,7 @@ contract Handler is Test, LegMaker {
             if (count == 0) continue;
             legs[i].amount = entry.cumulatives[count - 1];
             legs[i].receiptCumulative = legs[i].amount;
-            (legs[i].v, legs[i].r, legs[i].s) = partsOf(entry.signatures[count - 1]);
+            (legs[i].r, legs[i].vs) = (entry.signatures[count - 1].r, entry.signatures[count - 1].vs);
         }
         legs[chosen.length] = legs[0];
     }
@@ -471,7 +469,13 @@ contract Handler is Test, LegMaker {
         uint256 key = entry.closingSigned ? FIRST_KEY + SIGNER : FORGER_KEY;
         leg.node = nodeOf(entry.terms);
         leg.amount = entry.closingSigned ? entry.closing : uint96(bound(amount, 0, 1e13));
-        (leg.v, leg.r, leg.s) = vm.sign(key, ESCROW.closingDigest(entry.id, leg.amount));
+        Signature memory signed = _sign(key, ESCROW.closingDigest(entry.id, leg.amount));
+        (leg.r, leg.vs) = (signed.r, signed.vs);
+    }
+
+    function _sign(uint256 key, bytes32 digest) private pure returns (Signature memory) {
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, digest);
+        return compact(v, r, s);
     }
 
     function _authorize(uint256 person, address from, uint256 value, bytes32 nonce)

@@ -4,14 +4,12 @@ pragma solidity ^0.8.30;
 import {IEscrow} from "../../src/interfaces/IEscrow.sol";
 import {Status, Terms} from "../../src/types/Lease.sol";
 import {ClaimLeg, CloseLeg, NodeTerms} from "../../src/types/Legs.sol";
+import {Signature} from "../utils/Signature.sol";
 import {Picture, Proof} from "./Proof.sol";
 
 /// @dev Liveness: whoever may make an exit can make it, whichever payees the token refuses, here by reverting. The one
 /// failure that is left is a payment that was sent too little gas: Halmos does not count gas, so it tries that too.
 abstract contract Exits is Proof {
-    /// @dev Half of the order of the curve: the highest s that a signature may have.
-    uint256 private constant HIGHEST_S = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0;
-
     function refusesByReverting() internal pure override returns (bool) {
         return true;
     }
@@ -34,12 +32,9 @@ abstract contract Exits is Proof {
         assert(done || bytes4(answer) == IEscrow.PaymentGasTooLow.selector);
     }
 
-    function goodSignature(bytes32 digest, address signer)
-        internal
-        returns (bytes memory signature, uint8 v, bytes32 r, bytes32 s)
-    {
-        (signature, v, r, s) = someSignature();
-        vm.assume(uint256(s) <= HIGHEST_S && ecrecover(digest, v, r, s) == signer);
+    function goodSignature(bytes32 digest, address signer) internal returns (Signature memory signature) {
+        signature = someSignature();
+        vm.assume(signed(digest, signature, signer) == 1);
     }
 
     function providersSide() internal returns (address) {
@@ -50,10 +45,9 @@ abstract contract Exits is Proof {
     function check_settle() external {
         Picture memory before = begin();
         uint96 cumulative = someAmount("cumulative");
-        (bytes memory signature,,,) = goodSignature(escrow.receiptDigest(id, cumulative), KEY);
-        if (!tried(providersSide(), abi.encodeCall(escrow.settle, (terms(), cumulative, cumulative, signature)))) {
-            return;
-        }
+        Signature memory good = goodSignature(escrow.receiptDigest(id, cumulative), KEY);
+        bytes memory call = abi.encodeCall(escrow.settle, (terms(), cumulative, cumulative, good.r, good.vs));
+        if (!tried(providersSide(), call)) return;
         Picture memory afterwards = picture();
         assert(afterwards.status == Status.Closed);
         uint256 due = cumulative < before.deposit ? cumulative : before.deposit;
@@ -68,8 +62,9 @@ abstract contract Exits is Proof {
         Picture memory before = begin();
         uint96 cumulative = someAmount("cumulative");
         vm.assume(cumulative > before.claimed && before.deposit > before.claimed);
-        (bytes memory signature,,,) = goodSignature(escrow.receiptDigest(id, cumulative), KEY);
-        if (!tried(providersSide(), abi.encodeCall(escrow.draw, (terms(), cumulative, cumulative, signature)))) return;
+        Signature memory good = goodSignature(escrow.receiptDigest(id, cumulative), KEY);
+        bytes memory call = abi.encodeCall(escrow.draw, (terms(), cumulative, cumulative, good.r, good.vs));
+        if (!tried(providersSide(), call)) return;
         Picture memory afterwards = picture();
         assert(afterwards.claimed == (cumulative < before.deposit ? cumulative : before.deposit));
         unchecked {
@@ -81,8 +76,8 @@ abstract contract Exits is Proof {
     function check_close() external {
         begin();
         uint96 amount = someAmount("amount");
-        (bytes memory signature,,,) = goodSignature(escrow.closingDigest(id, amount), SIGNER);
-        if (!tried(RENTER, abi.encodeCall(escrow.close, (terms(), amount, signature)))) return;
+        Signature memory good = goodSignature(escrow.closingDigest(id, amount), SIGNER);
+        if (!tried(RENTER, abi.encodeCall(escrow.close, (terms(), amount, good.r, good.vs)))) return;
         assert(picture().status == Status.Closed);
     }
 
@@ -121,8 +116,9 @@ abstract contract Exits is Proof {
         legs[0].node = NodeTerms(address(0xBAD), address(0xBAD), 0); // nobody signed for it
         legs[1].node = node();
         legs[1].amount = uint96(before.claimed);
-        (, legs[1].v, legs[1].r, legs[1].s) = goodSignature(escrow.closingDigest(id, legs[1].amount), SIGNER);
-        legs[0].s = bytes32(type(uint256).max);
+        Signature memory good = goodSignature(escrow.closingDigest(id, legs[1].amount), SIGNER);
+        (legs[1].r, legs[1].vs) = (good.r, good.vs);
+        legs[0].vs = bytes32(type(uint256).max);
         if (!tried(RENTER, abi.encodeCall(escrow.closeMany, (job(), legs)))) return;
         assert(picture().status == Status.Closed);
     }

@@ -5,6 +5,7 @@ import {Escrow} from "../../src/Escrow.sol";
 import {IEscrow} from "../../src/interfaces/IEscrow.sol";
 import {Status, Terms} from "../../src/types/Lease.sol";
 import {JobTerms, NodeTerms} from "../../src/types/Legs.sol";
+import {Signature} from "../utils/Signature.sol";
 import {ProofToken} from "./ProofToken.sol";
 
 /// @dev The cheat codes that the proofs use.
@@ -51,6 +52,9 @@ struct Deed {
 abstract contract Proof {
     Vm internal constant vm = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
     Svm internal constant svm = Svm(0xF3993A62377BCd56AE39D773740A5390411E8BC9);
+
+    /// @dev Half of the order of the curve: the highest s that a signature may have.
+    uint256 private constant HIGHEST_S = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0;
 
     address internal constant RENTER = address(0xA1);
     address internal constant KEY = address(0xA2);
@@ -118,11 +122,18 @@ abstract contract Proof {
         return uint96(svm.createUint(96, name));
     }
 
-    /// @dev Any 65 bytes. Halmos knows of `ecrecover` only that equal arguments give equal results: whatever holds for
-    /// every such function holds for the real one. So a proof that needs a signature to be absent says so by its result.
-    function someSignature() internal returns (bytes memory signature, uint8 v, bytes32 r, bytes32 s) {
-        (v, r, s) = (uint8(svm.createUint(8, "v")), svm.createBytes32("r"), svm.createBytes32("s"));
-        signature = abi.encodePacked(r, s, v);
+    /// @dev Any two words.
+    function someSignature() internal returns (Signature memory) {
+        return Signature(svm.createBytes32("r"), svm.createBytes32("vs"));
+    }
+
+    /// @dev 1 if somebody's key made the signature: it recovers that key, and s is in the lower half. Halmos knows of
+    /// `ecrecover` only that equal arguments give equal results: whatever holds for every such function holds for the real
+    /// one. So a proof that needs a signature to be absent says so by its result.
+    function signed(bytes32 digest, Signature memory signature, address signer) internal pure returns (uint256) {
+        uint256 s = uint256(signature.vs) & (type(uint256).max >> 1);
+        uint8 v = uint8((uint256(signature.vs) >> 255) + 27);
+        return one(s <= HIGHEST_S) & one(ecrecover(digest, v, signature.r, bytes32(s)) == signer);
     }
 
     function held(address who) internal view returns (uint256) {

@@ -3,6 +3,7 @@ pragma solidity ^0.8.30;
 
 import {LeaseMath} from "../../src/libraries/LeaseMath.sol";
 import {Status} from "../../src/types/Lease.sol";
+import {Signature} from "../utils/Signature.sol";
 import {Picture, Proof} from "./Proof.sol";
 
 /// @dev The builder's bound: over a lease's life the builder gets its share of all that was claimed, rounded down once,
@@ -45,11 +46,11 @@ abstract contract Share is Proof {
         assumeSound(before);
         vm.assume(!token.refuses(PROVIDER) && !token.refuses(BUILDER) && !token.refuses(RENTER));
         uint96 amount = someAmount("amount");
-        (bytes memory signature,,,) = someSignature();
+        Signature memory some = someSignature();
         (, uint96 toProvider, uint96 toBuilder, uint96 left) =
             LeaseMath.split(uint96(before.deposit), uint96(before.claimed), amount, bps);
         vm.prank(PROVIDER);
-        escrow.settle(terms(), amount, amount, signature);
+        escrow.settle(terms(), amount, amount, some.r, some.vs);
         Picture memory afterwards = picture();
         unchecked {
             assert(afterwards.provider - before.provider == toProvider);

@@ -4,6 +4,7 @@ pragma solidity ^0.8.30;
 import {IEscrow} from "../../src/interfaces/IEscrow.sol";
 import {Status, Terms} from "../../src/types/Lease.sol";
 import {ClaimLeg, CloseLeg, JobTerms, NodeTerms, OpenLeg, TopUpLeg} from "../../src/types/Legs.sol";
+import {Signature} from "../utils/Signature.sol";
 import {Deed, Picture, Proof} from "./Proof.sol";
 
 /// @dev One call of each kind, by anybody, with any arguments, in any state; then `judge` compares the world before and
@@ -42,7 +43,8 @@ abstract contract Steps is Proof {
 
     function check_openWithAuthorization() external {
         (Picture memory before, Deed memory deed) = begin();
-        (bytes memory signature,,,) = someSignature();
+        Signature memory some = someSignature();
+        bytes memory signature = abi.encodePacked(some.r, some.vs, uint8(svm.createUint(8, "v")));
         vm.prank(deed.caller);
         escrow.openWithAuthorization(
             terms(), someAmount("deposit"), uint40(svm.createUint(40, "expiry")), 0, 0, signature
@@ -86,7 +88,8 @@ abstract contract Steps is Proof {
         (Picture memory before, Deed memory deed) = begin();
         OpenLeg[] memory legs = new OpenLeg[](1);
         legs[0] = OpenLeg(node(), someAmount("deposit"), uint40(svm.createUint(40, "expiry")));
-        (bytes memory signature,,,) = someSignature();
+        Signature memory some = someSignature();
+        bytes memory signature = abi.encodePacked(some.r, some.vs, uint8(svm.createUint(8, "v")));
         vm.prank(deed.caller);
         escrow.openManyWithAuthorization(job(), legs, 0, 0, signature);
         end(before, deed, false);
@@ -114,38 +117,37 @@ abstract contract Steps is Proof {
 
     function claim(Deed memory deed)
         private
-        returns (uint96 amount, uint96 cumulative, bytes memory signature, uint8 v, bytes32 r, bytes32 s)
+        returns (uint96 amount, uint96 cumulative, Signature memory signature)
     {
         (amount, cumulative) = (someAmount("amount"), someAmount("cumulative"));
-        (signature, v, r, s) = someSignature();
+        signature = someSignature();
         deed.amount = amount;
-        address signer = ecrecover(escrow.receiptDigest(id, cumulative), v, r, s);
-        deed.receiptSigned = one(amount <= cumulative) & one(signer == KEY);
+        deed.receiptSigned = one(amount <= cumulative) & signed(escrow.receiptDigest(id, cumulative), signature, KEY);
     }
 
     function check_draw() external {
         (Picture memory before, Deed memory deed) = begin();
-        (uint96 amount, uint96 cumulative, bytes memory signature,,,) = claim(deed);
+        (uint96 amount, uint96 cumulative, Signature memory signature) = claim(deed);
         vm.prank(deed.caller);
-        escrow.draw(terms(), amount, cumulative, signature);
+        escrow.draw(terms(), amount, cumulative, signature.r, signature.vs);
         end(before, deed, true);
     }
 
     function check_settle() external {
         (Picture memory before, Deed memory deed) = begin();
-        (uint96 amount, uint96 cumulative, bytes memory signature,,,) = claim(deed);
+        (uint96 amount, uint96 cumulative, Signature memory signature) = claim(deed);
         vm.prank(deed.caller);
-        escrow.settle(terms(), amount, cumulative, signature);
+        escrow.settle(terms(), amount, cumulative, signature.r, signature.vs);
         end(before, deed, true);
     }
 
     function check_close() external {
         (Picture memory before, Deed memory deed) = begin();
-        (uint96 amount,, bytes memory signature, uint8 v, bytes32 r, bytes32 s) = claim(deed);
+        (uint96 amount,, Signature memory signature) = claim(deed);
         deed.receiptSigned = 0;
-        deed.closingSigned = one(ecrecover(escrow.closingDigest(id, amount), v, r, s) == SIGNER);
+        deed.closingSigned = signed(escrow.closingDigest(id, amount), signature, SIGNER);
         vm.prank(deed.caller);
-        escrow.close(terms(), amount, signature);
+        escrow.close(terms(), amount, signature.r, signature.vs);
         end(before, deed, true);
     }
 
@@ -158,8 +160,8 @@ abstract contract Steps is Proof {
 
     function claimLegs(Deed memory deed) private returns (ClaimLeg[] memory legs) {
         legs = new ClaimLeg[](1);
-        (uint96 amount, uint96 cumulative,, uint8 v, bytes32 r, bytes32 s) = claim(deed);
-        legs[0] = ClaimLeg(terms(), amount, cumulative, v, r, s);
+        (uint96 amount, uint96 cumulative, Signature memory signature) = claim(deed);
+        legs[0] = ClaimLeg(terms(), amount, cumulative, signature.r, signature.vs);
     }
 
     function check_drawMany() external {
@@ -180,11 +182,11 @@ abstract contract Steps is Proof {
 
     function check_closeMany() external {
         (Picture memory before, Deed memory deed) = begin();
-        (uint96 amount,,, uint8 v, bytes32 r, bytes32 s) = claim(deed);
+        (uint96 amount,, Signature memory signature) = claim(deed);
         deed.receiptSigned = 0;
-        deed.closingSigned = one(ecrecover(escrow.closingDigest(id, amount), v, r, s) == SIGNER);
+        deed.closingSigned = signed(escrow.closingDigest(id, amount), signature, SIGNER);
         CloseLeg[] memory legs = new CloseLeg[](1);
-        legs[0] = CloseLeg(node(), amount, v, r, s);
+        legs[0] = CloseLeg(node(), amount, signature.r, signature.vs);
         vm.prank(deed.caller);
         escrow.closeMany(job(), legs);
         end(before, deed, true);

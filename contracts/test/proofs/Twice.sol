@@ -3,6 +3,7 @@ pragma solidity ^0.8.30;
 
 import {Terms} from "../../src/types/Lease.sol";
 import {ClaimLeg, CloseLeg, OpenLeg} from "../../src/types/Legs.sol";
+import {Signature} from "../utils/Signature.sol";
 import {Picture, Proof} from "./Proof.sol";
 
 /// @dev Idempotence: a call that was sent twice does what it does once. Alone it then reverts, among others it is
@@ -42,20 +43,20 @@ abstract contract Twice is Proof {
     }
 
     function check_draw() external {
-        (bytes memory signature,,,) = someSignature();
+        Signature memory some = someSignature();
         uint96 amount = someAmount("amount");
-        twice(providersSide(), abi.encodeCall(escrow.draw, (terms(), amount, amount, signature)), true);
+        twice(providersSide(), abi.encodeCall(escrow.draw, (terms(), amount, amount, some.r, some.vs)), true);
     }
 
     function check_settle() external {
-        (bytes memory signature,,,) = someSignature();
+        Signature memory some = someSignature();
         uint96 amount = someAmount("amount");
-        twice(providersSide(), abi.encodeCall(escrow.settle, (terms(), amount, amount, signature)), true);
+        twice(providersSide(), abi.encodeCall(escrow.settle, (terms(), amount, amount, some.r, some.vs)), true);
     }
 
     function check_close() external {
-        (bytes memory signature,,,) = someSignature();
-        twice(RENTER, abi.encodeCall(escrow.close, (terms(), someAmount("amount"), signature)), true);
+        Signature memory some = someSignature();
+        twice(RENTER, abi.encodeCall(escrow.close, (terms(), someAmount("amount"), some.r, some.vs)), true);
     }
 
     function check_reclaim() external {
@@ -69,8 +70,8 @@ abstract contract Twice is Proof {
     function claimLegs() private returns (ClaimLeg[] memory legs) {
         legs = new ClaimLeg[](1);
         uint96 amount = someAmount("amount");
-        (, uint8 v, bytes32 r, bytes32 s) = someSignature();
-        legs[0] = ClaimLeg(terms(), amount, amount, v, r, s);
+        Signature memory some = someSignature();
+        legs[0] = ClaimLeg(terms(), amount, amount, some.r, some.vs);
     }
 
     function check_drawMany() external {
@@ -83,8 +84,8 @@ abstract contract Twice is Proof {
 
     function check_closeMany() external {
         CloseLeg[] memory legs = new CloseLeg[](1);
-        (, uint8 v, bytes32 r, bytes32 s) = someSignature();
-        legs[0] = CloseLeg(node(), someAmount("amount"), v, r, s);
+        Signature memory some = someSignature();
+        legs[0] = CloseLeg(node(), someAmount("amount"), some.r, some.vs);
         twice(RENTER, abi.encodeCall(escrow.closeMany, (job(), legs)), false);
     }
 

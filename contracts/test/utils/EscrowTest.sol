@@ -7,6 +7,7 @@ import {TestUsdc} from "../../src/test/TestUsdc.sol";
 import {Status, Terms} from "../../src/types/Lease.sol";
 import {ClaimLeg, CloseLeg, JobTerms, OpenLeg, TopUpLeg} from "../../src/types/Legs.sol";
 import {LegMaker} from "./LegMaker.sol";
+import {Signature, compact} from "./Signature.sol";
 import {Test} from "./Test.sol";
 
 /// @dev An escrow, a token, the parties of one lease, and the steps that most tests begin with.
@@ -15,6 +16,9 @@ abstract contract EscrowTest is Test, LegMaker {
     uint256 internal constant RECEIPT_KEY = 0x4ECE1;
     uint256 internal constant STRANGER_KEY = 0xBAD;
     uint256 internal constant SIGNER_KEY = 0x9402;
+    /// @dev Half of the order of the curve: the highest `s` that a signature may have.
+    uint256 internal constant HIGHEST_S = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0;
+    address private constant ECRECOVER = address(1);
     uint96 internal constant DEPOSIT = 100 ether;
     uint32 internal constant GRACE = 1 days;
 
@@ -79,18 +83,34 @@ abstract contract EscrowTest is Test, LegMaker {
     }
 
     function settle(Terms memory terms, uint96 amount) internal {
-        bytes memory signature = signReceipt(terms, amount);
+        Signature memory signature = signReceipt(terms, amount);
         vm.prank(terms.provider);
-        escrow.settle(terms, amount, amount, signature);
+        escrow.settle(terms, amount, amount, signature.r, signature.vs);
     }
 
-    function signReceipt(Terms memory terms, uint96 cumulative) internal view returns (bytes memory) {
+    function signReceipt(Terms memory terms, uint96 cumulative) internal view returns (Signature memory) {
         return signReceiptWith(RECEIPT_KEY, terms, cumulative);
     }
 
-    function signReceiptWith(uint256 key, Terms memory terms, uint96 cumulative) internal view returns (bytes memory) {
-        (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, escrow.receiptDigest(escrow.leaseIdOf(terms), cumulative));
-        return abi.encodePacked(r, s, v);
+    function signReceiptWith(uint256 key, Terms memory terms, uint96 cumulative)
+        internal
+        view
+        returns (Signature memory)
+    {
+        return sign(key, escrow.receiptDigest(escrow.leaseIdOf(terms), cumulative));
+    }
+
+    function sign(uint256 key, bytes32 digest) internal pure returns (Signature memory) {
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, digest);
+        return compact(v, r, s);
+    }
+
+    /// @dev A signature with an `s` of one's own choice, from which the key is recovered all the same: to find a real one
+    /// close to half of the order would take 2^127 tries.
+    function signWith(uint256 s, uint256 key, bytes32 digest) internal returns (Signature memory) {
+        (uint8 v, bytes32 r,) = vm.sign(key, digest);
+        vm.mockCall(ECRECOVER, abi.encode(digest, v, r, s), abi.encode(vm.addr(key)));
+        return compact(v, r, bytes32(s));
     }
 
     function signPermit(uint256 key, uint256 value, uint256 deadline)
@@ -105,13 +125,12 @@ abstract contract EscrowTest is Test, LegMaker {
         return vm.sign(key, keccak256(abi.encodePacked("\x19\x01", dai.DOMAIN_SEPARATOR(), permit)));
     }
 
-    function signClosing(Terms memory terms, uint96 amount) internal view returns (bytes memory) {
+    function signClosing(Terms memory terms, uint96 amount) internal view returns (Signature memory) {
         return signClosingWith(SIGNER_KEY, terms, amount);
     }
 
-    function signClosingWith(uint256 key, Terms memory terms, uint96 amount) internal view returns (bytes memory) {
-        (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, escrow.closingDigest(escrow.leaseIdOf(terms), amount));
-        return abi.encodePacked(r, s, v);
+    function signClosingWith(uint256 key, Terms memory terms, uint96 amount) internal view returns (Signature memory) {
+        return sign(key, escrow.closingDigest(escrow.leaseIdOf(terms), amount));
     }
 
     /// @dev The renter's EIP-3009 authorisation for the escrow to receive `value`, with a nonce.
@@ -173,15 +192,13 @@ abstract contract EscrowTest is Test, LegMaker {
     }
 
     function claimLeg(Terms memory terms, uint96 amount, uint96 cumulative) internal view returns (ClaimLeg memory) {
-        bytes32 digest = escrow.receiptDigest(escrow.leaseIdOf(terms), cumulative);
-        (uint8 v, bytes32 r, bytes32 s) = vm.sign(RECEIPT_KEY, digest);
-        return ClaimLeg({terms: terms, amount: amount, receiptCumulative: cumulative, v: v, r: r, s: s});
+        Signature memory signature = signReceipt(terms, cumulative);
+        return ClaimLeg({terms: terms, amount: amount, receiptCumulative: cumulative, r: signature.r, vs: signature.vs});
     }
 
     function closeLeg(Terms memory terms, uint96 amount) internal view returns (CloseLeg memory) {
-        bytes32 digest = escrow.closingDigest(escrow.leaseIdOf(terms), amount);
-        (uint8 v, bytes32 r, bytes32 s) = vm.sign(SIGNER_KEY, digest);
-        return CloseLeg({node: nodeOf(terms), amount: amount, v: v, r: r, s: s});
+        Signature memory signature = signClosing(terms, amount);
+        return CloseLeg({node: nodeOf(terms), amount: amount, r: signature.r, vs: signature.vs});
     }
 
     function expectSkipped(bytes32 leaseId, bytes4 reason) internal {

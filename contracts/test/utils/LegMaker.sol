@@ -4,7 +4,7 @@ pragma solidity ^0.8.30;
 import {Terms} from "../../src/types/Lease.sol";
 import {JobTerms, NodeTerms} from "../../src/types/Legs.sol";
 
-/// @dev Takes terms and signatures apart, as calls for many leases want them.
+/// @dev Takes terms apart, as calls for many leases want them.
 abstract contract LegMaker {
     function jobOf(Terms memory terms) internal pure returns (JobTerms memory) {
         return JobTerms({
@@ -19,13 +19,5 @@ abstract contract LegMaker {
 
     function nodeOf(Terms memory terms) internal pure returns (NodeTerms memory) {
         return NodeTerms({provider: terms.provider, providerSigner: terms.providerSigner, salt: terms.salt});
-    }
-
-    function partsOf(bytes memory signature) internal pure returns (uint8 v, bytes32 r, bytes32 s) {
-        assembly ("memory-safe") {
-            r := mload(add(signature, 32))
-            s := mload(add(signature, 64))
-            v := byte(0, mload(add(signature, 96)))
-        }
     }
 }

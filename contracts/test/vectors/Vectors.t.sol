@@ -130,8 +130,9 @@ contract VectorsTest is Test, LegMaker {
         TestDai(terms.token).approve(address(escrow), 100 ether);
         vm.prank(terms.renter);
         escrow.open(terms, 100 ether, uint40(block.timestamp + 1 hours));
+        (bytes32 r, bytes32 vs) = (word(0, "receipt.r"), word(0, "receipt.vs"));
         vm.prank(terms.providerSigner);
-        escrow.settle(terms, cumulative, cumulative, signature(0, "receipt.signature"));
+        escrow.settle(terms, cumulative, cumulative, r, vs);
 
         (uint96 deposit, uint96 claimed,, Status status) = escrow.leaseOf(word(0, "leaseId"));
         assertEq(deposit, 100 ether, "the deposit");

@@ -331,6 +331,14 @@ pub enum Call {
     },
 }
 
+/// A call that cannot be put into the form that the contracts take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EncodeCallError {
+    /// A signature in its second form, which leaves no bit for the parity and which the escrow refuses.
+    #[error("encoding a signature as two words: its s value is in the upper half")]
+    UpperHalf,
+}
+
 /// A call as the chain takes it.
 #[derive(Debug, Clone)]
 pub(crate) struct RawCall {

@@ -22,7 +22,9 @@ mod sender;
 mod token;
 mod watcher;
 
-pub use call::{Call, CloseLeg, Intent, IntentKey, InvalidIntentKey, JobTerms, NodeTerms, OpenLeg, TopUpLeg};
+pub use call::{
+    Call, CloseLeg, EncodeCallError, Intent, IntentKey, InvalidIntentKey, JobTerms, NodeTerms, OpenLeg, TopUpLeg,
+};
 pub use client::{Chain, ChainConfig, Head, Slot, SlotStatus};
 pub use confirm::{ConfirmPolicy, Depth};
 pub use connect::ConnectError;

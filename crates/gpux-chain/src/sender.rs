@@ -21,7 +21,7 @@ mod prepare;
 mod task;
 
 use crate::{
-    call::{Intent, IntentKey},
+    call::{EncodeCallError, Intent, IntentKey},
     client::Chain,
     confirm::Depth,
     journal::Journal,
@@ -90,6 +90,14 @@ pub enum SendError {
         key: IntentKey,
         /// Why it cannot be.
         reason: RevertReason,
+    },
+    /// It has no form that the contract takes.
+    #[error("encoding {key}")]
+    Encode {
+        /// What was to be done.
+        key: IntentKey,
+        /// Why it has none.
+        source: EncodeCallError,
     },
     /// The wallet has too little of the token.
     #[error("sending {key}: the wallet has {have} units of the token, {need} are needed")]
@@ -183,6 +191,7 @@ impl SendError {
     pub fn key(&self) -> &IntentKey {
         match self {
             Self::Reverted { key, .. }
+            | Self::Encode { key, .. }
             | Self::InsufficientBalance { key, .. }
             | Self::InsufficientNative { key, .. }
             | Self::NeedsAllowance { key, .. }
@@ -205,6 +214,7 @@ impl SendError {
             Self::FailedBesides { .. } => Retry::Now,
             Self::FeeTooHigh { .. } | Self::Undecided { .. } => Retry::After(Duration::from_secs(30)),
             Self::Reverted { .. }
+            | Self::Encode { .. }
             | Self::InsufficientBalance { .. }
             | Self::InsufficientNative { .. }
             | Self::NeedsAllowance { .. }

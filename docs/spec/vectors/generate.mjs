@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const require = createRequire(join(HERE, '..', '..', '..', 'bench', 'gas', 'package.json'));
-const { encodeAbiParameters, encodePacked, hashTypedData, keccak256, maxUint256, stringToHex, toHex, zeroAddress } = require('viem');
+const { encodeAbiParameters, encodePacked, hashTypedData, keccak256, maxUint256, parseSignature, signatureToCompactSignature, stringToHex, toHex, zeroAddress } = require('viem');
 const { privateKeyToAccount } = require('viem/accounts');
 
 const MAX_U96 = 2n ** 96n - 1n;
@@ -56,6 +56,12 @@ const leaseIdOf = (terms, chainId, escrow) => keccak256(encodeAbiParameters(
   [{ type: 'tuple', components: TERMS }, { type: 'uint256' }, { type: 'address' }], [terms, BigInt(chainId), escrow],
 ));
 
+/** A signature as it is sent between nodes, and as the calls of the escrow take it (EIP-2098). */
+function inBothForms(signature) {
+  const { r, yParityAndS: vs } = signatureToCompactSignature(parseSignature(signature));
+  return { signature, r, vs };
+}
+
 async function vector({ name, chainId, escrow = ESCROW, terms: changes, cumulative, amount }) {
   const terms = { ...BASE, ...changes };
   const leaseId = leaseIdOf(terms, chainId, escrow);
@@ -71,9 +77,9 @@ async function vector({ name, chainId, escrow = ESCROW, terms: changes, cumulati
   return {
     name, chainId, escrow, terms, leaseId,
     receipt: {
-      cumulative: String(cumulative), digest: hashTypedData(receipt), signature: await receiptAccount.signTypedData(receipt),
+      cumulative: String(cumulative), digest: hashTypedData(receipt), ...inBothForms(await receiptAccount.signTypedData(receipt)),
     },
-    closing: { amount: String(amount), digest: hashTypedData(closing), signature: await signerAccount.signTypedData(closing) },
+    closing: { amount: String(amount), digest: hashTypedData(closing), ...inBothForms(await signerAccount.signTypedData(closing)) },
   };
 }
 

@@ -5,6 +5,7 @@ import {IEscrow} from "../../../src/interfaces/IEscrow.sol";
 import {Status, Terms} from "../../../src/types/Lease.sol";
 import {OddToken} from "../../tokens/OddToken.sol";
 import {EscrowTest} from "../../utils/EscrowTest.sol";
+import {Signature} from "../../utils/Signature.sol";
 
 contract CloseTest is EscrowTest {
     uint96 private constant EARNED = 30 ether;
@@ -21,21 +22,21 @@ contract CloseTest is EscrowTest {
     }
 
     function close(uint96 amount) private {
-        bytes memory signature = signClosing(terms, amount);
+        Signature memory signature = signClosing(terms, amount);
         vm.prank(renter);
-        escrow.close(terms, amount, signature);
+        escrow.close(terms, amount, signature.r, signature.vs);
     }
 
-    function refuses(address caller, uint96 amount, bytes memory signature, bytes memory why) private {
+    function refuses(address caller, uint96 amount, Signature memory signature, bytes memory why) private {
         expectRevert(why);
         vm.prank(caller);
-        escrow.close(terms, amount, signature);
+        escrow.close(terms, amount, signature.r, signature.vs);
     }
 
     /// @dev The signature recovers some key that is not the signer: which one does not matter.
-    function refusesSignature(bytes memory signature) private {
+    function refusesSignature(Signature memory signature) private {
         vm.prank(renter);
-        try escrow.close(terms, EARNED, signature) {
+        try escrow.close(terms, EARNED, signature.r, signature.vs) {
             assertTrue(false, "a wrong signature was accepted");
         } catch (bytes memory why) {
             assertTrue(bytes4(why) == IEscrow.WrongClosingSigner.selector, "another error");
@@ -83,15 +84,14 @@ contract CloseTest is EscrowTest {
 
     function test_RevertWhen_TheSignatureIsForAnotherChain() public {
         vm.chainId(10);
-        (uint8 v, bytes32 r, bytes32 s) = vm.sign(SIGNER_KEY, escrow.closingDigest(leaseId, EARNED));
+        Signature memory signature = sign(SIGNER_KEY, escrow.closingDigest(leaseId, EARNED));
         vm.chainId(31_337);
-        refusesSignature(abi.encodePacked(r, s, v));
+        refusesSignature(signature);
     }
 
     function test_RevertWhen_TheSignatureIsForAnotherEscrow() public {
         IEscrow other = IEscrow(deployed("Escrow"));
-        (uint8 v, bytes32 r, bytes32 s) = vm.sign(SIGNER_KEY, other.closingDigest(leaseId, EARNED));
-        refusesSignature(abi.encodePacked(r, s, v));
+        refusesSignature(sign(SIGNER_KEY, other.closingDigest(leaseId, EARNED)));
     }
 
     function test_RevertWhen_TheSignatureIsAReceipt() public {
@@ -99,23 +99,27 @@ contract CloseTest is EscrowTest {
     }
 
     function test_RevertWhen_TheSignatureHasAHighS() public {
-        (uint8 v, bytes32 r, bytes32 s) = vm.sign(SIGNER_KEY, escrow.closingDigest(leaseId, EARNED));
-        uint256 order = 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141;
-        bytes memory high = abi.encodePacked(r, bytes32(order - uint256(s)), v == 27 ? uint8(28) : uint8(27));
+        Signature memory high = signWith(HIGHEST_S + 1, SIGNER_KEY, escrow.closingDigest(leaseId, EARNED));
         bytes memory why = abi.encodeWithSelector(IEscrow.WrongClosingSigner.selector, address(0), providerSigner);
         refuses(renter, EARNED, high, why);
     }
 
-    function test_RevertWhen_TheSignatureHasAnotherLength() public {
-        bytes memory why = abi.encodeWithSelector(IEscrow.WrongClosingSigner.selector, address(0), providerSigner);
-        refuses(renter, EARNED, abi.encodePacked(signClosing(terms, EARNED), uint8(0)), why);
-        (, bytes32 r, bytes32 s) = vm.sign(SIGNER_KEY, escrow.closingDigest(leaseId, EARNED));
-        refuses(renter, EARNED, abi.encodePacked(r, s), why);
+    function test_WhenTheSignatureHasTheHighestSThereIs() public {
+        Signature memory highest = signWith(HIGHEST_S, SIGNER_KEY, escrow.closingDigest(leaseId, EARNED));
+        vm.prank(renter);
+        escrow.close(terms, EARNED, highest.r, highest.vs);
+        assertLease(leaseId, DEPOSIT, EARNED, expiry, Status.Closed);
+    }
+
+    function test_RevertWhen_TheSignatureHasTheOtherParity() public {
+        Signature memory other = signClosing(terms, EARNED);
+        other.vs ^= bytes32(uint256(1) << 255);
+        refusesSignature(other);
     }
 
     function test_RevertWhen_NothingIsSigned() public {
         bytes memory why = abi.encodeWithSelector(IEscrow.WrongClosingSigner.selector, address(0), providerSigner);
-        refuses(renter, 0, "", why);
+        refuses(renter, 0, Signature(0, 0), why);
     }
 
     function test_WhenZeroIsSigned() public {
@@ -133,9 +137,9 @@ contract CloseTest is EscrowTest {
     }
 
     function drawn(uint96 amount) private {
-        bytes memory signature = signReceipt(terms, amount);
+        Signature memory signature = signReceipt(terms, amount);
         vm.prank(provider);
-        escrow.draw(terms, amount, amount, signature);
+        escrow.draw(terms, amount, amount, signature.r, signature.vs);
     }
 
     function test_GivenMoreWasDrawnBefore() public {
@@ -181,11 +185,11 @@ contract CloseTest is EscrowTest {
     }
 
     function test_WhenAllIsWell() public {
-        bytes memory signature = signClosing(terms, EARNED);
+        Signature memory signature = signClosing(terms, EARNED);
         vm.expectEmit(address(escrow));
         emit IEscrow.LeaseClosed(leaseId, 28.5 ether, 1.5 ether, 70 ether);
         vm.prank(renter);
-        escrow.close(terms, EARNED, signature);
+        escrow.close(terms, EARNED, signature.r, signature.vs);
         assertLease(leaseId, DEPOSIT, EARNED, expiry, Status.Closed);
         assertBalance(provider, 28.5 ether, "the provider");
         assertBalance(builder, 1.5 ether, "the builder");

@@ -8,6 +8,7 @@ import {Status, Terms} from "../../../src/types/Lease.sol";
 import {CloseLeg, JobTerms, OpenLeg} from "../../../src/types/Legs.sol";
 import {OddToken} from "../../tokens/OddToken.sol";
 import {EscrowTest} from "../../utils/EscrowTest.sol";
+import {Signature} from "../../utils/Signature.sol";
 
 contract CloseManyTest is EscrowTest {
     uint96 private constant EARNED = 30 ether;
@@ -76,9 +77,8 @@ contract CloseManyTest is EscrowTest {
 
     function test_WhenItsSignatureHasAHighS() public {
         CloseLeg[] memory legs = closings();
-        uint256 order = 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141;
-        legs[1].s = bytes32(order - uint256(legs[1].s));
-        legs[1].v = legs[1].v == 27 ? 28 : 27;
+        Signature memory high = signWith(HIGHEST_S + 1, SIGNER_KEY, escrow.closingDigest(ids[1], EARNED));
+        (legs[1].r, legs[1].vs) = (high.r, high.vs);
         skips(legs, ids[1], IEscrow.WrongClosingSigner.selector);
         assertOpen(1);
     }

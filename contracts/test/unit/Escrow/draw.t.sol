@@ -5,6 +5,7 @@ import {IEscrow} from "../../../src/interfaces/IEscrow.sol";
 import {Status, Terms} from "../../../src/types/Lease.sol";
 import {OddToken} from "../../tokens/OddToken.sol";
 import {EscrowTest} from "../../utils/EscrowTest.sol";
+import {Signature} from "../../utils/Signature.sol";
 
 contract DrawTest is EscrowTest {
     uint96 private constant EARNED = 30 ether;
@@ -19,17 +20,17 @@ contract DrawTest is EscrowTest {
     }
 
     function draw(uint96 amount) private {
-        bytes memory signature = signReceipt(terms, amount);
+        Signature memory signature = signReceipt(terms, amount);
         vm.prank(provider);
-        escrow.draw(terms, amount, amount, signature);
+        escrow.draw(terms, amount, amount, signature.r, signature.vs);
     }
 
-    function refuses(address caller, uint96 amount, uint96 cumulative, bytes memory signature, bytes memory why)
+    function refuses(address caller, uint96 amount, uint96 cumulative, Signature memory signature, bytes memory why)
         private
     {
         expectRevert(why);
         vm.prank(caller);
-        escrow.draw(terms, amount, cumulative, signature);
+        escrow.draw(terms, amount, cumulative, signature.r, signature.vs);
     }
 
     function nothing(uint96 amount, uint96 claimed) private pure returns (bytes memory) {
@@ -72,9 +73,9 @@ contract DrawTest is EscrowTest {
 
     /// @dev Even where one key plays both parts, a closing amount is no receipt.
     function test_RevertWhen_TheSignatureIsAClosingOfTheProvider() public {
-        bytes memory signature = signClosingWith(RECEIPT_KEY, terms, EARNED);
+        Signature memory signature = signClosingWith(RECEIPT_KEY, terms, EARNED);
         vm.prank(provider);
-        try escrow.draw(terms, EARNED, EARNED, signature) {
+        try escrow.draw(terms, EARNED, EARNED, signature.r, signature.vs) {
             assertTrue(false, "a closing amount was taken for a receipt");
         } catch (bytes memory why) {
             assertTrue(bytes4(why) == IEscrow.WrongReceiptSigner.selector, "another error");
@@ -82,7 +83,7 @@ contract DrawTest is EscrowTest {
     }
 
     function test_RevertWhen_NothingIsDrawn() public {
-        refuses(provider, 0, 0, "", nothing(0, 0));
+        refuses(provider, 0, 0, Signature(0, 0), nothing(0, 0));
         refuses(provider, 0, EARNED, signReceipt(terms, EARNED), nothing(0, 0));
     }
 
@@ -120,9 +121,9 @@ contract DrawTest is EscrowTest {
     }
 
     function test_WhenTheCallerIsTheProviderSigner() public {
-        bytes memory signature = signReceipt(terms, EARNED);
+        Signature memory signature = signReceipt(terms, EARNED);
         vm.prank(providerSigner);
-        escrow.draw(terms, EARNED, EARNED, signature);
+        escrow.draw(terms, EARNED, EARNED, signature.r, signature.vs);
         assertBalance(provider, 28.5 ether, "the provider");
         assertBalance(providerSigner, 0, "the signer was paid");
     }
@@ -185,11 +186,11 @@ contract DrawTest is EscrowTest {
     }
 
     function test_WhenAllIsWell() public {
-        bytes memory signature = signReceipt(terms, EARNED + 1);
+        Signature memory signature = signReceipt(terms, EARNED + 1);
         vm.expectEmit(address(escrow));
         emit IEscrow.LeaseDrawn(leaseId, 28.5 ether, 1.5 ether, EARNED);
         vm.prank(provider);
-        escrow.draw(terms, EARNED, EARNED + 1, signature);
+        escrow.draw(terms, EARNED, EARNED + 1, signature.r, signature.vs);
         assertLease(leaseId, DEPOSIT, EARNED, expiry, Status.Open);
         assertBalance(provider, 28.5 ether, "the provider");
         assertBalance(builder, 1.5 ether, "the builder");

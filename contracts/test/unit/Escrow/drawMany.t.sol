@@ -7,6 +7,7 @@ import {IEscrow} from "../../../src/interfaces/IEscrow.sol";
 import {Status, Terms} from "../../../src/types/Lease.sol";
 import {ClaimLeg, OpenLeg} from "../../../src/types/Legs.sol";
 import {EscrowTest} from "../../utils/EscrowTest.sol";
+import {Signature} from "../../utils/Signature.sol";
 
 contract DrawManyTest is EscrowTest {
     uint96 private constant EARNED = 30 ether;
@@ -51,9 +52,9 @@ contract DrawManyTest is EscrowTest {
     }
 
     function test_GivenItsLeaseIsClosed() public {
-        bytes memory signature = signClosing(termsOf(1), 0);
+        Signature memory signature = signClosing(termsOf(1), 0);
         vm.prank(renter);
-        escrow.close(termsOf(1), 0, signature);
+        escrow.close(termsOf(1), 0, signature.r, signature.vs);
         skips(claims(), IEscrow.LeaseNotOpen.selector);
     }
 
@@ -76,7 +77,7 @@ contract DrawManyTest is EscrowTest {
 
     function test_WhenItsSignatureIsWrong() public {
         ClaimLeg[] memory legs = claims();
-        legs[1].s = bytes32(uint256(legs[1].s) ^ 1);
+        legs[1].vs = bytes32(uint256(legs[1].vs) ^ 1);
         skips(legs, IEscrow.WrongReceiptSigner.selector);
         assertDrawn(1, 0);
     }

@@ -5,6 +5,7 @@ import {IEscrow} from "../../../src/interfaces/IEscrow.sol";
 import {Status, Terms} from "../../../src/types/Lease.sol";
 import {OddToken} from "../../tokens/OddToken.sol";
 import {EscrowTest} from "../../utils/EscrowTest.sol";
+import {Signature} from "../../utils/Signature.sol";
 
 contract ReclaimTest is EscrowTest {
     Terms private terms;
@@ -70,9 +71,9 @@ contract ReclaimTest is EscrowTest {
     }
 
     function test_GivenOneUnitIsUnclaimed() public {
-        bytes memory receipt = signReceipt(terms, DEPOSIT - 1);
+        Signature memory receipt = signReceipt(terms, DEPOSIT - 1);
         vm.prank(provider);
-        escrow.draw(terms, DEPOSIT - 1, DEPOSIT - 1, receipt);
+        escrow.draw(terms, DEPOSIT - 1, DEPOSIT - 1, receipt.r, receipt.vs);
         uint256 before = dai.balanceOf(renter);
         vm.warp(end + 1);
         vm.prank(renter);

@@ -7,6 +7,7 @@ import {IEscrow} from "../../../src/interfaces/IEscrow.sol";
 import {Status, Terms} from "../../../src/types/Lease.sol";
 import {OddToken} from "../../tokens/OddToken.sol";
 import {EscrowTest} from "../../utils/EscrowTest.sol";
+import {Signature} from "../../utils/Signature.sol";
 
 contract ReclaimManyTest is EscrowTest {
     bytes32[3] private ids;
@@ -83,9 +84,9 @@ contract ReclaimManyTest is EscrowTest {
     }
 
     function test_GivenAWholeDepositWasDrawn() public {
-        bytes memory signature = signReceipt(termsOf(1), 2 * DEPOSIT);
+        Signature memory signature = signReceipt(termsOf(1), 2 * DEPOSIT);
         vm.prank(providerSigner);
-        escrow.draw(termsOf(1), 2 * DEPOSIT, 2 * DEPOSIT, signature);
+        escrow.draw(termsOf(1), 2 * DEPOSIT, 2 * DEPOSIT, signature.r, signature.vs);
         vm.expectEmit(address(escrow));
         emit IEscrow.LeaseReclaimed(ids[1], 0);
         reclaim(legs());

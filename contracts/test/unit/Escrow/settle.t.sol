@@ -6,6 +6,7 @@ import {Status, Terms} from "../../../src/types/Lease.sol";
 import {OddToken, TokenHook} from "../../tokens/OddToken.sol";
 import {SilentToken} from "../../tokens/SilentToken.sol";
 import {EscrowTest} from "../../utils/EscrowTest.sol";
+import {Signature} from "../../utils/Signature.sol";
 
 /// @dev A provider that uses the moment in which it is paid to make one more call to the escrow.
 contract PaidHook is TokenHook {
@@ -57,18 +58,23 @@ contract SettleTest is EscrowTest {
         renterBefore = dai.balanceOf(renter);
     }
 
-    function refuses(address caller, uint96 amount, uint96 cumulative, bytes memory signature, bytes memory why)
+    function refuses(address caller, uint96 amount, uint96 cumulative, Signature memory signature, bytes memory why)
         private
     {
         expectRevert(why);
         vm.prank(caller);
-        escrow.settle(terms, amount, cumulative, signature);
+        escrow.settle(terms, amount, cumulative, signature.r, signature.vs);
+    }
+
+    function settlement() private view returns (bytes memory) {
+        Signature memory signature = signReceipt(terms, EARNED);
+        return abi.encodeCall(IEscrow.settle, (terms, EARNED, EARNED, signature.r, signature.vs));
     }
 
     /// @dev The signature recovers some key that is not the receipt key: which one does not matter.
-    function refusesSignature(bytes memory signature) private {
+    function refusesSignature(Signature memory signature) private {
         vm.prank(provider);
-        try escrow.settle(terms, EARNED, EARNED, signature) {
+        try escrow.settle(terms, EARNED, EARNED, signature.r, signature.vs) {
             assertTrue(false, "a wrong signature was accepted");
         } catch (bytes memory why) {
             assertTrue(bytes4(why) == IEscrow.WrongReceiptSigner.selector, "another error");
@@ -90,9 +96,9 @@ contract SettleTest is EscrowTest {
     }
 
     function test_WhenTheCallerIsTheProviderSigner() public {
-        bytes memory signature = signReceipt(terms, EARNED);
+        Signature memory signature = signReceipt(terms, EARNED);
         vm.prank(providerSigner);
-        escrow.settle(terms, EARNED, EARNED, signature);
+        escrow.settle(terms, EARNED, EARNED, signature.r, signature.vs);
         assertBalance(provider, 28.5 ether, "the provider");
         assertBalance(providerSigner, 0, "the signer was paid");
     }
@@ -136,7 +142,7 @@ contract SettleTest is EscrowTest {
     }
 
     function test_RevertWhen_AnAmountComesWithoutAReceipt() public {
-        refuses(provider, 1, 0, "", abi.encodeWithSelector(IEscrow.AmountAboveReceipt.selector, 1, 0));
+        refuses(provider, 1, 0, Signature(0, 0), abi.encodeWithSelector(IEscrow.AmountAboveReceipt.selector, 1, 0));
     }
 
     function test_RevertWhen_TheSignatureIsByAnotherKey() public {
@@ -160,56 +166,65 @@ contract SettleTest is EscrowTest {
         // The same lease id under another chain's domain. (The optimizer takes the chain id for a constant, so the
         // number to come back to is written out.)
         vm.chainId(10);
-        (uint8 v, bytes32 r, bytes32 s) = vm.sign(RECEIPT_KEY, escrow.receiptDigest(leaseId, EARNED));
+        Signature memory signature = sign(RECEIPT_KEY, escrow.receiptDigest(leaseId, EARNED));
         vm.chainId(31_337);
-        refusesSignature(abi.encodePacked(r, s, v));
+        refusesSignature(signature);
     }
 
     function test_RevertWhen_TheSignatureIsForAnotherEscrow() public {
         // The same lease id under another escrow's domain.
         IEscrow other = IEscrow(deployed("Escrow"));
-        (uint8 v, bytes32 r, bytes32 s) = vm.sign(RECEIPT_KEY, other.receiptDigest(leaseId, EARNED));
-        refusesSignature(abi.encodePacked(r, s, v));
+        refusesSignature(sign(RECEIPT_KEY, other.receiptDigest(leaseId, EARNED)));
     }
 
     function test_RevertWhen_TheSignatureHasAHighS() public {
-        (uint8 v, bytes32 r, bytes32 s) = vm.sign(RECEIPT_KEY, escrow.receiptDigest(leaseId, EARNED));
-        uint256 order = 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141;
-        bytes memory high = abi.encodePacked(r, bytes32(order - uint256(s)), v == 27 ? uint8(28) : uint8(27));
+        Signature memory high = signWith(HIGHEST_S + 1, RECEIPT_KEY, escrow.receiptDigest(leaseId, EARNED));
         bytes memory why = abi.encodeWithSelector(IEscrow.WrongReceiptSigner.selector, address(0), receiptKey);
         refuses(provider, EARNED, EARNED, high, why);
     }
 
-    function test_RevertWhen_TheSignatureHasAnotherLength() public {
-        bytes memory good = signReceipt(terms, EARNED);
+    function test_WhenTheSignatureHasTheHighestSThereIs() public {
+        Signature memory highest = signWith(HIGHEST_S, RECEIPT_KEY, escrow.receiptDigest(leaseId, EARNED));
+        vm.prank(provider);
+        escrow.settle(terms, EARNED, EARNED, highest.r, highest.vs);
+        assertBalance(provider, 28.5 ether, "the provider");
+    }
+
+    function test_RevertWhen_TheSignatureHasTheOtherParity() public {
+        Signature memory other = signReceipt(terms, EARNED);
+        other.vs ^= bytes32(uint256(1) << 255);
+        refusesSignature(other);
+    }
+
+    function test_RevertWhen_ThereIsNoSignature() public {
         bytes memory why = abi.encodeWithSelector(IEscrow.WrongReceiptSigner.selector, address(0), receiptKey);
-        refuses(provider, EARNED, EARNED, "", why);
-        refuses(provider, EARNED, EARNED, abi.encodePacked(good, uint8(0)), why);
-        (, bytes32 r, bytes32 s) = vm.sign(RECEIPT_KEY, escrow.receiptDigest(leaseId, EARNED));
-        refuses(provider, EARNED, EARNED, abi.encodePacked(r, s), why);
+        refuses(provider, EARNED, EARNED, Signature(0, 0), why);
+        Signature memory good = signReceipt(terms, EARNED);
+        refuses(provider, EARNED, EARNED, Signature(0, good.vs), why);
+        refuses(provider, EARNED, EARNED, Signature(good.r, 0), why);
     }
 
     // --------------------------------------------------------------- amounts
 
     function test_WhenThereIsNoReceipt() public {
         vm.prank(provider);
-        escrow.settle(terms, 0, 0, "");
+        escrow.settle(terms, 0, 0, 0, 0);
         assertLease(leaseId, DEPOSIT, 0, expiry, Status.Closed);
         assertBalance(renter, renterBefore + DEPOSIT, "the renter");
     }
 
     function test_WhenAReceiptSaysMore() public {
-        bytes memory signature = signReceipt(terms, EARNED);
+        Signature memory signature = signReceipt(terms, EARNED);
         vm.prank(provider);
-        escrow.settle(terms, 0, EARNED, signature);
+        escrow.settle(terms, 0, EARNED, signature.r, signature.vs);
         assertLease(leaseId, DEPOSIT, 0, expiry, Status.Closed);
         assertBalance(renter, renterBefore + DEPOSIT, "the renter");
     }
 
     function test_WhenLessThanTheReceiptIsClaimed() public {
-        bytes memory signature = signReceipt(terms, EARNED);
+        Signature memory signature = signReceipt(terms, EARNED);
         vm.prank(provider);
-        escrow.settle(terms, EARNED - 10 ether, EARNED, signature);
+        escrow.settle(terms, EARNED - 10 ether, EARNED, signature.r, signature.vs);
         assertLease(leaseId, DEPOSIT, EARNED - 10 ether, expiry, Status.Closed);
         assertBalance(provider, 19 ether, "the provider");
     }
@@ -237,11 +252,11 @@ contract SettleTest is EscrowTest {
     }
 
     function test_WhenAllIsWell() public {
-        bytes memory signature = signReceipt(terms, EARNED);
+        Signature memory signature = signReceipt(terms, EARNED);
         vm.expectEmit(address(escrow));
         emit IEscrow.LeaseSettled(leaseId, 28.5 ether, 1.5 ether, 70 ether);
         vm.prank(provider);
-        escrow.settle(terms, EARNED, EARNED, signature);
+        escrow.settle(terms, EARNED, EARNED, signature.r, signature.vs);
         assertLease(leaseId, DEPOSIT, EARNED, expiry, Status.Closed);
         assertBalance(provider, 28.5 ether, "the provider");
         assertBalance(builder, 1.5 ether, "the builder");
@@ -270,11 +285,11 @@ contract SettleTest is EscrowTest {
     function test_GivenTheProviderIsDenied() public {
         useOddToken();
         odd.deny(provider, OddToken.Denial.Revert);
-        bytes memory signature = signReceipt(terms, EARNED);
+        Signature memory signature = signReceipt(terms, EARNED);
         vm.expectEmit(address(escrow));
         emit IEscrow.Credited(address(odd), provider, 28.5 ether);
         vm.prank(provider);
-        escrow.settle(terms, EARNED, EARNED, signature);
+        escrow.settle(terms, EARNED, EARNED, signature.r, signature.vs);
         assertOdd(0, 1.5 ether, 70 ether);
     }
 
@@ -311,19 +326,19 @@ contract SettleTest is EscrowTest {
         odd.deny(provider, OddToken.Denial.BurnAllGas);
         odd.deny(builder, OddToken.Denial.BurnAllGas);
         odd.deny(renter, OddToken.Denial.BurnAllGas);
-        bytes memory signature = signReceipt(terms, EARNED);
+        Signature memory signature = signReceipt(terms, EARNED);
         // Three payments of 200,000 gas each burnt, three credits, and the rest: one million is enough.
         vm.prank(provider);
-        escrow.settle{gas: 1_000_000}(terms, EARNED, EARNED, signature);
+        escrow.settle{gas: 1_000_000}(terms, EARNED, EARNED, signature.r, signature.vs);
         assertOdd(0, 0, 0);
     }
 
     function test_RevertGiven_APaymentFailsWithTooLittleGas() public {
         useOddToken();
         odd.deny(provider, OddToken.Denial.Revert);
-        bytes memory signature = signReceipt(terms, EARNED);
+        Signature memory signature = signReceipt(terms, EARNED);
         vm.prank(provider);
-        try escrow.settle{gas: 200_000}(terms, EARNED, EARNED, signature) {
+        try escrow.settle{gas: 200_000}(terms, EARNED, EARNED, signature.r, signature.vs) {
             assertTrue(false, "a payment that had too little gas was credited");
         } catch (bytes memory why) {
             assertTrue(bytes4(why) == IEscrow.PaymentGasTooLow.selector, "another error");
@@ -350,7 +365,7 @@ contract SettleTest is EscrowTest {
     function test_GivenAPaymentFailsWithJustEnoughGas() public {
         useOddToken();
         odd.deny(provider, OddToken.Denial.Revert);
-        bytes memory call = abi.encodeCall(IEscrow.settle, (terms, EARNED, EARNED, signReceipt(terms, EARNED)));
+        bytes memory call = settlement();
         uint256 available = leftAfterFailing(200_000, call);
         uint256 enough = 200_000 + 210_000 - available;
         assertEq(leftAfterFailing(enough - 1, call), 209_999, "one unit less");
@@ -360,11 +375,11 @@ contract SettleTest is EscrowTest {
     /// @dev With a token that can pay everybody, no gas limit makes the escrow credit anybody.
     function testFuzz_NoGasLimitTurnsAPaymentIntoACredit(uint256 gasLimit) public {
         useOddToken();
-        bytes memory signature = signReceipt(terms, EARNED);
+        Signature memory signature = signReceipt(terms, EARNED);
         gasLimit = bound(gasLimit, 30_000, 400_000);
         vm.cool(address(odd));
         vm.prank(provider);
-        try escrow.settle{gas: gasLimit}(terms, EARNED, EARNED, signature) {
+        try escrow.settle{gas: gasLimit}(terms, EARNED, EARNED, signature.r, signature.vs) {
             assertOdd(28.5 ether, 1.5 ether, 70 ether);
         } catch {
             assertLease(leaseId, DEPOSIT, 0, expiry, Status.Open);
@@ -377,11 +392,11 @@ contract SettleTest is EscrowTest {
         odd.deny(provider, OddToken.Denial.NeedAllGas);
         odd.deny(builder, OddToken.Denial.NeedAllGas);
         odd.deny(renter, OddToken.Denial.NeedAllGas);
-        bytes memory signature = signReceipt(terms, EARNED);
+        Signature memory signature = signReceipt(terms, EARNED);
         gasLimit = bound(gasLimit, 150_000, 800_000);
         vm.cool(address(odd));
         vm.prank(provider);
-        try escrow.settle{gas: gasLimit}(terms, EARNED, EARNED, signature) {
+        try escrow.settle{gas: gasLimit}(terms, EARNED, EARNED, signature.r, signature.vs) {
             assertOdd(28.5 ether, 1.5 ether, 70 ether);
         } catch {
             assertLease(leaseId, DEPOSIT, 0, expiry, Status.Open);
@@ -411,7 +426,7 @@ contract SettleTest is EscrowTest {
 
     function test_WhenItSettlesTheSameLeaseAgain() public {
         PaidHook hook = hookedProvider();
-        bytes memory again = abi.encodeCall(IEscrow.settle, (terms, EARNED, EARNED, signReceipt(terms, EARNED)));
+        bytes memory again = settlement();
         hook.callWhenPaid(again);
         hook.run(again);
         assertEq(odd.balanceOf(address(hook)), 0, "the payee was paid");
@@ -427,7 +442,7 @@ contract SettleTest is EscrowTest {
         inner.renter = address(hook);
         bytes memory opening = abi.encodeCall(IEscrow.open, (inner, EARNED, expiry));
         hook.callWhenPaid(opening);
-        hook.run(abi.encodeCall(IEscrow.settle, (terms, EARNED, EARNED, signReceipt(terms, EARNED))));
+        hook.run(settlement());
         assertLease(escrow.leaseIdOf(inner), EARNED, 0, expiry, Status.Open);
         assertEq(odd.balanceOf(address(escrow)), EARNED, "the escrow holds the new deposit and nothing else");
     }
@@ -442,9 +457,9 @@ contract SettleTest is EscrowTest {
         vm.prank(renter);
         escrow.open(terms, deposit, expiry);
         uint256 before = dai.balanceOf(renter);
-        bytes memory signature = signReceipt(terms, cumulative);
+        Signature memory signature = signReceipt(terms, cumulative);
         vm.prank(provider);
-        escrow.settle(terms, amount, cumulative, signature);
+        escrow.settle(terms, amount, cumulative, signature.r, signature.vs);
 
         uint256 claimed = amount < deposit ? amount : deposit;
         uint256 share = claimed * terms.builderBps / 10_000;

@@ -8,6 +8,7 @@ import {Status, Terms} from "../../../src/types/Lease.sol";
 import {ClaimLeg, JobTerms, OpenLeg} from "../../../src/types/Legs.sol";
 import {OddToken, TokenHook} from "../../tokens/OddToken.sol";
 import {EscrowTest} from "../../utils/EscrowTest.sol";
+import {Signature} from "../../utils/Signature.sol";
 
 /// @dev A provider that, when it is paid, settles many leases again, and remembers what it had got by then.
 contract SettlingHook is TokenHook {
@@ -90,9 +91,9 @@ contract SettleManyTest is EscrowTest {
     }
 
     function test_GivenItsLeaseIsClosed() public {
-        bytes memory signature = signClosing(termsOf(1), 0);
+        Signature memory signature = signClosing(termsOf(1), 0);
         vm.prank(renter);
-        escrow.close(termsOf(1), 0, signature);
+        escrow.close(termsOf(1), 0, signature.r, signature.vs);
         skips(claims(), IEscrow.LeaseNotOpen.selector);
     }
 
@@ -120,6 +121,14 @@ contract SettleManyTest is EscrowTest {
         assertOpen(1);
     }
 
+    function test_WhenItsSignatureHasAHighS() public {
+        ClaimLeg[] memory legs = claims();
+        Signature memory high = signWith(HIGHEST_S + 1, RECEIPT_KEY, escrow.receiptDigest(ids[1], EARNED));
+        (legs[1].r, legs[1].vs) = (high.r, high.vs);
+        skips(legs, IEscrow.WrongReceiptSigner.selector);
+        assertOpen(1);
+    }
+
     function test_WhenAllButOneUnitOfEveryLegIsClaimed() public {
         ClaimLeg[] memory legs = claims();
         for (uint256 i = 0; i < 3; ++i) {
@@ -141,7 +150,7 @@ contract SettleManyTest is EscrowTest {
 
     function test_WhenALegHasNoReceipt() public {
         ClaimLeg[] memory legs = claims();
-        legs[1] = ClaimLeg({terms: termsOf(1), amount: 0, receiptCumulative: 0, v: 0, r: 0, s: 0});
+        legs[1] = ClaimLeg({terms: termsOf(1), amount: 0, receiptCumulative: 0, r: 0, vs: 0});
         settle(legs);
         assertLease(ids[1], 2 * DEPOSIT, 0, expiry + 1, Status.Closed);
         assertBalance(renter, renterBefore + 6 * DEPOSIT - 2 * EARNED, "the renter");

@@ -1,12 +1,12 @@
 //! Calls as the contracts take them: the only place that knows their argument order.
 
-use super::{Call, CloseLeg, JobTerms, NodeTerms, OpenLeg, RawCall, SignedPermit, TopUpLeg};
+use super::{Call, CloseLeg, EncodeCallError, JobTerms, NodeTerms, OpenLeg, RawCall, SignedPermit, TopUpLeg};
 use crate::{
     abi::{self, Escrow, NodeDirectory, Token},
     keys::Signature,
 };
 use alloy::{
-    primitives::{B256, Bytes, U256},
+    primitives::{B256, U256},
     sol_types::SolCall,
 };
 use gpux_lease::Terms;
@@ -14,7 +14,15 @@ use gpux_types::{Address, Amount, UnixSeconds};
 
 impl Call {
     /// The call's bytes, with a permit in front of the pull if there is one.
-    pub(crate) fn encode(&self, escrow: Address, directory: Address, permit: Option<SignedPermit>) -> RawCall {
+    ///
+    /// # Errors
+    /// When a signature in it has no form that the escrow takes.
+    pub(crate) fn encode(
+        &self,
+        escrow: Address,
+        directory: Address,
+        permit: Option<SignedPermit>,
+    ) -> Result<RawCall, EncodeCallError> {
         let to = match self {
             Self::Open { .. }
             | Self::OpenMany { .. }
@@ -31,16 +39,16 @@ impl Call {
             Self::Approve { token, .. } | Self::TransferToken { token, .. } => *token,
             Self::TransferNative { to, .. } => *to,
         };
-        RawCall {
+        Ok(RawCall {
             to,
             value: U256::from(self.value()),
-            input: self.input(escrow, permit).into(),
-        }
+            input: self.input(escrow, permit)?.into(),
+        })
     }
 
-    fn input(&self, escrow: Address, permit: Option<SignedPermit>) -> Vec<u8> {
+    fn input(&self, escrow: Address, permit: Option<SignedPermit>) -> Result<Vec<u8>, EncodeCallError> {
         let uint = |amount: &Amount| U256::from(amount.units());
-        match self {
+        Ok(match self {
             Self::Open {
                 terms, deposit, expiry, ..
             } => open(terms, *deposit, *expiry, permit),
@@ -57,13 +65,13 @@ impl Call {
                 amount,
                 cumulative,
                 signature,
-            } => draw(terms, *amount, *cumulative, *signature),
+            } => draw(terms, *amount, *cumulative, signature)?,
             Self::Close {
                 terms,
                 amount,
                 signature,
-            } => close(terms, *amount, *signature),
-            Self::CloseMany { job, legs } => close_many(job, legs),
+            } => close(terms, *amount, signature)?,
+            Self::CloseMany { job, legs } => close_many(job, legs)?,
             Self::ReclaimMany(legs) => Escrow::reclaimManyCall {
                 legs: legs.iter().map(abi::terms).collect(),
             }
@@ -73,7 +81,7 @@ impl Call {
                 amount,
                 cumulative,
                 signature,
-            } => settle(terms, *amount, *cumulative, *signature),
+            } => settle(terms, *amount, *cumulative, signature.as_ref())?,
             Self::Reclaim { terms } => Escrow::reclaimCall {
                 terms: abi::terms(terms),
             }
@@ -98,18 +106,26 @@ impl Call {
             }
             .abi_encode(),
             Self::TransferNative { .. } => Vec::new(),
-        }
+        })
     }
 }
 
-fn settle(terms: &Terms, amount: Amount, cumulative: Amount, signature: Option<Signature>) -> Vec<u8> {
+fn settle(
+    terms: &Terms,
+    amount: Amount,
+    cumulative: Amount,
+    signature: Option<&Signature>,
+) -> Result<Vec<u8>, EncodeCallError> {
+    // The escrow does not look at a receipt over nothing.
+    let (r, vs) = signature.map_or(Ok((B256::ZERO, B256::ZERO)), compact)?;
     let call = Escrow::settleCall {
         terms: abi::terms(terms),
         amount: abi::uint96(amount),
         receiptCumulative: abi::uint96(cumulative),
-        receiptSignature: signature.map_or(Bytes::new(), |signature| signature.as_bytes().into()),
+        r,
+        vs,
     };
-    call.abi_encode()
+    Ok(call.abi_encode())
 }
 
 fn open(terms: &Terms, deposit: Amount, expiry: UnixSeconds, permit: Option<SignedPermit>) -> Vec<u8> {
@@ -158,31 +174,35 @@ fn top_up(terms: &Terms, amount: Amount, expiry: UnixSeconds, permit: Option<Sig
     }
 }
 
-fn draw(terms: &Terms, amount: Amount, cumulative: Amount, signature: Signature) -> Vec<u8> {
+fn draw(terms: &Terms, amount: Amount, cumulative: Amount, signature: &Signature) -> Result<Vec<u8>, EncodeCallError> {
+    let (r, vs) = compact(signature)?;
     let call = Escrow::drawCall {
         terms: abi::terms(terms),
         amount: abi::uint96(amount),
         receiptCumulative: abi::uint96(cumulative),
-        receiptSignature: signature.as_bytes().into(),
+        r,
+        vs,
     };
-    call.abi_encode()
+    Ok(call.abi_encode())
 }
 
-fn close(terms: &Terms, amount: Amount, signature: Signature) -> Vec<u8> {
+fn close(terms: &Terms, amount: Amount, signature: &Signature) -> Result<Vec<u8>, EncodeCallError> {
+    let (r, vs) = compact(signature)?;
     let call = Escrow::closeCall {
         terms: abi::terms(terms),
         amount: abi::uint96(amount),
-        closingSignature: signature.as_bytes().into(),
+        r,
+        vs,
     };
-    call.abi_encode()
+    Ok(call.abi_encode())
 }
 
-fn close_many(job: &JobTerms, legs: &[CloseLeg]) -> Vec<u8> {
+fn close_many(job: &JobTerms, legs: &[CloseLeg]) -> Result<Vec<u8>, EncodeCallError> {
     let call = Escrow::closeManyCall {
         job: job_terms(job),
-        legs: legs.iter().map(close_leg).collect(),
+        legs: legs.iter().map(close_leg).collect::<Result<_, _>>()?,
     };
-    call.abi_encode()
+    Ok(call.abi_encode())
 }
 
 fn job_terms(job: &JobTerms) -> Escrow::JobTerms {
@@ -256,24 +276,34 @@ fn top_up_many(job: &JobTerms, legs: &[TopUpLeg], permit: Option<SignedPermit>) 
     }
 }
 
-fn close_leg(leg: &CloseLeg) -> Escrow::CloseLeg {
-    let (v, r, s) = parts(&leg.signature);
-    Escrow::CloseLeg {
+fn close_leg(leg: &CloseLeg) -> Result<Escrow::CloseLeg, EncodeCallError> {
+    let (r, vs) = compact(&leg.signature)?;
+    Ok(Escrow::CloseLeg {
         node: node_terms(&leg.node),
         amount: abi::uint96(leg.amount),
-        v,
         r,
-        s,
-    }
+        vs,
+    })
 }
 
 impl SignedPermit {
+    /// As `ecrecover`, and so every token's permit, takes it.
     fn parts(&self) -> (u8, B256, B256) {
-        parts(&self.signature)
+        let signature = &self.signature;
+        (27 + u8::from(signature.v()), signature.r().into(), signature.s().into())
     }
 }
 
-/// A signature as `ecrecover` takes it.
-fn parts(signature: &Signature) -> (u8, B256, B256) {
-    (27 + u8::from(signature.v()), signature.r().into(), signature.s().into())
+/// A receipt's or closing amount's signature as the escrow takes it: `r`, and `s` with the parity in its highest bit
+/// (EIP-2098), which is free where `s` is in the lower half.
+fn compact(signature: &Signature) -> Result<(B256, B256), EncodeCallError> {
+    if signature.normalize_s().is_some() {
+        return Err(EncodeCallError::UpperHalf);
+    }
+    let parity: U256 = U256::from(signature.v()) << 255_usize;
+    let vs: U256 = signature.s() | parity;
+    Ok((signature.r().into(), vs.into()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -496,7 +496,12 @@ impl Book {
             token: pull.token,
             nonce,
         });
-        let version = Version::sign(&self.chain, &*self.signer, prepared, place, (fees, permit));
+        let version = Version::sign(&self.chain, &*self.signer, prepared, place, (fees, permit)).map_err(|source| {
+            SendError::Encode {
+                key: key.clone(),
+                source,
+            }
+        })?;
         let pending = self.pending().map(|track| self.cost(track.newest()));
         let need = pending.fold(self.cost(&version), u128::saturating_add);
         if prepared.native < need {

@@ -90,6 +90,10 @@ impl PrepareJob {
             .and_then(|nonce| sign_permit(chain, &*self.signer, &self.intent.call, (nonce, permit_deadline)));
         let config = chain.config();
         let raw = self.intent.call.encode(config.escrow, config.node_directory, permit);
+        let raw = raw.map_err(|source| SendError::Encode {
+            key: key.clone(),
+            source,
+        })?;
         let gas_limit = simulate(chain, wallet, &raw, key).await?;
         Ok(Prepared {
             head,

@@ -2,7 +2,7 @@
 
 use super::{Effect, Place, Prepared};
 use crate::{
-    call::{IntentKey, RawCall},
+    call::{EncodeCallError, IntentKey, RawCall},
     client::Chain,
     journal::{EntryState, JournalEntry, PermitUse, Pull},
     keys::DigestSigner,
@@ -78,18 +78,21 @@ pub(super) struct Version {
 
 impl Version {
     /// Signs a prepared call.
+    ///
+    /// # Errors
+    /// When the call has no form that the contract takes.
     pub(super) fn sign(
         chain: &Chain,
         signer: &dyn DigestSigner,
         prepared: &Prepared,
         place: Place,
         (fees, permit): (Fees, Option<PermitUse>),
-    ) -> Self {
+    ) -> Result<Self, EncodeCallError> {
         let config = chain.config();
         let call = &prepared.intent.call;
         let deadline = prepared.permit_deadline;
         let signed_permit = permit.and_then(|permit| sign_permit(chain, signer, call, (permit.nonce, deadline)));
-        let raw = call.encode(config.escrow, config.node_directory, signed_permit);
+        let raw = call.encode(config.escrow, config.node_directory, signed_permit)?;
         let tx = TxEip1559 {
             chain_id: config.chain_id,
             nonce: place.nonce,
@@ -102,7 +105,7 @@ impl Version {
             input: raw.input,
         };
         let pull = call.pull().map(|(token, amount, _)| Pull { token, amount });
-        Self::of(tx, signer, (prepared.intent.key.clone(), permit, pull))
+        Ok(Self::of(tx, signer, (prepared.intent.key.clone(), permit, pull)))
     }
 
     fn of(

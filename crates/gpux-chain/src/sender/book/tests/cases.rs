@@ -366,7 +366,7 @@ fn on_their_way(book: &mut Book, transactions: &[(u64, Option<u64>)]) {
         };
         let permit = permit.map(|nonce| PermitUse { token, nonce });
         let fees = super::super::Fees { max: 2, tip: 1 };
-        let version = Version::sign(&book.chain, &*book.signer, &prepared(0, None), place, (fees, permit));
+        let version = Version::sign(&book.chain, &*book.signer, &prepared(0, None), place, (fees, permit)).unwrap();
         let mut track = Track::new();
         track.versions.push(version);
         book.tracks.insert(key(u8::try_from(index).unwrap()), track);
