@@ -46,7 +46,8 @@ contract Collector is ICollector, EIP712, ReentrancyGuardTransient {
 
         IERC20 token = IERC20(terms.token);
         uint256 before = token.balanceOf(address(this));
-        _drawAtEscrow(terms, handover);
+        // The escrow takes a draw from the terms' provider, which this contract is.
+        ESCROW.draw(terms, handover.amount, handover.receiptCumulative, handover.receiptR, handover.receiptVs);
         uint256 received = token.balanceOf(address(this)) - before;
         uint256 reward = Math.min(handover.reward, received / REWARD_DIVISOR);
         emit Collected(leaseId, msg.sender, received, reward);
@@ -94,13 +95,5 @@ contract Collector is ICollector, EIP712, ReentrancyGuardTransient {
         bytes32 digest = handoverDigest(leaseId, handover.amount, handover.notBefore, handover.reward);
         (address recovered,,) = ECDSA.tryRecover(digest, handover.r, handover.vs);
         if (recovered != SIGNER) revert WrongSigner(recovered, SIGNER);
-    }
-
-    /// @dev The escrow takes a draw from the terms' provider, which this contract is.
-    function _drawAtEscrow(Terms calldata terms, Handover calldata handover) private {
-        bytes32 vs = handover.receiptVs;
-        bytes32 s = vs & bytes32(type(uint256).max >> 1);
-        bytes memory signature = abi.encodePacked(handover.receiptR, s, uint8(27 + (uint256(vs) >> 255)));
-        ESCROW.draw(terms, handover.amount, handover.receiptCumulative, signature);
     }
 }

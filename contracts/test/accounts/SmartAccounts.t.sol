@@ -189,7 +189,7 @@ contract SafeTest is AccountTest, SafeMaker {
     function test_ItSignsNoReceipts() public {
         terms.receiptKey = address(safe);
         relay(terms, signedByBoth(message()));
-        Signature memory receipt = sign(FIRST_OWNER_KEY, escrow.receiptDigest(escrow.leaseIdOf(terms), EARNED));
+        Signature memory receipt = signCompact(FIRST_OWNER_KEY, escrow.receiptDigest(escrow.leaseIdOf(terms), EARNED));
         address owner = vm.addr(FIRST_OWNER_KEY);
         expectRevert(abi.encodeWithSelector(IEscrow.WrongReceiptSigner.selector, owner, address(safe)));
         vm.prank(provider);

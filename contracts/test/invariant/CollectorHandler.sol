@@ -7,6 +7,7 @@ import {Handover} from "../../src/types/Handover.sol";
 import {Status, Terms} from "../../src/types/Lease.sol";
 import {OddToken} from "../tokens/OddToken.sol";
 import {HandoverMaker} from "../utils/HandoverMaker.sol";
+import {Signature} from "../utils/Signature.sol";
 
 /// @dev Everything that anybody can try with a collector and the leases that it is the provider of, chosen by numbers that the
 /// fuzzer draws. The ledger records what each use of a handover moved to its caller. No action here ever reverts.
@@ -149,9 +150,9 @@ contract CollectorHandler is HandoverMaker {
         lease %= LEASES;
         amount = uint96(bound(amount, 1, DEPOSIT / 4));
         bytes32 leaseId = ESCROW.leaseIdOf(_terms[lease]);
-        (uint8 v, bytes32 r, bytes32 s) = vm.sign(RECEIPT_KEY, ESCROW.receiptDigest(leaseId, amount));
+        Signature memory signature = signCompact(RECEIPT_KEY, ESCROW.receiptDigest(leaseId, amount));
         vm.prank(vm.addr(SIGNER_KEY));
-        try ESCROW.draw(_terms[lease], amount, amount, abi.encodePacked(r, s, v)) {} catch {}
+        try ESCROW.draw(_terms[lease], amount, amount, signature.r, signature.vs) {} catch {}
     }
 
     function extend(uint256 lease, uint40 by) external {

@@ -9,7 +9,7 @@ import {Status, Terms} from "../../src/types/Lease.sol";
 import {ClaimLeg, CloseLeg, OpenLeg, TopUpLeg} from "../../src/types/Legs.sol";
 import {OddToken} from "../tokens/OddToken.sol";
 import {LegMaker} from "../utils/LegMaker.sol";
-import {Signature, compact} from "../utils/Signature.sol";
+import {Signature} from "../utils/Signature.sol";
 import {Test} from "../utils/Test.sol";
 
 /// @dev What this test knows about a lease. What was paid in and out is taken from the parties' money; see `_record`.
@@ -137,7 +137,7 @@ contract Handler is Test, LegMaker {
         if (entry.closingSigned) return;
         uint96 cumulative = highestReceipt(entry) + uint96(bound(more, 1, 1e12));
         entry.cumulatives.push(cumulative);
-        entry.signatures.push(_sign(RECEIPT_KEY, ESCROW.receiptDigest(entry.id, cumulative)));
+        entry.signatures.push(signCompact(RECEIPT_KEY, ESCROW.receiptDigest(entry.id, cumulative)));
     }
 
     /// @dev The provider signs what it still wants, once.
@@ -186,7 +186,7 @@ contract Handler is Test, LegMaker {
         uint256 index = which % _entries.length;
         Entry storage entry = _entries[index];
         amount = uint96(bound(amount, highestReceipt(entry), 1e13));
-        Signature memory signed = _sign(FORGER_KEY, ESCROW.receiptDigest(entry.id, amount));
+        Signature memory signed = signCompact(FORGER_KEY, ESCROW.receiptDigest(entry.id, amount));
         ClaimLeg[] memory legs = new ClaimLeg[](1);
         legs[0] = ClaimLeg(entry.terms, amount, amount, signed.r, signed.vs);
         bytes memory call = abi.encodeCall(IEscrow.settle, (entry.terms, amount, amount, signed.r, signed.vs));
@@ -360,7 +360,7 @@ contract Handler is Test, LegMaker {
     }
 
     function signClosingOf(Entry memory entry, uint96 amount) public view returns (Signature memory) {
-        return _sign(FIRST_KEY + SIGNER, ESCROW.closingDigest(entry.id, amount));
+        return signCompact(FIRST_KEY + SIGNER, ESCROW.closingDigest(entry.id, amount));
     }
 
     // ---------------------------------------------------------------- choices
@@ -469,13 +469,8 @@ contract Handler is Test, LegMaker {
         uint256 key = entry.closingSigned ? FIRST_KEY + SIGNER : FORGER_KEY;
         leg.node = nodeOf(entry.terms);
         leg.amount = entry.closingSigned ? entry.closing : uint96(bound(amount, 0, 1e13));
-        Signature memory signed = _sign(key, ESCROW.closingDigest(entry.id, leg.amount));
+        Signature memory signed = signCompact(key, ESCROW.closingDigest(entry.id, leg.amount));
         (leg.r, leg.vs) = (signed.r, signed.vs);
-    }
-
-    function _sign(uint256 key, bytes32 digest) private pure returns (Signature memory) {
-        (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, digest);
-        return compact(v, r, s);
     }
 
     function _authorize(uint256 person, address from, uint256 value, bytes32 nonce)

@@ -97,12 +97,7 @@ abstract contract EscrowTest is Test, LegMaker {
         view
         returns (Signature memory)
     {
-        return sign(key, escrow.receiptDigest(escrow.leaseIdOf(terms), cumulative));
-    }
-
-    function sign(uint256 key, bytes32 digest) internal pure returns (Signature memory) {
-        (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, digest);
-        return compact(v, r, s);
+        return signCompact(key, escrow.receiptDigest(escrow.leaseIdOf(terms), cumulative));
     }
 
     /// @dev A signature with an `s` of one's own choice, from which the key is recovered all the same: to find a real one
@@ -130,7 +125,7 @@ abstract contract EscrowTest is Test, LegMaker {
     }
 
     function signClosingWith(uint256 key, Terms memory terms, uint96 amount) internal view returns (Signature memory) {
-        return sign(key, escrow.closingDigest(escrow.leaseIdOf(terms), amount));
+        return signCompact(key, escrow.closingDigest(escrow.leaseIdOf(terms), amount));
     }
 
     /// @dev The renter's EIP-3009 authorisation for the escrow to receive `value`, with a nonce.

@@ -5,6 +5,7 @@ import {ICollector} from "../../src/interfaces/ICollector.sol";
 import {IEscrow} from "../../src/interfaces/IEscrow.sol";
 import {Handover} from "../../src/types/Handover.sol";
 import {Terms} from "../../src/types/Lease.sol";
+import {Signature} from "./Signature.sol";
 import {Test} from "./Test.sol";
 
 /// @dev Signs handovers.
@@ -18,17 +19,11 @@ abstract contract HandoverMaker is Test {
         uint256 signerKey
     ) internal view returns (Handover memory) {
         bytes32 leaseId = collector.escrow().leaseIdOf(terms);
-        (words.receiptR, words.receiptVs) =
-            compact(receiptKey, collector.escrow().receiptDigest(leaseId, words.receiptCumulative));
-        (words.r, words.vs) =
-            compact(signerKey, collector.handoverDigest(leaseId, words.amount, words.notBefore, words.reward));
+        bytes32 digest = collector.escrow().receiptDigest(leaseId, words.receiptCumulative);
+        Signature memory receipt = signCompact(receiptKey, digest);
+        digest = collector.handoverDigest(leaseId, words.amount, words.notBefore, words.reward);
+        Signature memory signature = signCompact(signerKey, digest);
+        (words.receiptR, words.receiptVs, words.r, words.vs) = (receipt.r, receipt.vs, signature.r, signature.vs);
         return words;
-    }
-
-    /// @dev A signature in the form of EIP-2098.
-    function compact(uint256 key, bytes32 digest) internal pure returns (bytes32 r, bytes32 vs) {
-        uint8 v;
-        (v, r, vs) = vm.sign(key, digest);
-        vs |= bytes32(uint256(v - 27) << 255);
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.30;
 
+import {Signature, compact} from "./Signature.sol";
 import {Vm} from "./Vm.sol";
 
 /// @dev What every test contract stands on: the cheat codes, assertions that always say why, and `bound`.
@@ -24,6 +25,12 @@ abstract contract Test {
             asBuilt ? string.concat(folder, name, ".sol/", name, ".json") : string.concat(name, ".sol:", name),
             arguments
         );
+    }
+
+    /// @dev A signature as the escrow and the collector take it.
+    function signCompact(uint256 key, bytes32 digest) internal pure returns (Signature memory) {
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, digest);
+        return compact(v, r, s);
     }
 
     function assertEq(uint256 left, uint256 right, string memory reason) internal pure {

@@ -8,6 +8,7 @@ import {Status, Terms} from "../../../src/types/Lease.sol";
 import {OddToken, TokenHook} from "../../tokens/OddToken.sol";
 import {SilentToken} from "../../tokens/SilentToken.sol";
 import {CollectorTest} from "../../utils/CollectorTest.sol";
+import {Signature} from "../../utils/Signature.sol";
 
 /// @dev A payee that uses the moment in which it is paid to call somebody.
 contract CallingPayee is TokenHook {
@@ -167,9 +168,9 @@ contract CollectorDrawTest is CollectorTest {
     }
 
     function test_GivenTheProviderHasDrawnBefore() public {
-        bytes memory receipt = signReceipt(terms, EARNED / 3);
+        Signature memory receipt = signReceipt(terms, EARNED / 3);
         vm.prank(providerSigner);
-        escrow.draw(terms, EARNED / 3, EARNED / 3, receipt);
+        escrow.draw(terms, EARNED / 3, EARNED / 3, receipt.r, receipt.vs);
         use(handover(EARNED));
         assertBalance(tower, REWARD, "the reward");
         assertBalance(payout, EARNED - REWARD, "with what lay here");

@@ -84,14 +84,14 @@ contract CloseTest is EscrowTest {
 
     function test_RevertWhen_TheSignatureIsForAnotherChain() public {
         vm.chainId(10);
-        Signature memory signature = sign(SIGNER_KEY, escrow.closingDigest(leaseId, EARNED));
+        Signature memory signature = signCompact(SIGNER_KEY, escrow.closingDigest(leaseId, EARNED));
         vm.chainId(31_337);
         refusesSignature(signature);
     }
 
     function test_RevertWhen_TheSignatureIsForAnotherEscrow() public {
         IEscrow other = IEscrow(deployed("Escrow"));
-        refusesSignature(sign(SIGNER_KEY, other.closingDigest(leaseId, EARNED)));
+        refusesSignature(signCompact(SIGNER_KEY, other.closingDigest(leaseId, EARNED)));
     }
 
     function test_RevertWhen_TheSignatureIsAReceipt() public {

@@ -166,7 +166,7 @@ contract SettleTest is EscrowTest {
         // The same lease id under another chain's domain. (The optimizer takes the chain id for a constant, so the
         // number to come back to is written out.)
         vm.chainId(10);
-        Signature memory signature = sign(RECEIPT_KEY, escrow.receiptDigest(leaseId, EARNED));
+        Signature memory signature = signCompact(RECEIPT_KEY, escrow.receiptDigest(leaseId, EARNED));
         vm.chainId(31_337);
         refusesSignature(signature);
     }
@@ -174,7 +174,7 @@ contract SettleTest is EscrowTest {
     function test_RevertWhen_TheSignatureIsForAnotherEscrow() public {
         // The same lease id under another escrow's domain.
         IEscrow other = IEscrow(deployed("Escrow"));
-        refusesSignature(sign(RECEIPT_KEY, other.receiptDigest(leaseId, EARNED)));
+        refusesSignature(signCompact(RECEIPT_KEY, other.receiptDigest(leaseId, EARNED)));
     }
 
     function test_RevertWhen_TheSignatureHasAHighS() public {
