@@ -35,7 +35,7 @@ pub use record::{
     SignedStatement, Standing, Statement, VerifyStatementError, answer, count_exits, differences, list_moves,
     statement_digest,
 };
-pub use renter::{RenterConfig, RenterEffect, RenterEvent, RenterLease, RenterState, TopUp};
+pub use renter::{QUOTE_HOLDS, RenterConfig, RenterEffect, RenterEvent, RenterLease, RenterState, TopUp};
 pub use risk::{AtRisk, away_at_risk, provider_at_risk, renter_at_risk};
 pub use runway::Runway;
 pub use settlement::Settlement;

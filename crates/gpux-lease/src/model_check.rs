@@ -233,7 +233,7 @@ impl State {
         let Ok(effects) = self.renter.machine.handle(self.now(), event) else {
             return;
         };
-        if !event.may_go_unwritten(&effects) {
+        if self.renter.machine.must_be_written(&self.renter.journal) {
             self.renter.journal = self.renter.machine.clone();
         }
         use RenterState as S;

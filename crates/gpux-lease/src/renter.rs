@@ -21,6 +21,9 @@ pub use events::{RenterEffect, RenterEvent, TopUp};
 use gpux_types::{Amount, Millis};
 use serde::{Deserialize, Serialize};
 
+/// How long every quote holds, from when it was asked for.
+pub const QUOTE_HOLDS: Millis = Millis::from_secs(30);
+
 /// What the renter agreed to and how patient it is. Fixed for the life of a lease.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RenterConfig {
@@ -42,7 +45,7 @@ impl RenterConfig {
     pub const fn new(tariff: Tariff, grace_secs: u64) -> Self {
         Self {
             tariff,
-            quote_limit: Millis::from_secs(30),
+            quote_limit: QUOTE_HOLDS,
             unreachable_after: Millis::from_secs(30),
             give_up_after: HOLD.saturating_add(INTERVAL),
             grace_secs,
@@ -194,6 +197,25 @@ impl RenterLease {
         }
         effects.extend(self.wake_at().map(RenterEffect::WakeAt));
         Ok(effects)
+    }
+
+    /// Whether the journal, which says `journal`, must be written before anything is done for what changed since. What providers
+    /// and blocks say is heard anew after a restart: so reports and blocks cost no disk.
+    #[must_use]
+    pub fn must_be_written(&self, journal: &Self) -> bool {
+        let facts = |lease: &Self| {
+            let Account {
+                signed,
+                top_ups,
+                top_up,
+                closing,
+                ahead,
+                away_until,
+                ..
+            } = lease.account;
+            (lease.state, signed, top_ups, top_up, closing, ahead, away_until)
+        };
+        facts(self) != facts(journal) || self.config != journal.config
     }
 
     /// Where the lease stands.

@@ -6,7 +6,8 @@ use gpux_types::{Millis, UnixSeconds};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
-/// The daemon's clocks. The monotonic one starts near zero with the process: never store its readings.
+/// The daemon's clocks. The monotonic one starts near zero with the process: what a machine wrote down of it means nothing to the
+/// next process, which is what its `Restarted` event mends.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     start: Instant,
@@ -39,7 +40,8 @@ impl Clock {
         self.start.elapsed().into()
     }
 
-    /// What the machine believes the date is: for records that people read, never for money.
+    /// What the machine believes the date is: for records that people read, for the end of a
+    /// quote over restarts, and for how far an expiry lies ahead. What is owed is never counted by it.
     #[must_use]
     pub(crate) fn date(&self) -> UnixSeconds {
         match self.began {

@@ -16,7 +16,8 @@ const MAX_OFFERS: usize = 100_000;
 
 /// How long a node that gave no firm price is left out of plans: the quotes that others hold of it are over then.
 const REFUSED: Millis = Millis::from_secs(30);
-/// How long a node is left out whose firm price was not what it offers.
+/// How long a node is left out whose firm price was not what it offers, for the second time within as long. Once may be another's
+/// doing: an old offer of the node that somebody repeated.
 const UNTRUE: Millis = Millis::from_secs(600);
 
 #[derive(Debug)]
@@ -24,7 +25,14 @@ struct Heard {
     book: OfferBook,
     at: HashMap<NodeId, Millis>,
     /// Nodes that went back on their offers, and until when they are left out.
-    left_out: HashMap<NodeId, Millis>,
+    left_out: HashMap<NodeId, LeftOut>,
+}
+
+#[derive(Debug, Default)]
+struct LeftOut {
+    until: Millis,
+    /// When its firm price last was not what it offers.
+    untrue_at: Option<Millis>,
 }
 
 /// The offers. A cheap clone. A mutex rather than a task: every use is a short, synchronous read or insert.
@@ -62,15 +70,22 @@ impl Market {
     /// Leaves a node out of plans for a while that gave no firm price, longer where it was not true to its offer: it would be
     /// chosen again and again, and nothing would run.
     pub(crate) fn leave_out(&self, node: NodeId, untrue: bool, now: Millis) {
-        let until = now.saturating_add(if untrue { UNTRUE } else { REFUSED });
-        self.lock().left_out.insert(node, until);
+        let mut heard = self.lock();
+        let recent = |at: Millis| now < at.saturating_add(UNTRUE);
+        heard
+            .left_out
+            .retain(|_, left| now < left.until || left.untrue_at.is_some_and(recent));
+        let left = heard.left_out.entry(node).or_default();
+        let again = untrue && left.untrue_at.is_some();
+        left.until = now.saturating_add(if again { UNTRUE } else { REFUSED }).max(left.until);
+        left.untrue_at = if untrue { Some(now) } else { left.untrue_at };
     }
 
     /// The nodes that are left out now.
     pub(crate) fn left_out(&self, now: Millis) -> BTreeSet<NodeId> {
-        let mut heard = self.lock();
-        heard.left_out.retain(|_, until| now < *until);
-        heard.left_out.keys().copied().collect()
+        let heard = self.lock();
+        let left = heard.left_out.iter().filter(|(_, left)| now < left.until);
+        left.map(|(node, _)| *node).collect()
     }
 
     /// How many offers are known.
@@ -192,7 +207,14 @@ mod tests {
         market.leave_out(untrue, true, Millis::ZERO);
         let at = |secs| market.left_out(Millis::from_secs(secs));
         assert_eq!(at(29), BTreeSet::from([busy, untrue]));
-        assert_eq!(at(30), BTreeSet::from([untrue]));
-        assert_eq!(at(600), BTreeSet::new());
+        assert_eq!(at(30), BTreeSet::new(), "once may be another's doing");
+        market.leave_out(busy, false, Millis::from_secs(40));
+        market.leave_out(untrue, true, Millis::from_secs(40));
+        assert_eq!(at(70), BTreeSet::from([untrue]));
+        market.leave_out(untrue, false, Millis::from_secs(100));
+        assert_eq!(at(639), BTreeSet::from([untrue]), "a refusal shortens nothing");
+        assert_eq!(at(640), BTreeSet::new());
+        market.leave_out(untrue, true, Millis::from_secs(641));
+        assert_eq!(at(671), BTreeSet::new(), "it was long ago");
     }
 }

@@ -304,14 +304,13 @@ pub(crate) async fn start(node: &Arc<Node>, request: RunRequest) -> Result<JobVi
         builder: planned.job.builder.map_or(Address::ZERO, |builder| builder.address),
         builder_share: planned.job.builder.map_or(BasisPoints::ZERO, |builder| builder.share),
     };
-    let quoted_at = node.clock.date();
     let firm = quotes::collect(node, &planned.market, request.agreed_total, &wanted, &spec).await?;
     let head = node.chain.head().await;
     let head = head
         .map_err(|error| fault(ErrorCode::Unreachable, "asking the chain for its newest block", &error).retryable())?;
     let leases: Vec<LeaseRecord> = firm
         .into_iter()
-        .map(|firm| lease_record(node, (id, &planned), firm, (quoted_at, head.timestamp)))
+        .map(|firm| lease_record(node, (id, &planned), firm, head.timestamp))
         .collect();
     let mut record = job_record(
         node,
@@ -356,12 +355,7 @@ fn begin(
     Ok(node.renter.find(&name)?.view())
 }
 
-fn lease_record(
-    node: &Node,
-    (job, planned): (JobId, &Planned),
-    firm: Firm,
-    (quoted_at, now): (UnixSeconds, UnixSeconds),
-) -> LeaseRecord {
+fn lease_record(node: &Node, (job, planned): (JobId, &Planned), firm: Firm, now: UnixSeconds) -> LeaseRecord {
     let price = firm.quote.quote.gross_price(firm.terms.builder_share);
     let lasts = planned.job.budget.max_duration.saturating_add(PREPARATION);
     let config = RenterConfig::new(Tariff::new(price), u64::from(firm.terms.grace_secs));
@@ -375,9 +369,10 @@ fn lease_record(
         quote: firm.quote,
         terms: firm.terms,
         price,
-        quoted_at,
+        quoted_at: firm.asked_at,
         expiry: now.plus_secs(lasts.as_secs()),
         topped_up: gpux_types::Amount::ZERO,
+        doubtful: gpux_types::Amount::ZERO,
         machine: RenterLease::quoted(config, node.clock.now()),
         metered: Millis::ZERO,
         final_reading: false,

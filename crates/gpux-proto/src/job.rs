@@ -119,7 +119,7 @@ impl JobSpec {
 pub struct PartSpec {
     /// Which part.
     pub part: PartIndex,
-    /// From 1; a part that was lost or failed is tried again under the next number.
+    /// From 0; a part that was lost or failed is tried again under the next number.
     pub attempt: u32,
     /// Set on top of the job's environment.
     pub environment: Vec<(String, String)>,

@@ -98,7 +98,7 @@ pub(crate) enum Verb {
 
 #[derive(Debug, Args)]
 pub(crate) struct DaemonArgs {
-    /// Stop when this process ends (used by commands that start a daemon for themselves)
+    /// Its output is a file: no colours (used by commands that start a daemon for themselves)
     #[arg(long, hide = true)]
     pub(crate) detached: bool,
     /// More of what happens in its log (-vv for all)

@@ -83,13 +83,6 @@ pub enum RenterEvent {
 }
 
 impl RenterEvent {
-    /// Whether the machine need not be journaled after this event, which had these effects: all that it changed is
-    /// heard anew after a restart.
-    #[must_use]
-    pub fn may_go_unwritten(&self, effects: &[RenterEffect]) -> bool {
-        matches!(self, Self::Reported { .. } | Self::BlockSeen { .. } | Self::Ticked)
-            && effects.iter().all(|effect| matches!(effect, RenterEffect::WakeAt(_)))
-    }
     /// The event's name, for logs.
     #[must_use]
     pub const fn name(&self) -> &'static str {

@@ -401,3 +401,32 @@ fn what_the_chain_lacks_is_asked_for_again_and_nothing_else() {
     );
     assert_eq!(lease.unmet(slot), Some(RenterEffect::Reclaim));
 }
+
+#[test]
+fn what_a_renter_signed_promised_or_decided_must_be_written_and_readings_need_not() {
+    let mut lease = opened();
+    let journal = lease.clone();
+    handle(&mut lease, 1, block(9_000));
+    handle(&mut lease, 1, report(0, Work::Idle));
+    assert!(!lease.must_be_written(&journal), "it is heard anew");
+    let horizon = Millis::from_secs(1);
+    let top_up = TopUp {
+        number: 0,
+        amount: amount(1),
+        new_expiry: None,
+    };
+    for event in [
+        ask(5_000, 0),
+        RenterEvent::GoesAway { horizon },
+        RenterEvent::TopUpRequested(top_up),
+        RenterEvent::StopRequested,
+    ] {
+        let mut changed = lease.clone();
+        handle(&mut changed, 2, event);
+        assert!(changed.must_be_written(&lease), "{event:?}");
+    }
+    handle(&mut lease, 2, RenterEvent::TopUpRequested(top_up));
+    let mut ended = lease.clone();
+    handle(&mut ended, 3, RenterEvent::TopUpEnded { number: 0 });
+    assert!(ended.must_be_written(&lease), "else it is sent again after a restart");
+}

@@ -683,7 +683,7 @@ impl Lease {
         }
         let same_state = self.renter.machine.state() == self.renter.journal.state();
         let written = world.bug != Some(Bug::SignedIsNotJournaled) || !same_state;
-        if written && !event.may_go_unwritten(&effects) {
+        if written && self.renter.machine.must_be_written(&self.renter.journal) {
             self.renter.journal = self.renter.machine.clone();
         }
         self.ledger.renter_stands(world.at_ms, self.renter_ended())?;

@@ -2,13 +2,11 @@
 
 use super::Selling;
 use crate::node::Node;
-use gpux_lease::{EscrowRef, HOLD};
+use gpux_lease::{EscrowRef, HOLD, QUOTE_HOLDS};
 use gpux_proto::{ErrorCode, PeerError, Quote, QuoteRequest, SignedQuote};
 use gpux_types::{Address, B256, ByteSize, Cpu, Millis};
 use std::collections::BTreeMap;
 
-/// How long a quote holds resources, from its receipt.
-pub(crate) const HOLDS_FOR: Millis = Millis::from_secs(30);
 /// The longest that preparation may take, unpaid.
 pub(super) const MAX_PREPARATION: Millis = Millis::from_secs(900);
 /// The most bytes that preparation may fetch, unpaid: room for images with model weights.
@@ -94,7 +92,7 @@ pub(super) fn make(selling: &Selling, signer: Address, node: &Node, request: &Qu
         max_preparation: MAX_PREPARATION,
         hold: HOLD,
         grace_secs: node.config.chain.grace_secs,
-        holds_for: HOLDS_FOR,
+        holds_for: QUOTE_HOLDS,
     }
 }
 
@@ -117,7 +115,7 @@ mod tests {
             max_preparation: MAX_PREPARATION,
             hold: HOLD,
             grace_secs: 0,
-            holds_for: HOLDS_FOR,
+            holds_for: QUOTE_HOLDS,
         };
         let signature = key.sign_digest(SignedQuote::digest(LeaseId([nonce; 32])));
         SignedQuote { quote, signature }

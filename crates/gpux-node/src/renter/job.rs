@@ -26,7 +26,7 @@ use crate::{node::Node, store::Role};
 use ending::LastStepFailure;
 use gpux_api::{AwayRequest, AwayView, ErrorBody, JobView, OutputView, TransactionView};
 use gpux_chain::{Head, HotKey, LeaseSeen};
-use gpux_lease::{EscrowView, RenterEvent, RenterState, Work};
+use gpux_lease::{EscrowView, PartEffect, PartEvent, PartFault, RenterEvent, RenterState, Work};
 use gpux_proto::{ClosingOffer, LeaseReport, MeterReport, PartReport, PeerError, Response};
 use gpux_runtime::ResolvedImage;
 use gpux_types::{Amount, LeaseId, Millis, NodeId, PartIndex};
@@ -94,16 +94,10 @@ pub(super) enum JobInput {
     },
     /// The deposits that were to be made together cannot be.
     OpenManyFailed(Vec<LeaseId>, String),
-    /// Top-ups that were sent together are mined, or failed.
-    TopUpsEnded(Vec<(LeaseId, u32, Result<TransactionView, String>)>),
+    /// Top-ups that were sent, each by itself or together, are mined, or failed.
+    TopUpsEnded(Vec<(LeaseId, u32, top_up::Outcome)>),
     /// The transaction of that number that closes leases is mined, or could not be sent.
     ClosesEnded(usize),
-    /// A top-up is mined, or failed.
-    TopUpEnded {
-        lease: LeaseId,
-        number: u32,
-        result: Result<TransactionView, String>,
-    },
     /// The job's last step ended.
     LastStepEnded(Result<(), LastStepFailure>),
     /// Something was done that leads to nothing by itself.
@@ -179,6 +173,8 @@ pub(super) struct JobTask {
     effects: JoinSet<JobInput>,
     top_up: Option<top_up::Pending>,
     together: together::Together,
+    /// What the part queue asked for while the disk took nothing; nothing where the disk has the queue as it is.
+    put_off: Option<Vec<PartEffect>>,
     fetching: HashSet<(LeaseId, PartIndex, u32)>,
 }
 
@@ -225,6 +221,7 @@ impl JobTask {
             effects: JoinSet::new(),
             top_up: None,
             together: together::Together::default(),
+            put_off: None,
             fetching: HashSet::new(),
         }
     }
@@ -246,6 +243,7 @@ impl JobTask {
                 }
                 Woken::Poll => {
                     self.poll();
+                    self.perform_what_was_put_off();
                     self.add_to_low_deposits();
                 }
                 Woken::Timer => self.tick(),
@@ -268,7 +266,7 @@ impl JobTask {
             self.watch_chain(*lease, seen);
         }
         if restarted {
-            let effects = self.record.queue.handle(gpux_lease::PartEvent::Restarted);
+            let effects = self.record.queue.handle(PartEvent::Restarted);
             self.every_lease(RenterEvent::Restarted);
             for lease in ids {
                 let machine = self.leases.get(&lease).map(|live| &live.record.machine);
@@ -338,14 +336,15 @@ impl JobTask {
             JobInput::OpenFailed(lease, why) => self.open_failed(lease, why),
             JobInput::Polled(lease, report) => self.polled(lease, report),
             JobInput::ChainSeen(lease, seen) => self.chain_seen(lease, seen),
-            JobInput::PartRefused { lease, part, attempt } => self.part_refused(lease, part, attempt),
+            JobInput::PartRefused { lease, part, attempt } => {
+                self.part_failed(lease, part, attempt, PartFault::Provider);
+            }
             JobInput::Fetched {
                 lease,
                 part,
                 attempt,
                 files,
             } => self.fetched(lease, part, attempt, files),
-            JobInput::TopUpEnded { lease, number, result } => self.top_up_ended(lease, number, result),
             JobInput::LastStepEnded(result) => self.last_step_ended(result),
             JobInput::Done => {}
         }

@@ -2,19 +2,24 @@
 
 use crate::node::Node;
 use gpux_api::{ErrorBody, ErrorCode};
-use gpux_lease::Terms;
+use gpux_lease::{QUOTE_HOLDS, Terms};
 use gpux_market::{Candidate, Plan};
 use gpux_proto::{JobSpec, QuoteRequest, Request, Response, SignedQuote, SignedQuoteRequest};
-use gpux_types::{Address, Amount, BasisPoints, LeaseId, NodeId, Resources};
+use gpux_types::{Address, Amount, BasisPoints, LeaseId, NodeId, Resources, UnixSeconds};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// How long a node may take to answer. Its quote would be old otherwise.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// For how long nodes are asked at all: the first quotes still hold then, with time to deposit.
+const ASKING: Duration = Duration::from_secs(15);
+
 /// A firm price of one node, with the terms that it leads to.
 #[derive(Debug)]
 pub(super) struct Firm {
+    /// When it was asked for: the quote holds for a while from then on.
+    pub(super) asked_at: UnixSeconds,
     pub(super) candidate: Candidate,
     pub(super) request: QuoteRequest,
     pub(super) quote: SignedQuote,
@@ -46,8 +51,9 @@ pub(super) async fn collect(
     let mut refusals = Vec::new();
     // The deposits of those that were asked and have not refused.
     let mut bound = Amount::ZERO;
+    let began = node.clock.now();
     loop {
-        while firm.len() + asked.len() < needed {
+        while firm.len() + asked.len() < needed && node.clock.now().saturating_sub(began) < ASKING.into() {
             let Some(candidate) = candidates.next() else { break };
             // A node that refuses makes room for the next one, which may be dearer: never for more than was agreed to.
             let with_it = bound.saturating_add(candidate.cost.deposit);
@@ -116,6 +122,7 @@ struct Refusal {
 
 async fn ask(node: std::sync::Arc<Node>, candidate: Candidate, request: QuoteRequest) -> Result<Firm, Refusal> {
     let (peer, deposit) = (candidate.offer.node, request.deposit);
+    let asked_at = node.clock.date();
     let refusal = |untrue| {
         move |why| Refusal {
             node: peer,
@@ -125,7 +132,7 @@ async fn ask(node: std::sync::Arc<Node>, candidate: Candidate, request: QuoteReq
         }
     };
     let answer = answer(&node, peer, &request).await.map_err(refusal(false))?;
-    check(&node, candidate, request, answer).map_err(refusal(true))
+    check(&node, (candidate, asked_at), request, answer).map_err(refusal(true))
 }
 
 async fn answer(node: &Node, peer: NodeId, request: &QuoteRequest) -> Result<Response, String> {
@@ -141,7 +148,12 @@ async fn answer(node: &Node, peer: NodeId, request: &QuoteRequest) -> Result<Res
 }
 
 /// The quote, if it is one for the request and true to the offer.
-fn check(node: &Node, candidate: Candidate, request: QuoteRequest, answer: Response) -> Result<Firm, String> {
+fn check(
+    node: &Node,
+    (candidate, asked_at): (Candidate, UnixSeconds),
+    request: QuoteRequest,
+    answer: Response,
+) -> Result<Firm, String> {
     let Response::Quote(quote) = answer else {
         return Err("it answered something else".to_owned());
     };
@@ -152,6 +164,13 @@ fn check(node: &Node, candidate: Candidate, request: QuoteRequest, answer: Respo
     if quote.quote.provider_signer != candidate.offer.signer || quote.quote.provider != candidate.offer.provider {
         return Err("it quotes for other keys than it offers with".to_owned());
     }
+    // No deposit can be made for one that is over at once, and a job whose deposit cannot be made ends.
+    if quote.quote.holds_for < QUOTE_HOLDS {
+        let holds = quote.quote.holds_for;
+        return Err(format!(
+            "its quote holds for {holds}, and every quote must for {QUOTE_HOLDS}"
+        ));
+    }
     // A deposit that its provider leaves alone comes back after expiry and grace.
     let longest = node.config.chain.grace_secs;
     if quote.quote.grace_secs > longest {
@@ -161,6 +180,7 @@ fn check(node: &Node, candidate: Candidate, request: QuoteRequest, answer: Respo
         ));
     }
     Ok(Firm {
+        asked_at,
         candidate,
         request,
         quote: *quote,

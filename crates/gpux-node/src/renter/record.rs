@@ -119,6 +119,9 @@ pub(super) struct LeaseRecord {
     pub(super) quoted_at: UnixSeconds,
     pub(super) expiry: UnixSeconds,
     pub(super) topped_up: Amount,
+    /// Top-ups that were signed and then said to be none: whoever has their bytes may still send them.
+    #[serde(default)]
+    pub(super) doubtful: Amount,
     pub(super) machine: RenterLease,
     /// The newest reading of the provider's meter.
     pub(super) metered: Millis,
@@ -131,7 +134,7 @@ pub(super) struct LeaseRecord {
 }
 
 impl LeaseRecord {
-    /// All that was paid in or is on its way.
+    /// All that was paid in or may be on its way, as this machine knows and as the chain says, whichever is more.
     pub(super) fn paid_in(&self) -> Amount {
         if let gpux_lease::RenterState::Failed { .. } = self.machine.state() {
             return Amount::ZERO;
@@ -140,7 +143,15 @@ impl LeaseRecord {
             .machine
             .pending_top_up()
             .map_or(Amount::ZERO, |top_up| top_up.amount);
-        self.deposit.saturating_add(self.topped_up).saturating_add(pending)
+        let own = [self.topped_up, self.doubtful, pending];
+        let own = own.into_iter().fold(self.deposit, Amount::saturating_add);
+        own.max(self.machine.escrow().deposit())
+    }
+
+    /// Whether the record on the disk, which is `journal`, must be written before anything is done for what changed since.
+    pub(super) fn must_be_written(&self, journal: &Self) -> bool {
+        let facts = |record: &Self| (record.topped_up, record.doubtful, record.expiry, record.closing);
+        self.machine.must_be_written(&journal.machine) || facts(self) != facts(journal)
     }
 
     /// Until when the work may run, as far as is known.
@@ -184,5 +195,37 @@ mod tests {
             assert_eq!((record.version, record.lease, record.job), (1, *lease, job.id));
             assert!(record.is_over() && record.deposit > Amount::ZERO, "{record:?}");
         }
+    }
+
+    #[test]
+    fn what_may_have_been_paid_in_counts_as_paid_in() {
+        let (_dir, store) = of_version_1();
+        let jobs: Vec<JobRecord> = store.jobs().unwrap();
+        let lease = jobs.first().and_then(|job| job.leases.first()).unwrap();
+        let mut record: LeaseRecord = store.lease(Role::Renter, *lease).unwrap().expect("its record");
+        let amount = |units| Amount::new(units).unwrap();
+        record.topped_up = amount(5);
+        let known = record.deposit.saturating_add(amount(5));
+        assert_eq!(record.paid_in(), known);
+        let before = record.clone();
+        record.doubtful = amount(3);
+        assert!(record.must_be_written(&before));
+        assert_eq!(
+            record.paid_in(),
+            known.saturating_add(amount(3)),
+            "its bytes are out there"
+        );
+        let more = known.saturating_add(amount(40));
+        record.machine = RenterLease::quoted(record.machine.config().clone(), Millis::ZERO);
+        let seen = gpux_lease::EscrowView::Open {
+            deposit: more,
+            assured: more,
+            expiry: UnixSeconds(1),
+        };
+        record
+            .machine
+            .handle(Millis::ZERO, gpux_lease::RenterEvent::EscrowSeen(seen))
+            .unwrap();
+        assert_eq!(record.paid_in(), more, "the chain knows of more");
     }
 }

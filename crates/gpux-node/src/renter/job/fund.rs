@@ -3,7 +3,10 @@
 //! How much and when is `gpux-lease`'s rule ([`Runway`](gpux_lease::Runway)); here it is asked with each poll, written down,
 //! and sent like any other top-up.
 
-use super::{JobTask, top_up};
+use super::{
+    JobTask,
+    top_up::{self, Undone},
+};
 use crate::renter::view;
 use gpux_lease::{RenterEffect, RenterEvent, RenterState, TopUp};
 use gpux_types::{Amount, LeaseId, Millis};
@@ -50,7 +53,7 @@ impl JobTask {
             new_expiry: top_up::later(record, amount, self.node.clock.date()),
         });
         if !self.keep_job() {
-            self.addition_ended(lease, Some(&"it could not be written down first".to_owned()));
+            self.addition_ended(lease, Some(&Undone::unsigned("it could not be written down first")));
             return;
         }
         let effects = self.lease_event(lease, event);
@@ -61,22 +64,25 @@ impl JobTask {
             let token = &self.node.chain.token().token;
             tracing::info!(lease = %lease.short(), added = %token.format(amount), "the deposit ran low");
         } else {
-            self.addition_ended(lease, Some(&"another top-up is on its way".to_owned()));
+            self.addition_ended(lease, Some(&Undone::unsigned("another top-up is on its way")));
         }
     }
 
-    /// What was being added by itself is there, or is not: then it may be spent again.
-    pub(super) fn addition_ended(&mut self, lease: LeaseId, failed: Option<&String>) {
+    /// What was being added by itself is there, or is not: then it may be spent again, unless it was signed. A chain node that told
+    /// a lie about it would otherwise have it spent twice.
+    pub(super) fn addition_ended(&mut self, lease: LeaseId, failed: Option<&Undone>) {
         let now = self.node.clock.now();
         let Some(live) = self.leases.get_mut(&lease) else {
             return;
         };
         let Some(amount) = live.adding.take() else { return };
-        if let (Some(why), Some(fund)) = (failed, self.record.fund.as_mut()) {
-            tracing::warn!(lease = %lease.short(), %why, "adding to a deposit that runs low");
+        if let (Some(undone), Some(fund)) = (failed, self.record.fund.as_mut()) {
+            tracing::warn!(lease = %lease.short(), why = %undone.why, "adding to a deposit that runs low");
             live.add_again = now.saturating_add(AGAIN);
-            fund.spent = fund.spent.saturating_sub(amount);
-            self.keep_job();
+            if !undone.signed {
+                fund.spent = fund.spent.saturating_sub(amount);
+                self.keep_job();
+            }
         }
     }
 }

@@ -18,40 +18,49 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// How often a node is told of its lease before silence is left to the machine.
 const TELL_TRIES: u32 = 30;
 
+/// Why an event changed nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unchanged {
+    /// The machine took it for a contradiction, or there is no such lease.
+    Refused,
+    /// The disk took nothing. It must be given again.
+    NotKept,
+}
+
 impl JobTask {
     /// Gives a lease's machine an event, journals it, and performs what follows.
     pub(super) fn lease_event(&mut self, lease: LeaseId, event: RenterEvent) -> Vec<RenterEffect> {
+        self.change_lease(lease, event, |_| {}).unwrap_or_default()
+    }
+
+    /// The same, with what else the event says about the lease, written down with the machine or not at all.
+    pub(super) fn change_lease(
+        &mut self,
+        lease: LeaseId,
+        event: RenterEvent,
+        change: impl FnOnce(&mut LeaseRecord),
+    ) -> Result<Vec<RenterEffect>, Unchanged> {
         let now = self.node.clock.now();
-        let Some(live) = self.leases.get_mut(&lease) else {
-            return Vec::new();
-        };
-        let before = live.record.machine.clone();
+        let live = self.leases.get_mut(&lease).ok_or(Unchanged::Refused)?;
+        let before = live.record.clone();
         let effects = match live.record.machine.handle(now, event) {
             Ok(effects) => effects,
             Err(error) => {
                 tracing::debug!(lease = %lease.short(), %error, "an event was refused");
-                return Vec::new();
+                return Err(Unchanged::Refused);
             }
         };
-        let (old, new) = (before.state(), live.record.machine.state());
+        change(&mut live.record);
+        let (old, new) = (before.machine.state(), live.record.machine.state());
         if old != new {
             tracing::info!(lease = %lease.short(), from = ?old, to = ?new, "lease");
         }
-        let worth_keeping = old != new
-            || before.signed() != live.record.machine.signed()
-            || matches!(
-                event,
-                RenterEvent::TopUpRequested(_)
-                    | RenterEvent::TopUpEnded { .. }
-                    | RenterEvent::ClosingOffered { .. }
-                    | RenterEvent::GoesAway { .. }
-            );
-        if worth_keeping && !self.keep_lease(lease) {
-            // What is not kept is not given away: no receipt, no deposit. The event comes again.
+        if live.record.must_be_written(&before) && !self.keep_lease(lease) {
+            // What is not kept is not given away: no receipt, no deposit.
             if let Some(live) = self.leases.get_mut(&lease) {
-                live.record.machine = before;
+                live.record = before;
             }
-            return Vec::new();
+            return Err(Unchanged::NotKept);
         }
         if new != RenterState::Opening
             && let Some(live) = self.leases.get(&lease)
@@ -61,7 +70,7 @@ impl JobTask {
         for effect in &effects {
             self.perform_lease(lease, effect);
         }
-        effects
+        Ok(effects)
     }
 
     fn perform_lease(&mut self, lease: LeaseId, effect: &RenterEffect) {
@@ -73,8 +82,7 @@ impl JobTask {
             RenterEffect::SendTopUp(top_up) => self.send_top_up(lease, *top_up),
             RenterEffect::OfferParts => {
                 let slots = self.slots();
-                let effects = self.record.queue.handle(PartEvent::LeaseReady { lease, slots });
-                self.perform_parts(effects.unwrap_or_default());
+                self.part_event(PartEvent::LeaseReady { lease, slots });
             }
             RenterEffect::RequeueParts => self.requeue(lease),
             RenterEffect::AskStop { end } => self.ask_stop(lease, end.to_string()),
@@ -105,8 +113,7 @@ impl JobTask {
         } else {
             PartEvent::LeaseClosed { lease }
         };
-        let effects = self.record.queue.handle(event);
-        self.perform_parts(effects.unwrap_or_default());
+        self.part_event(event);
     }
 
     /// The provider of a lease may fetch what the job needs, and nothing else.

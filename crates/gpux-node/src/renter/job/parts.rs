@@ -18,12 +18,41 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// How often either is tried before it counts as the node's fault.
 const TRIES: u32 = 30;
 
+/// Where it is noted what happened to the parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Noted {
+    OnDisk,
+    /// The disk took nothing; it is tried again.
+    InMemory,
+}
+
 impl JobTask {
-    pub(super) fn perform_parts(&mut self, effects: Vec<PartEffect>) {
-        if !effects.is_empty() {
-            self.keep_job();
+    /// Gives the part queue an event, journals it, and performs what follows. An event that does not fit says nothing.
+    pub(super) fn part_event(&mut self, event: PartEvent) -> Noted {
+        match self.record.queue.handle(event) {
+            Ok(effects) => self.perform_parts(effects),
+            Err(error) => {
+                tracing::debug!(job = %self.record.name, %error, "news of an unknown part");
+                Noted::OnDisk
+            }
         }
-        for effect in effects {
+    }
+
+    /// Performs what the queue asks for, once the queue is on the disk as it is now.
+    pub(super) fn perform_parts(&mut self, effects: Vec<PartEffect>) -> Noted {
+        self.put_off.get_or_insert_default().extend(effects);
+        self.perform_what_was_put_off()
+    }
+
+    /// What the disk did not take has happened in the queue, and nothing of it leaves this machine until the disk takes it.
+    pub(super) fn perform_what_was_put_off(&mut self) -> Noted {
+        if self.put_off.is_none() {
+            return Noted::OnDisk;
+        }
+        if !self.keep_job() {
+            return Noted::InMemory;
+        }
+        for effect in self.put_off.take().unwrap_or_default() {
             match effect {
                 PartEffect::Assign { lease, part, attempt } => self.assign(lease, part, attempt),
                 PartEffect::Cancel { lease, part, attempt } => self.cancel(CancelPart { lease, part, attempt }),
@@ -45,6 +74,7 @@ impl JobTask {
                 }
             }
         }
+        Noted::OnDisk
     }
 
     fn assign(&mut self, lease: LeaseId, part: PartIndex, attempt: u32) {
@@ -101,49 +131,52 @@ impl JobTask {
         });
     }
 
-    pub(super) fn part_refused(&mut self, lease: LeaseId, part: PartIndex, attempt: u32) {
-        self.part_failed(lease, part, attempt, PartFault::Provider);
-    }
-
-    fn part_failed(&mut self, lease: LeaseId, part: PartIndex, attempt: u32, fault: PartFault) {
+    pub(super) fn part_failed(&mut self, lease: LeaseId, part: PartIndex, attempt: u32, fault: PartFault) -> Noted {
         if let Some(last) = self.record.tries.get_mut(&part)
             && last.attempt == attempt
         {
             last.failed = true;
             self.tries.send_replace(self.record.tries.clone());
         }
-        match self.record.queue.handle(PartEvent::Failed {
+        self.part_event(PartEvent::Failed {
             lease,
             part,
             attempt,
             fault,
-        }) {
-            Ok(effects) => self.perform_parts(effects),
-            Err(error) => tracing::debug!(%error, "news of an unknown part"),
-        }
+        })
     }
 
-    /// A node told what became of a part. It is told that this is noted only once it is.
+    /// A node told what became of a part. It is told that this is noted once it is: a failure when it is on the disk. What ended
+    /// well is noted when its files are here; until then a restart asks the node again.
     pub(super) fn part_reported(&mut self, from: NodeId, report: PartReport, reply: PeerReply) {
-        let (lease, part, attempt) = report.key();
-        let mine = self.leases.get(&lease).is_some_and(|live| live.record.node == from);
-        // An asker that went away tells again.
-        let _ = reply.send(if mine {
-            Ok(Response::Accepted)
-        } else {
+        let mine = self.leases.get(&report.key().0);
+        let answer = if mine.is_none_or(|live| live.record.node != from) {
             Err(PeerError::new(
                 ErrorCode::NoSuchLease,
                 "there is no such lease of yours here",
             ))
-        });
-        if !mine {
-            return;
-        }
+        } else if self.take_report(from, report) == Noted::InMemory {
+            Err(PeerError::new(
+                ErrorCode::Internal,
+                "the report could not be kept; try again",
+            ))
+        } else {
+            Ok(Response::Accepted)
+        };
+        // An asker that went away tells again.
+        let _ = reply.send(answer);
+    }
+
+    fn take_report(&mut self, from: NodeId, report: PartReport) -> Noted {
+        let (lease, part, attempt) = report.key();
         match report {
-            PartReport::Started { .. } => {}
+            PartReport::Started { .. } => Noted::OnDisk,
             PartReport::Ended {
                 exit_code: 0, outputs, ..
-            } => self.fetch((lease, part, attempt), from, outputs),
+            } => {
+                self.fetch((lease, part, attempt), from, outputs);
+                Noted::OnDisk
+            }
             PartReport::Ended {
                 exit_code,
                 out_of_memory,
@@ -151,7 +184,7 @@ impl JobTask {
             } => {
                 tracing::warn!(lease = %lease.short(), %part, attempt, exit_code, out_of_memory, "a part failed");
                 self.note_exit(part, exit_code, out_of_memory);
-                self.part_failed(lease, part, attempt, PartFault::Error);
+                self.part_failed(lease, part, attempt, PartFault::Error)
             }
             PartReport::Failed {
                 bad_program, message, ..
@@ -166,7 +199,7 @@ impl JobTask {
                     // What shells answer when a program cannot be executed.
                     self.note_exit(part, 126, false);
                 }
-                self.part_failed(lease, part, attempt, fault);
+                self.part_failed(lease, part, attempt, fault)
             }
         }
     }

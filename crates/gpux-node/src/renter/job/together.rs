@@ -7,13 +7,14 @@
 use super::{
     JobInput, JobTask, PeerReply,
     deposit::{self, Deposit},
-    leases,
+    leases::{self, Unchanged},
+    top_up::{self, Outcome, Undone},
 };
 use crate::{
     node::Node,
     renter::record::{Batches, LeaseRecord},
 };
-use gpux_api::{TransactionKind, TransactionView};
+use gpux_api::TransactionKind;
 use gpux_chain::{
     Call, CloseLeg, Depth, EscrowEvent, Intent, IntentKey, JobTerms, Mined, NodeTerms, OpenLeg, TopUpLeg,
 };
@@ -204,11 +205,8 @@ impl JobTask {
     fn top_ups_unwritten(&mut self, number: usize) {
         let batch = self.batches().topped_up.split_off(number);
         for (lease, top_up) in batch.into_iter().flatten() {
-            self.top_up_ended(
-                lease,
-                top_up.number,
-                Err("it could not be written down first".to_owned()),
-            );
+            let undone = Undone::unsigned("it could not be written down first");
+            self.top_up_ended(lease, top_up.number, Err(undone));
         }
     }
 
@@ -233,12 +231,12 @@ impl JobTask {
         };
         let node = self.node.clone();
         self.effects.spawn(async move {
-            let mined = mined(&node, intent).await;
-            let result = |lease: LeaseId, top_up: TopUp| topped_up(lease, top_up, mined.as_ref());
-            let results = batch
+            let mined = top_up::mined(&node, intent).await;
+            let outcome = |lease: LeaseId, top_up: TopUp| topped_up(lease, top_up, mined.as_ref());
+            let outcomes = batch
                 .into_iter()
-                .map(|(lease, top_up)| (lease, top_up.number, result(lease, top_up)));
-            JobInput::TopUpsEnded(results.collect())
+                .map(|(lease, top_up)| (lease, top_up.number, outcome(lease, top_up)));
+            JobInput::TopUpsEnded(outcomes.collect())
         });
     }
 
@@ -273,22 +271,16 @@ impl JobTask {
                 "the closing amount is not signed by the terms' signer, or above what was signed for",
             ));
         }
-        live.record.closing = Some(signed);
         live.note_reading(offer.metered, Work::Gone);
-        self.lease_event(
-            lease,
-            RenterEvent::ClosingOffered {
-                amount: offer.amount,
-                end: offer.end,
-            },
-        );
-        if self.keep_lease(lease) {
-            Ok(Response::Accepted)
-        } else {
-            Err(PeerError::new(
-                ErrorCode::Internal,
-                "the closing amount could not be kept",
-            ))
+        let event = RenterEvent::ClosingOffered {
+            amount: offer.amount,
+            end: offer.end,
+        };
+        let refuse = |code, message| Err(PeerError::new(code, message));
+        match self.change_lease(lease, event, |record| record.closing = Some(signed)) {
+            Ok(_) => Ok(Response::Accepted),
+            Err(Unchanged::NotKept) => refuse(ErrorCode::Internal, "the closing amount could not be kept; try again"),
+            Err(Unchanged::Refused) => refuse(ErrorCode::BadRequest, "a lease that is not open has no closing amount"),
         }
     }
 
@@ -389,7 +381,7 @@ pub(super) async fn will_close(node: &Arc<Node>, lease: LeaseId, peer: NodeId) {
 }
 
 /// Sends, and waits for the newest block.
-async fn mined(node: &Node, intent: Intent) -> Result<Mined, String> {
+pub(super) async fn mined(node: &Node, intent: Intent) -> Result<Mined, String> {
     let sent = node.sender.send(intent).await;
     let sent = sent.map_err(|error| crate::error_chain(&error))?;
     let confirmed = node.sender.confirmed(sent.hash, Depth::Latest).await;
@@ -397,11 +389,14 @@ async fn mined(node: &Node, intent: Intent) -> Result<Mined, String> {
 }
 
 /// What became of one lease's top-up in a transaction for many.
-fn topped_up(lease: LeaseId, top_up: TopUp, mined: Result<&Mined, &String>) -> Result<TransactionView, String> {
+fn topped_up(lease: LeaseId, top_up: TopUp, mined: Result<&Mined, &Undone>) -> Outcome {
     let mined = mined.map_err(Clone::clone)?;
     let done = |event: &EscrowEvent| matches!(event, EscrowEvent::ToppedUp { .. }) && event.lease() == Some(lease);
     if !mined.events.iter().any(done) {
-        return Err("the lease was not open any more".to_owned());
+        return Err(Undone {
+            why: "the lease was not open any more".to_owned(),
+            signed: true,
+        });
     }
     Ok(crate::renter::cost::transaction(
         lease,

@@ -1,15 +1,37 @@
 //! More money for running leases.
 
-use super::{JobInput, JobTask, TopUpReply};
-use crate::renter::record::LeaseRecord;
+use super::{JobInput, JobTask, TopUpReply, leases::Unchanged, together};
+use crate::{node::Node, renter::record::LeaseRecord};
 use gpux_api::{ErrorBody, ErrorCode, TransactionKind, TransactionView};
-use gpux_chain::{Call, Depth, Intent, IntentKey};
+use gpux_chain::{Call, Intent, IntentKey, Mined};
 use gpux_lease::{RenterEffect, RenterEvent, TopUp};
 use gpux_types::{Amount, LeaseId, UnixSeconds};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
+/// How long to wait before the disk is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 /// The longest that an expiry may lie ahead, a minute short of the escrow's own limit of 90 days.
 const LONGEST_AHEAD_SECS: u64 = 90 * 86_400 - 60;
+
+/// What became of a top-up.
+pub(in crate::renter) type Outcome = Result<TransactionView, Undone>;
+
+/// A top-up that is not on the chain.
+#[derive(Debug, Clone)]
+pub(in crate::renter) struct Undone {
+    pub(super) why: String,
+    /// Whether it was signed: whoever has its bytes may still send them, so that its amount may be paid after all.
+    pub(super) signed: bool,
+}
+
+impl Undone {
+    pub(super) fn unsigned(why: &str) -> Self {
+        Self {
+            why: why.to_owned(),
+            signed: false,
+        }
+    }
+}
 
 /// A top-up of several leases that is not over.
 pub(super) struct Pending {
@@ -142,50 +164,51 @@ impl JobTask {
         };
         let node = self.node.clone();
         self.effects.spawn(async move {
-            let result = match node.sender.send(intent).await {
-                Ok(sent) => node
-                    .sender
-                    .confirmed(sent.hash, Depth::Latest)
-                    .await
-                    .map_err(|error| crate::error_chain(&error)),
-                Err(error) => Err(crate::error_chain(&error)),
-            };
-            let result = result
+            let mined = mined(&node, intent).await;
+            let outcome = mined
                 .map(|mined| crate::renter::cost::transaction(lease, TransactionKind::TopUp, top_up.amount, &mined));
-            JobInput::TopUpEnded {
-                lease,
-                number: top_up.number,
-                result,
-            }
+            JobInput::TopUpsEnded(vec![(lease, top_up.number, outcome)])
         });
     }
 
-    /// Adds a top-up that is mined to what is known of its lease; once, however often it is heard of.
-    fn count_top_up(&mut self, lease: LeaseId, number: u32, result: &Result<TransactionView, String>) {
+    /// Adds a top-up to what is known of its lease; once, however often it is heard of.
+    fn count_top_up(&mut self, lease: LeaseId, number: u32, outcome: &Outcome) -> Result<(), Unchanged> {
         let pending = self
             .leases
             .get(&lease)
             .and_then(|live| live.record.machine.pending_top_up());
         let Some(top_up) = pending.filter(|top_up| top_up.number == number) else {
-            return;
+            return Ok(());
         };
-        self.addition_ended(lease, result.as_ref().err());
-        if let (Ok(transaction), Some(live)) = (result, self.leases.get_mut(&lease)) {
-            let record = &mut live.record;
-            record.topped_up = record.topped_up.saturating_add(transaction.amount);
-            record.expiry = record.newest_expiry().max(top_up.new_expiry.unwrap_or_default());
-        }
-        // The event writes down the record with the machine.
-        self.lease_event(lease, RenterEvent::TopUpEnded { number });
+        self.change_lease(lease, RenterEvent::TopUpEnded { number }, |record| match outcome {
+            Ok(transaction) => {
+                record.topped_up = record.topped_up.saturating_add(transaction.amount);
+                record.expiry = record.newest_expiry().max(top_up.new_expiry.unwrap_or_default());
+            }
+            Err(undone) if undone.signed => record.doubtful = record.doubtful.saturating_add(top_up.amount),
+            Err(_) => {}
+        })?;
+        self.addition_ended(lease, outcome.as_ref().err());
+        Ok(())
     }
 
-    pub(super) fn top_up_ended(&mut self, lease: LeaseId, number: u32, result: Result<TransactionView, String>) {
-        self.count_top_up(lease, number, &result);
+    pub(super) fn top_up_ended(&mut self, lease: LeaseId, number: u32, outcome: Outcome) {
+        if self.count_top_up(lease, number, &outcome) == Err(Unchanged::NotKept) {
+            // Nobody else tells it.
+            self.effects.spawn(async move {
+                tokio::time::sleep(AGAIN).await;
+                JobInput::TopUpsEnded(vec![(lease, number, outcome)])
+            });
+            return;
+        }
         let Some(pending) = &mut self.top_up else { return };
-        pending.waiting.remove(&(lease, number));
-        match result {
+        if !pending.waiting.remove(&(lease, number)) {
+            // One that nobody asked for.
+            return;
+        }
+        match outcome {
             Ok(transaction) => pending.done.push(transaction),
-            Err(why) => pending.failed = Some(why),
+            Err(undone) => pending.failed = Some(undone.why),
         }
         if pending.waiting.is_empty()
             && let Some(pending) = self.top_up.take()
@@ -203,6 +226,18 @@ impl JobTask {
             };
             let _ = pending.reply.send(answer);
         }
+    }
+}
+
+/// Sends, and waits for the newest block.
+pub(super) async fn mined(node: &Node, intent: Intent) -> Result<Mined, Undone> {
+    let key = intent.key.clone();
+    match together::mined(node, intent).await {
+        Ok(mined) => Ok(mined),
+        Err(why) => Err(Undone {
+            why,
+            signed: node.sender.has_signed(&key).await != Some(false),
+        }),
     }
 }
 
