@@ -70,9 +70,9 @@ abstract contract Properties is Steps {
         pure
         returns (uint256)
     {
-        uint256 signed =
+        uint256 agreed =
             (deed.receiptSigned | deed.closingSigned) & one(afterwards.claimed <= deed.amount);
-        return was(before, Status.Open) & one(afterwards.claimed != before.claimed) & (1 - signed);
+        return was(before, Status.Open) & one(afterwards.claimed != before.claimed) & (1 - agreed);
     }
 
     /// @dev A closed lease never changes, and no lease goes back.
