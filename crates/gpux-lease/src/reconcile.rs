@@ -55,7 +55,7 @@ impl RenterLease {
         match (self.state(), view) {
             (S::Opening, E::Absent) => Some(RenterEffect::Deposit),
             (S::Ending { .. }, E::Open { .. }) => self.closing().map(|amount| RenterEffect::Close { amount }),
-            (S::Reclaimable { .. }, E::Open { .. }) => Some(RenterEffect::Reclaim),
+            (S::Reclaimable { .. }, E::Open { .. }) => Some(self.fetched_back()),
             (
                 S::Quoted { .. }
                 | S::Opening

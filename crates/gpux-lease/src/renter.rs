@@ -339,7 +339,7 @@ impl RenterLease {
         let mut next = None;
         match (event, self.state) {
             (On::Reported { .. } | On::ReceiptAsked { .. } | On::ProviderEnded { .. }, S::Quoted { .. })
-            | (On::ClosingOffered { .. }, S::Quoted { .. } | S::Opening)
+            | (On::ClosingOffered { .. }, S::Quoted { .. })
             | (On::ReceiptAsked { .. }, S::Opening) => return Err(unexpected),
             (On::GoesAway { horizon }, S::Open | S::Running | S::Lost { .. }) => self.go_away(now, horizon),
             (On::OpenFailed, S::Quoted { .. } | S::Open | S::Running | S::Lost { .. } | S::Reclaimable { .. }) => {

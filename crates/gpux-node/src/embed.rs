@@ -10,7 +10,7 @@ use crate::{
     node::Node,
     renter,
 };
-use gpux_api::{ErrorBody, JobList, JobView, RunRequest, TopUpReply, TopUpRequest};
+use gpux_api::{AwayRequest, AwayView, ErrorBody, JobList, JobView, RunRequest, TopUpReply, TopUpRequest};
 use std::sync::Arc;
 
 /// A running daemon.
@@ -51,6 +51,15 @@ impl Daemon {
     pub async fn top_up(&self, job: &str, request: &TopUpRequest) -> Result<TopUpReply, ErrorBody> {
         let job = self.node.renter.find(job)?;
         renter::top_up(&self.node, &job, request).await
+    }
+
+    /// Signs ahead for a job whose renter goes away.
+    ///
+    /// # Errors
+    /// As the local API's call.
+    pub async fn away(&self, job: &str, request: AwayRequest) -> Result<AwayView, ErrorBody> {
+        let job = self.node.renter.find(job)?;
+        renter::away(&job, request).await
     }
 
     /// Ends a job.

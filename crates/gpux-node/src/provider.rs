@@ -24,13 +24,13 @@ use crate::{
 };
 use capacity::Capacity;
 use disk::{Disk, Wanted};
-use gpux_chain::{HotKey, Signature};
-use gpux_lease::{Actor, End, EndReason, EscrowRef, recover_signer};
+use gpux_chain::{Depth, HotKey, Signature, SlotStatus};
+use gpux_lease::{Actor, End, EndReason, EscrowRef, closing_digest, recover_signer};
 use gpux_market::Rates;
 use gpux_net::LogSink;
 use gpux_proto::{
-    CancelPart, ErrorCode, LeaseReport, LeaseRequest, LogsRequest, PartSpec, PeerError, QuoteRequest, Response,
-    SignedQuoteRequest, StopRequest,
+    CancelPart, ClosingOffer, ErrorCode, LeaseReport, LeaseRequest, LogsRequest, PartSpec, PeerError, QuoteRequest,
+    Response, SignedQuoteRequest, StopRequest,
 };
 use gpux_types::{Address, Amount, B256, LeaseId, Millis, NodeId, Resources};
 use lease::{LeaseInput, LeaseRecord, LeaseTask};
@@ -220,6 +220,7 @@ impl Provider {
         if let Some(known) = self.lock().answers.again(request.renter, asked, now) {
             return Ok(Response::Quote(Box::new(known)));
         }
+        self.check_older_quote(node, request).await?;
         let quote = quote::make(&self.selling, self.signer_address(), node, request);
         let terms = quote.terms(request);
         let lease = terms.lease_id(&request.escrow);
@@ -294,7 +295,8 @@ impl Provider {
             );
         }
         if !desk.capacity.take(terms.renter, lease, node.clock.now()) {
-            return refuse(ErrorCode::QuoteGone, "the quote does not hold any more");
+            drop(desk);
+            return self.too_late(node, lease);
         }
         desk.unpaid.insert(terms.renter, lease);
         drop(desk);
@@ -308,6 +310,38 @@ impl Provider {
         self.spawn(node, record, None);
         self.changed.notify_one();
         Ok(Response::Accepted)
+    }
+
+    /// Gives a deposit back whose quote does not hold any more: nothing can hold it again, so this lease is never taken on. Of one
+    /// that was, readable or not, nothing is signed here.
+    fn too_late(&self, node: &Node, lease: LeaseId) -> Result<Response, PeerError> {
+        let known = node.store.lease::<serde::de::IgnoredAny>(Role::Provider, lease);
+        if !matches!(known, Ok(None)) {
+            let message = "the quote does not hold any more";
+            return Err(PeerError::new(ErrorCode::QuoteGone, message));
+        }
+        let digest = closing_digest(&node.chain.escrow(), lease, Amount::ZERO);
+        tracing::info!(lease = %lease.short(), "a deposit came too late for its quote and is given back");
+        Ok(Response::TooLate(ClosingOffer {
+            lease,
+            amount: Amount::ZERO,
+            signature: self.signer.sign_digest(digest),
+            metered: Millis::ZERO,
+            end: End::new(EndReason::QuoteExpired, Actor::Renter),
+        }))
+    }
+
+    /// A wallet's newest quote takes the place of the one before it, unless a deposit for that one is there.
+    async fn check_older_quote(&self, node: &Node, request: &QuoteRequest) -> Result<(), PeerError> {
+        let older = self.lock().capacity.quoted_to(request.renter, node.clock.now());
+        let Some(older) = older else { return Ok(()) };
+        // What the chain does not tell is taken for no deposit: should there be one, it is given back.
+        let slot = node.chain.lease(older, Depth::Latest).await;
+        if slot.is_ok_and(|slot| slot.status == SlotStatus::Open) {
+            let message = "the deposit for this wallet's last quote is there: tell of that lease first";
+            return Err(PeerError::new(ErrorCode::TooMany, message));
+        }
+        Ok(())
     }
 
     fn entry(&self, from: NodeId, lease: LeaseId) -> Result<Entry, PeerError> {

@@ -54,6 +54,9 @@ pub enum Response {
     Error(PeerError),
     /// To [`Request::Record`]: the renter's own signature, over the same statement where it agrees.
     Record(Box<SignedStatement>),
+    /// To [`Request::Lease`], when its quote does not hold any more: a closing amount of zero, with which the renter has its
+    /// deposit back at once.
+    TooLate(ClosingOffer),
 }
 
 /// Why a call was refused: a code for programs and a sentence that is safe to show.

@@ -33,7 +33,7 @@ impl RenterLease {
             S::Open | S::Running if !had_parts => effects.push(RenterEffect::OfferParts),
             S::Lost { .. } => effects.push(RenterEffect::RequeueParts),
             S::Ending { end, .. } => effects.extend([RenterEffect::RequeueParts, self.towards_the_end(end)]),
-            S::Reclaimable { .. } => effects.push(RenterEffect::Reclaim),
+            S::Reclaimable { .. } => effects.push(self.fetched_back()),
             S::Settled { .. } | S::Reclaimed { .. } | S::Failed { .. } => {
                 effects.extend([RenterEffect::RequeueParts, RenterEffect::Forget]);
             }
@@ -129,11 +129,22 @@ impl RenterLease {
         None
     }
 
-    /// What brings a lease that ends to its end: closing it, once the provider said for how much.
+    /// What brings a lease that ends to its end: closing it, once the provider said for how much and there is what to close.
     fn towards_the_end(&self, end: End) -> RenterEffect {
-        self.account
+        let closing = self
+            .account
             .closing
-            .map_or(RenterEffect::AskStop { end }, |amount| RenterEffect::Close { amount })
+            .filter(|_| self.account.escrow != EscrowView::Absent);
+        closing.map_or(RenterEffect::AskStop { end }, |amount| RenterEffect::Close { amount })
+    }
+
+    /// What fetches everything back. Where the provider gave it back, closing does, also when an endpoint lied about the time and
+    /// the grace is not over.
+    pub(crate) fn fetched_back(&self) -> RenterEffect {
+        match self.account.closing {
+            Some(amount @ Amount::ZERO) => RenterEffect::Close { amount },
+            Some(_) | None => RenterEffect::Reclaim,
+        }
     }
 
     fn after_reclaimable(&mut self, since: Millis, end: End, effects: &mut Vec<RenterEffect>) -> Option<RenterState> {
@@ -151,7 +162,7 @@ impl RenterLease {
         }
         if now >= since.saturating_add(RECLAIM_RETRY) {
             self.state = RenterState::Reclaimable { since: now, end };
-            effects.push(RenterEffect::Reclaim);
+            effects.push(self.fetched_back());
         }
         None
     }

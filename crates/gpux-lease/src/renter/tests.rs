@@ -366,11 +366,27 @@ fn a_closing_amount_is_taken_up_to_what_was_signed_and_closed_with_until_it_is()
 }
 
 #[test]
-fn a_closing_amount_before_the_deposit_is_a_contradiction() {
+fn a_deposit_that_is_given_back_before_it_is_seen_is_closed_once_it_is() {
     let mut lease = quoted();
     lease.handle(at(0), closing(0)).unwrap_err();
     handle(&mut lease, 0, RenterEvent::Accepted);
-    lease.handle(at(1), closing(0)).unwrap_err();
+    lease.handle(at(1), closing(1)).unwrap_err();
+    let close = RenterEffect::Close { amount: Amount::ZERO };
+    let early = handle(&mut lease, 1, closing(0));
+    assert!(!early.contains(&close), "there is nothing to close yet");
+    assert!(matches!(lease.state(), RenterState::Ending { .. }));
+    handle(&mut lease, 2, open(100_000));
+    assert_eq!(handle(&mut lease, 6, RenterEvent::Ticked), [close]);
+    // An endpoint that lies about the time does not keep it from its money.
+    handle(&mut lease, 7, block(1_000_000_000));
+    assert!(matches!(lease.state(), RenterState::Reclaimable { .. }));
+    assert_eq!(handle(&mut lease, 40, RenterEvent::Ticked), [close]);
+    let paid = Amount::ZERO;
+    handle(&mut lease, 41, RenterEvent::EscrowSeen(EscrowView::Closed { paid }));
+    assert!(matches!(
+        lease.state(),
+        RenterState::Reclaimed { paid: Amount::ZERO, .. }
+    ));
 }
 
 #[test]

@@ -166,7 +166,8 @@ impl Caller {
             | Response::Accepted
             | Response::Status(_)
             | Response::Receipt { .. }
-            | Response::Record(_)) => Ok(answer),
+            | Response::Record(_)
+            | Response::TooLate(_)) => Ok(answer),
         }
     }
 

@@ -65,6 +65,12 @@ impl Capacity {
         self.total.minus(&taken)
     }
 
+    /// The lease that the present quote of a wallet would become.
+    pub(crate) fn quoted_to(&self, wallet: Address, now: Millis) -> Option<LeaseId> {
+        let quote = self.quoted.get(&wallet).filter(|quote| quote.until > now);
+        quote.map(|quote| quote.lease)
+    }
+
     /// Holds resources for a quote, replacing an earlier quote of the same wallet.
     pub(crate) fn hold(&mut self, wallet: Address, quote: Quoted, now: Millis) -> Result<(), HoldError> {
         let resources = quote.resources;
@@ -145,7 +151,10 @@ mod tests {
         assert!(!capacity.take(wallet(1), lease(2), Millis(1)), "another lease");
         assert!(!capacity.take(wallet(2), lease(1), Millis(1)), "another wallet");
         assert!(!capacity.take(wallet(1), lease(1), Millis(30)), "too late");
+        assert_eq!(capacity.quoted_to(wallet(1), Millis(29)), Some(lease(1)));
+        assert_eq!(capacity.quoted_to(wallet(1), Millis(30)), None);
         assert!(capacity.take(wallet(1), lease(1), Millis(29)));
+        assert_eq!(capacity.quoted_to(wallet(1), Millis(29)), None, "it is a lease now");
         assert_eq!(capacity.free(), some(4));
         capacity.release(lease(1));
         assert_eq!(capacity.free(), some(8));

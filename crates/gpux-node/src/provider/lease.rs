@@ -538,11 +538,10 @@ impl LeaseTask {
             metered: self.record.machine.metered(),
             work: self.record.machine.work(),
         };
-        let first = matches!(self.record.machine.state(), ProviderState::Ready { .. });
         let (node, terms) = (self.node.clone(), self.record.terms.clone());
         let renter = self.record.request.request.renter_node;
         self.effects
-            .spawn(async move { LeaseInput::Asked(receipt::ask(&node, renter, report, &terms, first).await) });
+            .spawn(async move { LeaseInput::Asked(receipt::ask(&node, renter, report, &terms).await) });
     }
 
     fn on_runtime<F>(&mut self, call: F)

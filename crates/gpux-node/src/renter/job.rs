@@ -92,6 +92,8 @@ pub(super) enum JobInput {
         attempt: u32,
         files: Result<Vec<Fetched>, String>,
     },
+    /// A node gives a deposit back, which came too late for its quote.
+    GivenBack(NodeId, Box<ClosingOffer>),
     /// The deposits that were to be made together cannot be.
     OpenManyFailed(Vec<LeaseId>, String),
     /// Top-ups that were sent, each by itself or together, are mined, or failed.
@@ -140,6 +142,8 @@ struct Live {
     recorded: bool,
     /// The slot as it was last read.
     slot: Option<EscrowView>,
+    /// The provider's ask that is answered once the deposit is seen here too.
+    asked: Option<(MeterReport, PeerReply)>,
 }
 
 /// How many polls a settled lease's node may leave unanswered before its last reading is done without.
@@ -203,6 +207,7 @@ impl JobTask {
                     closed: false,
                     recorded: false,
                     slot: None,
+                    asked: None,
                     adding: None,
                     add_again: Millis::ZERO,
                     wanted: CancellationToken::new(),
@@ -250,6 +255,7 @@ impl JobTask {
                 Woken::Minute => self.reconcile(),
                 Woken::Cancelled => return,
             }
+            self.answer_asks_that_waited();
             self.flush_together();
             self.settle_state();
             self.record_ends();
@@ -319,6 +325,7 @@ impl JobTask {
             JobInput::PartReported(from, report, reply) => self.part_reported(from, report, reply),
             JobInput::ClosingOffered(from, offer, reply) => self.closing_offered(from, &offer, reply),
             JobInput::OpenManyFailed(leases, why) => self.open_many_failed(leases, &why),
+            JobInput::GivenBack(from, offer) => self.given_back(from, &offer),
             JobInput::TopUpsEnded(results) => {
                 for (lease, number, result) in results {
                     self.top_up_ended(lease, number, result);

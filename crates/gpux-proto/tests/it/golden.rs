@@ -68,6 +68,7 @@ fn response_name(index: usize, response: &Response) -> String {
         Response::Receipt { .. } => "receipt",
         Response::Error(_) => "error",
         Response::Record(_) => "record",
+        Response::TooLate(_) => "too-late",
     };
     format!("response-{index}-{name}")
 }

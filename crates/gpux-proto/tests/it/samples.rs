@@ -265,15 +265,20 @@ fn later_requests(draw: &Draw) -> Vec<Request> {
     vec![
         Request::CancelPart(CancelPart { lease, part, attempt }),
         Request::WillClose(lease),
-        Request::Closing(ClosingOffer {
-            lease,
-            amount: draw.amount(),
-            signature: draw.signature(),
-            metered: Millis(draw.large),
-            end: End::new(EndReason::Completed, Actor::Renter),
-        }),
+        Request::Closing(closing(draw)),
         Request::Record(Box::new(signed_statement(draw))),
     ]
+}
+
+/// A provider's closing amount.
+fn closing(draw: &Draw) -> ClosingOffer {
+    ClosingOffer {
+        lease: draw.lease(),
+        amount: draw.amount(),
+        signature: draw.signature(),
+        metered: Millis(draw.large),
+        end: End::new(EndReason::Completed, Actor::Renter),
+    }
 }
 
 /// What one side says of a lease's end.
@@ -377,6 +382,7 @@ pub(crate) fn responses(draw: &Draw) -> Vec<Response> {
         })
     }));
     all.push(Response::Record(Box::new(signed_statement(draw))));
+    all.push(Response::TooLate(closing(draw)));
     all
 }
 

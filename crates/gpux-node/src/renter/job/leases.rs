@@ -6,9 +6,11 @@ use super::{
 };
 use crate::{node::Node, renter::record::LeaseRecord};
 use gpux_chain::{Call, Intent, IntentKey, LeaseSeen, SlotStatus};
-use gpux_lease::{PartEvent, RenterEffect, RenterEvent, RenterState, Work};
-use gpux_proto::{ErrorCode, LeaseReport, LeaseRequest, MeterReport, PeerError, Request, Response, StopRequest};
-use gpux_types::{LeaseId, NodeId};
+use gpux_lease::{EscrowView, PartEvent, RenterEffect, RenterEvent, RenterState, Work};
+use gpux_proto::{
+    ClosingOffer, ErrorCode, JobSpec, LeaseReport, LeaseRequest, MeterReport, PeerError, Request, Response, StopRequest,
+};
+use gpux_types::{Amount, LeaseId, NodeId};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -87,7 +89,10 @@ impl JobTask {
             RenterEffect::RequeueParts => self.requeue(lease),
             RenterEffect::AskStop { end } => self.ask_stop(lease, end.to_string()),
             // The amount is in the signed closing, which is kept beside the machine.
-            RenterEffect::Close { .. } => self.together.close(lease, self.node.clock.now()),
+            RenterEffect::Close { .. } if self.record.batches.is_some() => {
+                self.together.close(lease, self.node.clock.now());
+            }
+            RenterEffect::Close { .. } => self.close(lease),
             RenterEffect::Reclaim => self.reclaim(lease),
             RenterEffect::Forget => self.node.net.revoke(lease),
             RenterEffect::WakeAt(at) => {
@@ -153,22 +158,10 @@ impl JobTask {
             call,
         };
         let deposit = Deposit::new(intent, std::iter::once(live));
-        let request = self.lease_request(record);
+        let request = lease_request(&self.node, &self.record.spec, record);
         let (node, peer) = (self.node.clone(), record.node);
         self.effects
             .spawn(async move { open(&node, (lease, peer), deposit, request).await });
-    }
-
-    /// What the provider of a lease is told, but for the transaction.
-    pub(super) fn lease_request(&self, record: &LeaseRecord) -> LeaseRequest {
-        LeaseRequest {
-            request: record.request.clone(),
-            quote: record.quote.clone(),
-            transaction: Default::default(),
-            expiry: record.expiry,
-            job: self.record.spec.clone(),
-            renter_ticket: self.node.net.ticket().to_string(),
-        }
     }
 
     pub(super) fn open_failed(&mut self, lease: LeaseId, why: String) {
@@ -205,12 +198,31 @@ impl JobTask {
                 terms: live.record.terms.clone(),
             },
         };
+        self.send_end("reclaim", lease, intent);
+    }
+
+    /// Closes a lease by itself, with the closing amount that its provider gave.
+    fn close(&mut self, lease: LeaseId) {
+        let Some(live) = self.leases.get(&lease) else { return };
+        let Some(closing) = &live.record.closing else { return };
+        let intent = Intent {
+            key: IntentKey::close(lease),
+            call: Call::Close {
+                terms: live.record.terms.clone(),
+                amount: closing.amount,
+                signature: closing.signature,
+            },
+        };
+        self.send_end("close", lease, intent);
+    }
+
+    fn send_end(&mut self, what: &'static str, lease: LeaseId, intent: Intent) {
         let node = self.node.clone();
         self.effects.spawn(async move {
             match node.sender.send(intent).await {
-                Ok(sent) => tracing::info!(lease = %lease.short(), transaction = %sent.hash, "reclaim sent"),
+                Ok(sent) => tracing::info!(lease = %lease.short(), what, transaction = %sent.hash, "sent"),
                 Err(error) => {
-                    tracing::warn!(lease = %lease.short(), error = %crate::error_chain(&error), "sending a reclaim")
+                    tracing::warn!(lease = %lease.short(), what, error = %crate::error_chain(&error), "sending")
                 }
             }
             JobInput::Done
@@ -224,6 +236,11 @@ impl JobTask {
         let answer = if known {
             if let Some(live) = self.leases.get_mut(&lease) {
                 live.note_reading(report.metered, report.work);
+                if live.record.machine.state() == RenterState::Opening {
+                    // The provider sees the deposit first. A newer ask takes the older one's place, which is not waited for any more.
+                    live.asked = Some((report.clone(), reply));
+                    return;
+                }
             }
             let event = RenterEvent::ReceiptAsked {
                 cumulative: report.asked,
@@ -261,6 +278,28 @@ impl JobTask {
         let _ = reply.send(answer);
     }
 
+    /// Answers the asks that came before the deposit was seen here.
+    pub(super) fn answer_asks_that_waited(&mut self) {
+        let due = self.leases.values_mut().filter_map(|live| {
+            let waits = live.record.machine.state() == RenterState::Opening;
+            let (report, reply) = live.asked.take_if(|_| !waits)?;
+            Some((live.record.node, report, reply))
+        });
+        for (from, report, reply) in due.collect::<Vec<_>>() {
+            self.receipt_asked(from, &report, reply);
+        }
+    }
+
+    /// A node gives back what came too late.
+    pub(super) fn given_back(&mut self, from: NodeId, offer: &ClosingOffer) {
+        if let Some(live) = self.leases.get_mut(&offer.lease) {
+            live.polling = false;
+        }
+        if let Err(error) = self.take_closing(from, offer) {
+            tracing::warn!(lease = %offer.lease.short(), %error, "a deposit given back was refused");
+        }
+    }
+
     /// Asks every node that still matters how its lease is.
     pub(super) fn poll(&mut self) {
         for (lease, live) in &mut self.leases {
@@ -272,11 +311,22 @@ impl JobTask {
                 continue;
             }
             live.polling = true;
+            // What is told when the node does not know the lease: a deposit may have gone to it untold.
+            let machine = &live.record.machine;
+            let untold = machine.signed() == Amount::ZERO && matches!(machine.escrow(), EscrowView::Open { .. });
+            let again = untold.then(|| lease_request(&self.node, &self.record.spec, &live.record));
             let (node, peer, lease) = (self.node.clone(), live.record.node, *lease);
             self.effects.spawn(async move {
                 match node.net.call(peer, &Request::Status(lease)).await {
                     Ok(Response::Status(report)) if report.lease == lease => JobInput::Polled(lease, Some(report)),
-                    Ok(_) | Err(_) => JobInput::Polled(lease, None),
+                    Ok(_) => JobInput::Polled(lease, None),
+                    Err(error) => match again.filter(|_| refused_as_unknown(&error)) {
+                        Some(request) => match node.net.call(peer, &Request::Lease(Box::new(request))).await {
+                            Ok(Response::TooLate(offer)) => JobInput::GivenBack(peer, Box::new(offer)),
+                            Ok(_) | Err(_) => JobInput::Polled(lease, None),
+                        },
+                        None => JobInput::Polled(lease, None),
+                    },
                 }
             });
         }
@@ -363,29 +413,59 @@ async fn open(
 ) -> JobInput {
     let opened = async {
         let Some(hash) = made.send(node).await? else {
-            return Ok(());
+            return Ok(Told::Unheard);
         };
         request.transaction = hash;
-        let (_, mined) = tokio::join!(tell_lease(node, lease, peer, request), deposit::mined(node, hash));
-        mined
+        let (told, mined) = tokio::join!(tell_lease(node, lease, peer, request), deposit::mined(node, hash));
+        mined.map(|()| told)
     };
     match opened.await {
-        Ok(()) => JobInput::Done,
+        Ok(Told::TooLate(offer)) => JobInput::GivenBack(peer, offer),
+        Ok(Told::Taken | Told::Unheard) => JobInput::Done,
         Err(why) => JobInput::OpenFailed(lease, why),
     }
 }
 
-/// Tells a provider of its lease. True when it knows.
-pub(super) async fn tell_lease(node: &Node, lease: LeaseId, peer: NodeId, request: LeaseRequest) -> bool {
+/// What came of telling a provider of its lease.
+pub(super) enum Told {
+    /// It has it.
+    Taken,
+    /// Its quote does not hold any more; with this the deposit comes back.
+    TooLate(Box<ClosingOffer>),
+    /// It did not answer. It is told again when it is heard.
+    Unheard,
+}
+
+/// What the provider of a lease is told, but for the transaction.
+pub(super) fn lease_request(node: &Node, job: &JobSpec, record: &LeaseRecord) -> LeaseRequest {
+    LeaseRequest {
+        request: record.request.clone(),
+        quote: record.quote.clone(),
+        transaction: Default::default(),
+        expiry: record.expiry,
+        job: job.clone(),
+        renter_ticket: node.net.ticket().to_string(),
+    }
+}
+
+fn refused_as_unknown(error: &gpux_net::CallError) -> bool {
+    error
+        .refusal()
+        .is_some_and(|refusal| refusal.code == ErrorCode::NoSuchLease)
+}
+
+/// Tells a provider of its lease.
+pub(super) async fn tell_lease(node: &Node, lease: LeaseId, peer: NodeId, request: LeaseRequest) -> Told {
     let call = Request::Lease(Box::new(request));
     for _ in 0..TELL_TRIES {
         match node.net.call(peer, &call).await {
-            Ok(_) => return true,
+            Ok(Response::TooLate(offer)) => return Told::TooLate(Box::new(offer)),
+            Ok(_) => return Told::Taken,
             Err(error) => {
                 tracing::warn!(lease = %lease.short(), error = %crate::error_chain(&error), "telling a node of its lease")
             }
         }
         tokio::time::sleep(AGAIN).await;
     }
-    false
+    Told::Unheard
 }

@@ -7,7 +7,7 @@
 use super::{
     JobInput, JobTask, PeerReply,
     deposit::{self, Deposit},
-    leases::{self, Unchanged},
+    leases::{self, Told, Unchanged},
     top_up::{self, Outcome, Undone},
 };
 use crate::{
@@ -20,7 +20,7 @@ use gpux_chain::{
 };
 use gpux_lease::{RenterEvent, RenterState, SignedClosing, TopUp, Work};
 use gpux_proto::{ClosingOffer, ErrorCode, PeerError, Request, Response};
-use gpux_types::{Address, LeaseId, Millis, NodeId};
+use gpux_types::{Address, Amount, LeaseId, Millis, NodeId};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -137,7 +137,10 @@ impl JobTask {
         let deposit = Deposit::new(intent, live);
         let told = records.iter().filter(|record| asked.contains(&record.lease));
         let told: Vec<_> = told
-            .map(|record| (record.lease, record.node, self.lease_request(record)))
+            .map(|record| {
+                let request = leases::lease_request(&self.node, &self.record.spec, record);
+                (record.lease, record.node, request)
+            })
             .collect();
         let (node, opened) = (self.node.clone(), opened.to_vec());
         self.effects.spawn(async move {
@@ -149,7 +152,8 @@ impl JobTask {
                     request.transaction = transaction;
                     let node = &node;
                     async move {
-                        if leases::tell_lease(node, lease, peer, request).await {
+                        // One that gives its deposit back does so again when it is polled.
+                        if let Told::Taken = leases::tell_lease(node, lease, peer, request).await {
                             will_close(node, lease, peer).await;
                         }
                     }
@@ -246,15 +250,17 @@ impl JobTask {
         let _ = reply.send(self.take_closing(from, offer));
     }
 
-    fn take_closing(&mut self, from: NodeId, offer: &ClosingOffer) -> Result<Response, PeerError> {
+    pub(super) fn take_closing(&mut self, from: NodeId, offer: &ClosingOffer) -> Result<Response, PeerError> {
         let escrow = self.node.chain.escrow();
         let lease = offer.lease;
         let none = || PeerError::new(ErrorCode::NoSuchLease, "there is no such lease of yours here");
         let live = self.leases.get_mut(&lease).filter(|live| live.record.node == from);
         let live = live.ok_or_else(none)?;
         let other = |before: &SignedClosing| before.amount != offer.amount;
-        if self.record.batches.is_none() || live.record.closing.as_ref().is_some_and(other) {
-            // Closing costs the renter a fee: only who said that it will has to.
+        // Closing costs the renter a fee: only who said that it will has to, or whose whole deposit comes back with it.
+        let back = offer.amount == Amount::ZERO && live.record.machine.signed() == Amount::ZERO;
+        let unasked = self.record.batches.is_none() && !back;
+        if unasked || live.record.closing.as_ref().is_some_and(other) {
             return Err(PeerError::new(
                 ErrorCode::BadRequest,
                 "no closing amount was asked for, or another one was given before",
