@@ -1,10 +1,13 @@
 //! Somebody on the network who keeps no promise: floods, repeats what it overheard under its own and under others' names, asks for
 //! receipts of leases that are not its own, and opens what was opened before.
 //!
+//! It floods with hundreds of words at once.
+//!
 //! It holds no key of anybody else; what it sends under another name is what a peer of that name sends again.
 
 use crate::{
     chance::Chance,
+    coverage::Reached,
     network::{Overheard, SimNetwork},
 };
 use gpux_lease::Work;
@@ -29,7 +32,12 @@ impl Adversary {
     /// Sends a few words to somebody.
     pub(crate) fn act(&self, network: &SimNetwork) {
         let overheard = network.overheard();
-        for _ in 0..self.chance.between(0, 6) {
+        let mut words = self.chance.between(0, 6);
+        if self.chance.in_thousand(20) {
+            network.trace.reach(Reached::Flooded);
+            words = 300;
+        }
+        for _ in 0..words {
             let count = u64::try_from(overheard.len()).unwrap_or(0);
             let pick = usize::try_from(self.chance.between(0, count.max(1))).unwrap_or(0);
             let Some(Overheard { from, to, request }) = overheard.get(pick).cloned() else {
@@ -37,7 +45,16 @@ impl Adversary {
             };
             let (from, to, request) = match self.chance.between(0, 5) {
                 // Word for word, as a network or a renter that re-uses ids does.
-                0 | 1 => (from, to, request),
+                0 | 1 => {
+                    let stale = matches!(request, Request::Closing(_));
+                    let told = if stale {
+                        Reached::StaleClosing
+                    } else {
+                        Reached::Repeated
+                    };
+                    network.trace.reach(told);
+                    (from, to, request)
+                }
                 // The same by a stranger.
                 2 => (self.me, to, request),
                 // Stops and receipts that are not its own to ask for.

@@ -31,11 +31,23 @@ pub enum Bug {
     ForgetfulDisk,
     /// Time ends while jobs are under way.
     EarlyEnd,
+    /// Renters sign whatever they are asked, and meters run at three times the time.
+    BlankCheque,
+    /// A renter that goes away signs ten times as far ahead as it says.
+    FarHorizon,
+    /// Deposits are given back, and their renters do not hear of it.
+    DeafToGiving,
+    /// A disk takes half of each file and says that it took it.
+    HalfWritten,
+    /// More is told of a lease whose shim is gone than was metered.
+    InflatedEnd,
+    /// A part that ran out of memory is told as done.
+    SilentDeath,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 19] = [
         Self::Minting,
         Self::TamperedSlots,
         Self::Reopening,
@@ -49,6 +61,12 @@ impl Bug {
         Self::RottenOutputs,
         Self::ForgetfulDisk,
         Self::EarlyEnd,
+        Self::BlankCheque,
+        Self::FarHorizon,
+        Self::DeafToGiving,
+        Self::HalfWritten,
+        Self::InflatedEnd,
+        Self::SilentDeath,
     ];
 
     /// What it breaks, among others.
@@ -60,12 +78,14 @@ impl Bug {
             Self::Reopening => &[Invariant::ClosedStaysClosed],
             Self::NoSettlement => &[Invariant::LeaseEnds],
             Self::HastyNode => &[Invariant::NoReceiptBeforeFunding, Invariant::DepositIsNeverPassed],
-            Self::FastMeter => &[Invariant::ClaimWithinMeter],
-            Self::GhostWork => &[Invariant::RenterLosesTwoIntervalsAtMost],
+            Self::FastMeter | Self::InflatedEnd => &[Invariant::ClaimWithinMeter],
+            Self::GhostWork | Self::FarHorizon => &[Invariant::RenterLosesTwoIntervalsAtMost],
             Self::NoFreeze | Self::ForgetfulDisk => &[Invariant::ProviderLosesTwoIntervalsAtMost],
             Self::EagerContainers => &[Invariant::NoWorkBeforeTheFirstReceipt],
             Self::Overselling => &[Invariant::CapacityIsKept],
-            Self::RottenOutputs => &[Invariant::KeptPartsWereDelivered],
+            Self::RottenOutputs | Self::HalfWritten | Self::SilentDeath => &[Invariant::KeptPartsWereDelivered],
+            Self::BlankCheque => &[Invariant::RenterSignsForItsOwnTime],
+            Self::DeafToGiving => &[Invariant::LateDepositComesBack],
             Self::EarlyEnd => &[Invariant::JobEnds],
         }
     }

@@ -5,6 +5,7 @@
 use crate::{
     bug::Bug,
     chance::Chance,
+    coverage::Reached,
     evm::{At, Outcome, State, Transaction},
     trace::{Trace, trace},
 };
@@ -112,6 +113,9 @@ pub(crate) struct SimChain {
     chance: Chance,
     trace: Trace,
     spike_until: u64,
+    events: BTreeMap<B256, Reached>,
+    /// The lease of each top-up, as they came.
+    pub(crate) topped_up: Vec<B256>,
 }
 
 impl SimChain {
@@ -166,6 +170,8 @@ impl SimChain {
             chance,
             trace,
             spike_until: 0,
+            events: events(),
+            topped_up: Vec::new(),
         }
     }
 
@@ -264,6 +270,7 @@ impl SimChain {
             // Longer than a watcher takes to read every slot again.
             Duration::from_secs(200)
         } else if self.chance.in_thousand(self.troubles.delays) {
+            self.trace.reach(Reached::Delayed);
             self.chance.millis(4_000, 30_000)
         } else {
             Duration::ZERO
@@ -295,6 +302,7 @@ impl SimChain {
         }
         if self.chance.in_thousand(self.troubles.spikes) {
             self.spike_until = due.saturating_add(30);
+            self.trace.reach(Reached::FeesRose);
             trace!(self.trace, "chain: fees rise");
         }
         self.make(due, now, 0);
@@ -371,9 +379,23 @@ impl SimChain {
                 outcome.succeeded,
                 outcome.gas_used
             );
+            self.count(&outcome);
             transactions.push((transaction, outcome));
         }
         transactions
+    }
+
+    /// Counts what the escrow told.
+    fn count(&mut self, outcome: &Outcome) {
+        for log in outcome.logs.iter().filter(|log| log.address == self.contracts.escrow) {
+            let reached = log.topics().first().and_then(|topic| self.events.get(topic).copied());
+            if let Some(what) = reached {
+                self.trace.reach(what);
+            }
+            if let (Some(Reached::ToppedUp), Some(lease)) = (reached, log.topics().get(1)) {
+                self.topped_up.push(*lease);
+            }
+        }
     }
 
     /// Does what a planted bug does to the state.
@@ -413,6 +435,7 @@ impl SimChain {
 
     /// Throws the newest blocks away and makes others in their place; what was in them waits again, or is forgotten.
     fn reorganise(&mut self, depth: u64, now: Duration) {
+        self.trace.reach(Reached::Reorganised);
         trace!(self.trace, "chain: the newest {depth} blocks are thrown away");
         let mut timestamps = Vec::new();
         for _ in 0..depth {
@@ -420,6 +443,7 @@ impl SimChain {
             timestamps.push(block.timestamp);
             for (transaction, _) in block.transactions {
                 if self.chance.in_thousand(self.troubles.forgotten) {
+                    self.trace.reach(Reached::Forgotten);
                     trace!(self.trace, "chain: {} is forgotten", short(transaction.hash));
                     continue;
                 }
@@ -456,6 +480,22 @@ impl SimChain {
     }
 }
 
+/// The escrow's events, by their topics.
+fn events() -> BTreeMap<B256, Reached> {
+    let named = [
+        (
+            "LeaseOpened(bytes32,address,address,address,uint96,uint40)",
+            Reached::Opened,
+        ),
+        ("LeaseToppedUp(bytes32,address,uint96,uint96,uint40)", Reached::ToppedUp),
+        ("LeaseDrawn(bytes32,uint96,uint96,uint96)", Reached::Drawn),
+        ("LeaseSettled(bytes32,uint96,uint96,uint96)", Reached::Settled),
+        ("LeaseClosed(bytes32,uint96,uint96,uint96)", Reached::Closed),
+        ("LeaseReclaimed(bytes32,uint96)", Reached::Reclaimed),
+    ];
+    named.into_iter().map(|(text, what)| (keccak256(text), what)).collect()
+}
+
 pub(crate) fn short(hash: B256) -> String {
     hash.to_string().chars().take(10).collect()
 }
@@ -471,12 +511,12 @@ fn pays_out(outcome: &Outcome, contracts: Contracts) -> bool {
     outcome.logs.iter().any(paid)
 }
 
-fn word(number: u64) -> B256 {
+pub(crate) fn word(number: u64) -> B256 {
     B256::from(U256::from(number))
 }
 
 /// A call by the text of its function; every argument is one word.
-fn call_data(signature: &str, words: &[B256]) -> Bytes {
+pub(crate) fn call_data(signature: &str, words: &[B256]) -> Bytes {
     let selector = keccak256(signature.as_bytes());
     let mut data: Vec<u8> = selector.iter().take(4).copied().collect();
     for word in words {

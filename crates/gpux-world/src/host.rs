@@ -5,17 +5,18 @@ use crate::{
     chain::{BEGINNING, CHAIN_ID, Contracts},
     chance::Chance,
     ground,
-    life::Life,
+    life::{Disk, Life},
     network::SimNetwork,
     rpc::{Mood, SharedChain, SimNode},
     runtime::SimRuntime,
     trace::{Trace, trace},
 };
+use futures_util::FutureExt as _;
 use gpux_chain::{Chain, ChainConfig, HotKey, WalletKey};
 use gpux_node::{Adapters, Clock, Daemon, DaemonConfig, DaemonDir, Entropy, LocalRuntime, Peers, Store};
-use gpux_runtime::{ImageStore, LayerStore, Machine};
+use gpux_runtime::{ImageStore, LayerStore, Machine, Runtime as _};
 use gpux_testkit::runtime::RuntimeDouble;
-use gpux_types::{ByteSize, Cpu, NodeId, Resources, UnixSeconds};
+use gpux_types::{ByteSize, Cpu, LeaseId, NodeId, Resources, UnixSeconds};
 use std::{
     fmt::Write as _,
     path::{Path, PathBuf},
@@ -32,8 +33,12 @@ pub(crate) struct Nature {
     pub(crate) meter: u64,
     /// How slow containers start at most, in milliseconds.
     pub(crate) slow: u64,
-    /// How many writes in a thousand find the disk full.
-    pub(crate) full: u64,
+    /// How many tries of parts in a thousand crash or run out of memory.
+    pub(crate) misfortunes: u64,
+    /// Whether it tells of work that does not run.
+    pub(crate) ghost: bool,
+    /// Whether it offers what it does not have.
+    pub(crate) boasts: bool,
     /// What is wrong with it on purpose.
     pub(crate) bug: Option<Bug>,
     /// Whether it passes for honest.
@@ -47,7 +52,9 @@ impl Nature {
             provides,
             meter: 100,
             slow: 0,
-            full: 0,
+            misfortunes: 0,
+            ghost: false,
+            boasts: false,
             bug: None,
             honest: true,
         }
@@ -72,6 +79,7 @@ pub(crate) struct SimHost {
     pub(crate) nature: Nature,
     pub(crate) double: RuntimeDouble,
     pub(crate) mood: Arc<Mutex<Mood>>,
+    pub(crate) disk: Arc<Disk>,
     pub(crate) wallet: Arc<WalletKey>,
     signer: HotKey,
     commons: Commons,
@@ -110,6 +118,7 @@ impl SimHost {
             nature,
             double: RuntimeDouble::new(),
             mood: Arc::default(),
+            disk: Disk::new(commons.trace.clone()),
             wallet: Arc::new(wallet),
             signer,
             layers: ground::layers(&dir.join("layers"))?,
@@ -126,8 +135,7 @@ impl SimHost {
         self.lives += 1;
         let (life, seed) = (self.lives, self.commons.seed);
         let chance = |what: &str| Chance::new(seed, &format!("{} of {} in life {life}", what, self.name));
-        let full = (self.nature.full > 0).then(|| (self.nature.full, chance("full disk")));
-        let life = Life::new(None, full);
+        let life = Life::new(self.disk.clone());
         let config = self.config()?;
         let node = SimNode {
             chain: self.commons.chain.clone(),
@@ -153,9 +161,9 @@ impl SimHost {
             double: self.double.clone(),
             life: life.clone(),
             chance: chance("containers"),
-            slow: self.nature.slow,
-            meter: self.nature.meter,
-            bug: self.nature.bug,
+            trace: self.commons.trace.clone(),
+            seed,
+            nature: self.nature,
             ghosts: Mutex::default(),
         };
         let entropy = chance("entropy");
@@ -174,7 +182,7 @@ impl SimHost {
                 runtime: Arc::new(runtime),
                 layers: self.layers.clone(),
             }),
-            machine: self.nature.provides.then(|| machine(self.nature.bug)),
+            machine: self.nature.provides.then(|| machine(self.oversells())),
         };
         let daemon = Daemon::start(dir, config, adapters).await;
         let daemon = daemon.map_err(|error| gpux_node::error_chain(&error))?;
@@ -208,6 +216,30 @@ impl SimHost {
         }
     }
 
+    fn oversells(&self) -> bool {
+        self.nature.boasts || self.nature.bug == Some(Bug::Overselling)
+    }
+
+    /// The machine loses its power: what works on it is gone, and its daemon.
+    pub(crate) fn lose_power(&mut self) {
+        for lease in self.at_work() {
+            self.double.lose_shim(lease);
+        }
+        self.kill();
+    }
+
+    /// The leases whose containers are there.
+    pub(crate) fn at_work(&self) -> Vec<LeaseId> {
+        let adopted = self
+            .double
+            .adopt()
+            .now_or_never()
+            .and_then(Result::ok)
+            .unwrap_or_default();
+        let there = adopted.into_iter().filter(|status| status.shim.is_some());
+        there.map(|status| status.lease).collect()
+    }
+
     pub(crate) fn mood(&self, mood: Mood) {
         *self.mood.lock().unwrap_or_else(PoisonError::into_inner) = mood;
     }
@@ -234,11 +266,7 @@ impl SimHost {
             contracts.escrow, contracts.directory, contracts.token
         );
         if self.nature.provides {
-            let cores = if self.nature.bug == Some(Bug::Overselling) {
-                30
-            } else {
-                3
-            };
+            let cores = if self.oversells() { 30 } else { 3 };
             write!(
                 text,
                 "[provide]\nprice_cpu = \"180\"\nprice_memory = \"4\"\nprice_disk = \"1\"\ncpu = {cores}\nmemory = \"6GiB\"\ndisk = \"2GiB\"\n",
@@ -249,9 +277,9 @@ impl SimHost {
     }
 }
 
-fn machine(bug: Option<Bug>) -> Machine {
+fn machine(oversells: bool) -> Machine {
     Machine {
-        cpu: Cpu::cores(if bug == Some(Bug::Overselling) { 40 } else { 4 }),
+        cpu: Cpu::cores(if oversells { 40 } else { 4 }),
         memory: ByteSize(8 << 30),
         memory_free: ByteSize(8 << 30),
         disk: ByteSize(64 << 30),

@@ -4,7 +4,8 @@
 //! Names and words are those of `docs/spec/invariants.md`.
 
 use crate::{
-    chain::SimChain,
+    chain::{BLOCK_SECS, SimChain},
+    coverage::Reached,
     host::SimHost,
     network::{Agreed, SimNetwork},
 };
@@ -12,7 +13,7 @@ use alloy::primitives::{B256, U256};
 use gpux_lease::INTERVAL;
 use gpux_runtime::{Runtime as _, Work};
 use gpux_types::{Address, Amount, LeaseId, Millis, NodeId, Resources};
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 /// What always holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +30,10 @@ pub enum Invariant {
     ProviderLosesTwoIntervalsAtMost,
     /// A renter never signs for more than two intervals beyond the work that ran, unless the node lies about its work.
     RenterLosesTwoIntervalsAtMost,
+    /// It signs for no more than its own time, whatever it is told: what a lying node can get.
+    RenterSignsForItsOwnTime,
+    /// A deposit that its provider gives back is the renter's again within two minutes, once nothing troubles the world.
+    LateDepositComesBack,
     /// Nothing runs before the first receipt.
     NoWorkBeforeTheFirstReceipt,
     /// Nothing is signed before the deposit is on the chain.
@@ -50,13 +55,15 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::MoneyIsConserved,
         Self::ClaimWithinDeposit,
         Self::ClaimWithinReceipt,
         Self::ClaimWithinMeter,
         Self::ProviderLosesTwoIntervalsAtMost,
         Self::RenterLosesTwoIntervalsAtMost,
+        Self::RenterSignsForItsOwnTime,
+        Self::LateDepositComesBack,
         Self::NoWorkBeforeTheFirstReceipt,
         Self::NoReceiptBeforeFunding,
         Self::DepositIsNeverPassed,
@@ -105,6 +112,10 @@ struct Entry {
     gone: bool,
     /// In how many blocks in a row it has been closed.
     closed_for: u64,
+    /// The work up to which its renter said that it signs ahead.
+    ahead: Millis,
+    /// How much ahead it ever said so, in all.
+    horizons: Millis,
 }
 
 /// The world's own ledger.
@@ -112,8 +123,27 @@ struct Entry {
 pub(crate) struct Judge {
     minted: u128,
     owners: Vec<Address>,
+    /// When nothing troubles the world any more.
+    calm: Duration,
     leases: BTreeMap<LeaseId, Entry>,
     pub(crate) broken: Vec<Broken>,
+}
+
+/// Whether a file is as a part of a world's jobs makes it: `part-7.txt` says who made it.
+fn is_whole(path: &str, bytes: &[u8]) -> bool {
+    let number = path.strip_prefix("part-").and_then(|rest| rest.strip_suffix(".txt"));
+    number.is_some_and(|number| bytes == format!("made by {number}").as_bytes())
+}
+
+/// How long a deposit that was given back may stay away.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The most that a renter signs for by its own clock alone: since it first signed, one hundredth more, and two intervals.
+fn own_time(now: Duration, since: Option<Duration>) -> Millis {
+    let own = since.map_or(Millis::ZERO, |since| Millis::from(now.saturating_sub(since)));
+    let slack = Millis(own.0 / 100);
+    let two = Millis(INTERVAL.0 * 2);
+    own.saturating_add(slack).saturating_add(two)
 }
 
 fn units(amount: Amount) -> u128 {
@@ -122,10 +152,11 @@ fn units(amount: Amount) -> u128 {
 
 impl Judge {
     /// A judge of a world in which `minted` is owned by `owners` together.
-    pub(crate) const fn new(minted: u128, owners: Vec<Address>) -> Self {
+    pub(crate) const fn new(minted: u128, owners: Vec<Address>, calm: Duration) -> Self {
         Self {
             minted,
             owners,
+            calm,
             leases: BTreeMap::new(),
             broken: Vec::new(),
         }
@@ -143,6 +174,18 @@ impl Judge {
         funded.fold((0, 0), |(count, paid), entry| (count + 1, paid + entry.slot.claimed))
     }
 
+    /// A renter signs so much ahead.
+    pub(crate) fn goes_away(&mut self, lease: LeaseId, horizon: Millis) {
+        let entry = self.leases.entry(lease).or_default();
+        // Work was last counted with the newest block, and by the renter perhaps a little more.
+        let counted = entry
+            .worked
+            .saturating_add(Millis::from_secs(BLOCK_SECS))
+            .saturating_add(INTERVAL);
+        entry.ahead = entry.ahead.max(counted.saturating_add(horizon));
+        entry.horizons = entry.horizons.saturating_add(horizon);
+    }
+
     /// Whether every lease that was ever funded is closed.
     pub(crate) fn all_closed(&self) -> bool {
         self.leases
@@ -157,9 +200,11 @@ impl Judge {
             self.read_slot(chain, *lease);
         }
         self.check_money(chain);
+        let now = network.trace.now();
         for (lease, agreed) in &agreed {
             let honest = |node: NodeId| hosts.iter().any(|host| host.node == node && host.nature.honest);
-            self.check_lease(*lease, agreed, honest(agreed.provider));
+            self.check_lease(now, (*lease, agreed), honest(agreed.provider));
+            self.check_given_back(now, (*lease, agreed), hosts);
         }
         self.check_capacity(hosts, &agreed);
     }
@@ -216,12 +261,10 @@ impl Judge {
         }
     }
 
-    fn check_lease(&mut self, lease: LeaseId, agreed: &Agreed, honest: bool) {
+    fn check_lease(&mut self, now: Duration, (lease, agreed): (LeaseId, &Agreed), honest: bool) {
         use Invariant as I;
         let entry = self.leases.entry(lease).or_default().clone();
         let (slot, signed) = (entry.slot, units(agreed.signed));
-        let cost = units(agreed.price.cost_of(entry.worked));
-        let two = units(agreed.price.cost_of(Millis(INTERVAL.0 * 2)));
         let name = lease.short();
         let mut check = |holds: bool, invariant, what: String| {
             if !holds {
@@ -254,27 +297,63 @@ impl Judge {
             I::DepositIsNeverPassed,
             format!("{signed} signed of {}", entry.funded),
         );
+        let own = own_time(now, agreed.since).saturating_add(entry.horizons);
+        let own = units(agreed.price.cost_of(own));
+        check(
+            signed <= own,
+            I::RenterSignsForItsOwnTime,
+            format!("{signed} signed in a time for {own}"),
+        );
         if honest {
-            check(
-                claimed <= cost,
-                I::ClaimWithinMeter,
-                format!("{claimed} claimed, work for {cost}"),
-            );
-            check(
-                cost <= signed + two,
-                I::ProviderLosesTwoIntervalsAtMost,
-                format!("work for {cost}, {signed} signed"),
-            );
-            check(
-                signed <= cost + two,
-                I::RenterLosesTwoIntervalsAtMost,
-                format!("{signed} signed, work for {cost}"),
-            );
-            check(
-                cost <= entry.funded,
-                I::DepositIsNeverPassed,
-                format!("work for {cost} of {}", entry.funded),
-            );
+            self.check_honest(lease, agreed);
+        }
+    }
+
+    /// What holds of a lease whose provider is honest.
+    fn check_honest(&mut self, lease: LeaseId, agreed: &Agreed) {
+        use Invariant as I;
+        let entry = self.leases.get(&lease).cloned().unwrap_or_default();
+        let (claimed, signed) = (entry.slot.claimed, units(agreed.signed));
+        let cost = units(agreed.price.cost_of(entry.worked));
+        let two = units(agreed.price.cost_of(Millis(INTERVAL.0 * 2)));
+        let ahead = units(agreed.price.cost_of(entry.worked.max(entry.ahead)));
+        let name = lease.short();
+        let mut check = |holds: bool, invariant, what: String| {
+            if !holds {
+                self.breaks(invariant, format!("{name}: {what}"));
+            }
+        };
+        check(
+            claimed <= cost,
+            I::ClaimWithinMeter,
+            format!("{claimed} claimed, work for {cost}"),
+        );
+        check(
+            cost <= signed + two,
+            I::ProviderLosesTwoIntervalsAtMost,
+            format!("work for {cost}, {signed} signed"),
+        );
+        check(
+            signed <= ahead + two,
+            I::RenterLosesTwoIntervalsAtMost,
+            format!("{signed} signed, work for {cost}, for {ahead} with what it said that it signs ahead"),
+        );
+        check(
+            cost <= entry.funded,
+            I::DepositIsNeverPassed,
+            format!("work for {cost} of {}", entry.funded),
+        );
+    }
+
+    fn check_given_back(&mut self, now: Duration, (lease, agreed): (LeaseId, &Agreed), hosts: &[SimHost]) {
+        let (Some(entry), Some(since)) = (self.leases.get(&lease), agreed.given_back) else {
+            return;
+        };
+        let lives = hosts.iter().any(|host| host.node == agreed.renter && !host.gone);
+        let late = now > since.max(self.calm) + PATIENCE;
+        if lives && late && entry.slot.status == OPEN {
+            let what = format!("{} was given back at {since:?} and is open", lease.short());
+            self.breaks(Invariant::LateDepositComesBack, what);
         }
     }
 
@@ -293,6 +372,28 @@ impl Judge {
                     host.offered().cpu
                 );
                 self.breaks(Invariant::CapacityIsKept, what);
+            }
+        }
+    }
+
+    /// Counts what is known only in the end.
+    pub(crate) fn count(&self, chain: &SimChain, network: &SimNetwork, funded: &[NodeId]) {
+        let agreed = network.agreed();
+        for lease in &chain.topped_up {
+            let renter = agreed.get(&LeaseId(lease.0)).map(|agreed| agreed.renter);
+            if renter.is_some_and(|renter| funded.contains(&renter)) {
+                network.trace.reach(Reached::ToppedUpByItself);
+            }
+        }
+        for (lease, agreed) in agreed {
+            let closed = self.leases.get(&lease).is_some_and(|entry| entry.slot.status == CLOSED);
+            if closed && agreed.taken {
+                let told = if agreed.recorded {
+                    Reached::RecordOfBoth
+                } else {
+                    Reached::RecordOfOne
+                };
+                network.trace.reach(told);
             }
         }
     }
@@ -333,10 +434,19 @@ impl Judge {
                         format!("{} of {} is {:?}", job.name, host.name, job.state),
                     );
                 }
+                // Each part of a world's jobs makes one file.
+                let kept = u32::try_from(job.outputs.len()).unwrap_or(u32::MAX);
+                if job.parts.done > kept {
+                    let what = format!(
+                        "{} parts of {} are done, {kept} files are there",
+                        job.parts.done, job.name
+                    );
+                    self.breaks(Invariant::KeptPartsWereDelivered, what);
+                }
                 for output in &job.outputs {
                     let path = std::path::Path::new(&job.output).join(&output.path);
                     let bytes = std::fs::read(&path).unwrap_or_default();
-                    if *blake3::hash(&bytes).as_bytes() != output.hash.0 {
+                    if *blake3::hash(&bytes).as_bytes() != output.hash.0 || !is_whole(&output.path, &bytes) {
                         let what = format!("{} of {}: {} bytes are there", output.path, job.name, bytes.len());
                         self.breaks(Invariant::KeptPartsWereDelivered, what);
                     }

@@ -5,7 +5,7 @@
 //! what its next life finds. SQLite is opened with `synchronous = FULL`: a write that has returned is on the disk, so that a
 //! power cut is the same moment.
 
-use crate::chance::Chance;
+use crate::{coverage::Reached, trace::Trace};
 use gpux_node::{WriteFault, WriteTap};
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -33,19 +33,48 @@ pub(crate) struct Life {
     pub(crate) ended: Notify,
     writes: AtomicU64,
     crash: Mutex<Option<Crash>>,
-    /// How often in a thousand the disk is full for a write.
-    full: Option<(u64, Chance)>,
+    disk: Arc<Disk>,
+}
+
+/// A node's disk, which outlives its daemon's lives.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    full: AtomicBool,
+    trace: Trace,
+}
+
+impl Disk {
+    pub(crate) fn new(trace: Trace) -> Arc<Self> {
+        Arc::new(Self {
+            full: AtomicBool::new(false),
+            trace,
+        })
+    }
+
+    /// From now on it takes nothing, or takes something again.
+    pub(crate) fn fill(&self, full: bool) {
+        self.full.store(full, Ordering::Relaxed);
+    }
+
+    /// Whether it refuses a write now, which counts as one of that kind.
+    fn refuses(&self, what: Reached) -> bool {
+        let full = self.full.load(Ordering::Relaxed);
+        if full {
+            self.trace.reach(what);
+        }
+        full
+    }
 }
 
 impl Life {
-    /// A life that ends at `crash`, on a disk that is full `full` times in a thousand.
-    pub(crate) fn new(crash: Option<Crash>, full: Option<(u64, Chance)>) -> Arc<Self> {
+    /// A life that begins on `disk`.
+    pub(crate) fn new(disk: Arc<Disk>) -> Arc<Self> {
         Arc::new(Self {
             over: AtomicBool::new(false),
             ended: Notify::new(),
             writes: AtomicU64::new(0),
-            crash: Mutex::new(crash),
-            full,
+            crash: Mutex::new(None),
+            disk,
         })
     }
 
@@ -74,6 +103,15 @@ impl Life {
         }
     }
 
+    /// Writes a file, unless the disk is full.
+    pub(crate) fn writes_file(&self) -> std::io::Result<()> {
+        if self.disk.refuses(Reached::FileRefused) {
+            Err(std::io::ErrorKind::StorageFull.into())
+        } else {
+            Ok(())
+        }
+    }
+
     pub(crate) fn writes(&self) -> u64 {
         self.writes.load(Ordering::Relaxed)
     }
@@ -98,9 +136,10 @@ impl WriteTap for Life {
         if self.crashes(Crash::Before(number)) {
             self.unwind();
         }
-        match &self.full {
-            Some((times, chance)) if chance.in_thousand(*times) => Err(WriteFault),
-            Some(_) | None => Ok(()),
+        if self.disk.refuses(Reached::DatabaseFull) {
+            Err(WriteFault)
+        } else {
+            Ok(())
         }
     }
 

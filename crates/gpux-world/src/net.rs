@@ -1,6 +1,7 @@
 //! What one life of a daemon has of the network: its [`PeerNet`], with the node's store of blobs.
 
 use crate::{
+    bug::Bug,
     life::Life,
     network::{DIAL, Host, SimNetwork, dial},
 };
@@ -152,7 +153,8 @@ impl PeerNet for SimNet {
 
     async fn add_file(&self, path: &Path, _: AddMode, keeper: Keeper) -> Result<BlobRef, StoreError> {
         self.life.lives().await;
-        let bytes = std::fs::read(path).map_err(|source| StoreError::AddFile {
+        let read = self.life.writes_file().and_then(|()| std::fs::read(path));
+        let bytes = read.map_err(|source| StoreError::AddFile {
             path: path.to_owned(),
             source: source.into(),
         })?;
@@ -161,6 +163,10 @@ impl PeerNet for SimNet {
 
     async fn add_bytes(&self, bytes: Vec<u8>, keeper: Keeper) -> Result<BlobRef, StoreError> {
         self.life.lives().await;
+        self.life.writes_file().map_err(|source| StoreError::AddBytes {
+            len: bytes.len(),
+            source: source.into(),
+        })?;
         Ok(self.network.store(self.me, bytes, keeper))
     }
 
@@ -209,6 +215,13 @@ impl PeerNet for SimNet {
             match self.bring(*peer, blob).await {
                 Ok(bytes) => {
                     self.life.lives().await;
+                    self.life.writes_file().map_err(|source| FetchError::Store {
+                        hash: blob.hash,
+                        source: StoreError::AddBytes {
+                            len: bytes.len(),
+                            source: source.into(),
+                        },
+                    })?;
                     self.network.store(self.me, bytes, keeper);
                     if let Some(progress) = progress {
                         progress.send_replace(blob.size);
@@ -231,7 +244,13 @@ impl PeerNet for SimNet {
     async fn export(&self, hash: BlobHash, path: &Path, _: ExportMode) -> Result<(), StoreError> {
         self.life.lives().await;
         let bytes = self.network.blob(self.me, hash).ok_or(StoreError::Missing(hash))?;
-        std::fs::write(path, bytes).map_err(|source| StoreError::Export {
+        let written = match self.life.writes_file() {
+            Ok(()) if self.network.lock().doors.bug == Some(Bug::HalfWritten) => {
+                std::fs::write(path, bytes.get(..bytes.len() / 2).unwrap_or_default())
+            }
+            taken => taken.and_then(|()| std::fs::write(path, bytes)),
+        };
+        written.map_err(|source| StoreError::Export {
             hash,
             path: path.to_owned(),
             source: source.into(),

@@ -4,13 +4,16 @@
 //! the wire. What a node has stored outlives its daemon, as a disk does; what it allowed others and what it heard does not.
 
 use crate::{
+    bug::Bug,
     chance::Chance,
+    coverage::Reached,
     life::Life,
+    manners::Doors,
     net::SimNet,
     trace::{Trace, trace},
 };
 use gpux_net::{BlobRef, CallError, CallHandler, HeardOffer, Keeper, OfferEvent};
-use gpux_proto::{Request, Response, SignedOffer, decode, encode};
+use gpux_proto::{ErrorCode, PeerError, Request, Response, SignedOffer, decode, encode};
 use gpux_types::{Amount, BlobHash, LeaseId, NodeId, PricePerHour, Resources};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -53,6 +56,9 @@ pub(crate) struct Inner {
     pub(crate) hosts: BTreeMap<NodeId, Host>,
     agreed: BTreeMap<LeaseId, Agreed>,
     overheard: Vec<Overheard>,
+    pub(crate) doors: Doors,
+    /// In a thousand quotes, so many are forgotten by a crash of the provider just after.
+    pub(crate) forgotten_quotes: u64,
 }
 
 /// What the world heard of a lease on the network, by its words and nobody's fields.
@@ -66,6 +72,12 @@ pub(crate) struct Agreed {
     pub(crate) signed: Amount,
     /// Whether the provider took the lease: before that it knows of no deposit.
     pub(crate) taken: bool,
+    /// When the first receipt was signed.
+    pub(crate) since: Option<Duration>,
+    /// Whether the renter signed how it ended.
+    pub(crate) recorded: bool,
+    /// When the provider gave the deposit back as too late.
+    pub(crate) given_back: Option<Duration>,
 }
 
 /// A request that somebody heard.
@@ -112,6 +124,8 @@ impl SimNetwork {
             hosts: BTreeMap::new(),
             agreed: BTreeMap::new(),
             overheard: Vec::new(),
+            doors: Doors::default(),
+            forgotten_quotes: 0,
         };
         Self {
             inner: Arc::new(Mutex::new(inner)),
@@ -295,7 +309,21 @@ impl SimNetwork {
                         resources: quote.quote.resources,
                         signed: Amount::ZERO,
                         taken: false,
+                        since: None,
+                        recorded: false,
+                        given_back: None,
                     });
+                }
+            }
+            (Request::Lease(_), Some(Response::TooLate(offer))) => {
+                self.trace.reach(Reached::GivenBack);
+                if let Some(agreed) = inner.agreed.get_mut(&offer.lease) {
+                    agreed.given_back.get_or_insert(self.trace.now());
+                }
+            }
+            (Request::Record(signed), Some(Response::Record(_))) => {
+                if let Some(agreed) = inner.agreed.get_mut(&signed.statement.lease) {
+                    agreed.recorded = true;
                 }
             }
             (Request::Lease(asked), Some(answer)) if !matches!(answer, Response::Error(_)) => {
@@ -306,8 +334,12 @@ impl SimNetwork {
                 }
             }
             (Request::Meter(report), Some(Response::Receipt { cumulative, .. })) => {
+                if *cumulative < report.asked {
+                    self.trace.reach(Reached::LowerReceipt);
+                }
                 if let Some(agreed) = inner.agreed.get_mut(&report.lease) {
                     agreed.signed = agreed.signed.max(*cumulative);
+                    agreed.since.get_or_insert(self.trace.now());
                 }
             }
             _ => {}
@@ -390,18 +422,41 @@ impl SimNetwork {
         }
     }
 
+    /// Perhaps a provider crashes as soon as it has answered a request for a quote.
+    fn forget_quote(&self, provider: NodeId, answer: &Response) {
+        let inner = self.lock();
+        let often = inner.forgotten_quotes;
+        if often > 0
+            && matches!(answer, Response::Quote(_))
+            && self.chance.in_thousand(often)
+            && let Some(life) = inner.hosts.get(&provider).and_then(|host| host.life.clone())
+        {
+            self.trace.reach(Reached::QuoteForgotten);
+            life.end();
+        }
+    }
+
     async fn deliver(&self, from: NodeId, to: NodeId, words: &[u8]) -> Option<Vec<u8>> {
         let handler = self.handler(to)?;
-        let request = decode::<Request>(words).ok()?;
+        let mut request = decode::<Request>(words).ok()?;
         let name = name(&request);
+        self.through_the_door(to, &mut request);
         let answer = handler.call(from, request.clone()).await;
+        let answer = self.out_of_the_door(to, &request, answer);
         self.overhear((from, to), &request, Some(&answer));
+        self.forget_quote(to, &answer);
         let said = if let Response::Error(error) = &answer {
             format!("no: {error}")
         } else {
             "yes".to_owned()
         };
         trace!(self.trace, "net: {} -> {} {name}: {said}", from.short(), to.short());
+        let deaf = self.lock().doors.bug == Some(Bug::DeafToGiving) && matches!(answer, Response::TooLate(_));
+        let answer = if deaf {
+            Response::Error(PeerError::new(ErrorCode::QuoteGone, "too late"))
+        } else {
+            answer
+        };
         Some(encode(&answer))
     }
 }

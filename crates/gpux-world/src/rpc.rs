@@ -250,7 +250,7 @@ impl SimNode {
             .cloned()
             .unwrap_or_default();
         let mut found = Vec::new();
-        for number in from..=to {
+        for number in from.max(1)..=to {
             let Some(block) = chain.numbered(number) else { break };
             for index in 0..block.transactions.len() {
                 found.extend(

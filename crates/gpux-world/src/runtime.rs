@@ -3,11 +3,18 @@
 //! A door: it lets nothing through from a daemon that has crashed, takes its time, and may lie about the meter to its own daemon,
 //! as a cheating provider's does. The world reads the double itself.
 
-use crate::{bug::Bug, chance::Chance, life::Life};
+use crate::{
+    bug::Bug,
+    chance::Chance,
+    coverage::Reached,
+    host::Nature,
+    life::Life,
+    trace::{Trace, trace},
+};
 use async_trait::async_trait;
 use gpux_runtime::{
-    AdoptError, CreateLeaseError, FinalUsage, LeaseSpec, LeaseStatus, LogChunk, OutputFile, PartKey, PartSpec,
-    PartState, Runtime, RuntimeCallError, StartPartError, Work,
+    AdoptError, CreateLeaseError, FinalUsage, LeaseEnd, LeaseSpec, LeaseStatus, LogChunk, OutputFile, PartKey,
+    PartSpec, PartState, Runtime, RuntimeCallError, StartPartError, Work,
 };
 use gpux_testkit::runtime::RuntimeDouble;
 use gpux_types::{LeaseId, Millis, PartIndex};
@@ -27,11 +34,9 @@ pub(crate) struct SimRuntime {
     pub(crate) double: RuntimeDouble,
     pub(crate) life: Arc<Life>,
     pub(crate) chance: Chance,
-    /// How long a container takes to start at most, in milliseconds.
-    pub(crate) slow: u64,
-    /// The meter that is told, in hundredths of the true one.
-    pub(crate) meter: u64,
-    pub(crate) bug: Option<Bug>,
+    pub(crate) trace: Trace,
+    pub(crate) seed: u64,
+    pub(crate) nature: Nature,
     /// When each lease's ghosts began to work.
     pub(crate) ghosts: Mutex<BTreeMap<LeaseId, Instant>>,
 }
@@ -45,21 +50,58 @@ impl SimRuntime {
 
     async fn pass_slowly(&self) {
         self.pass().await;
-        tokio::time::sleep(self.chance.millis(0, self.slow + 1)).await;
+        tokio::time::sleep(self.chance.millis(0, self.nature.slow + 1)).await;
         self.life.lives().await;
     }
 
     fn told(&self, metered: Millis) -> Millis {
-        Millis(metered.0.saturating_mul(self.meter) / 100)
+        if self.nature.meter > 100 && metered > Millis::ZERO {
+            self.trace.reach(Reached::MeterTooFast);
+        }
+        Millis(metered.0.saturating_mul(self.nature.meter) / 100)
     }
 
     fn status_told(&self, mut status: LeaseStatus) -> LeaseStatus {
         status.metered = self.told(status.metered);
+        if self.nature.bug == Some(Bug::InflatedEnd) && status.shim.is_none() {
+            status.metered = status.metered.saturating_add(Millis::from_secs(4));
+        }
+        if self.nature.bug == Some(Bug::SilentDeath) {
+            status.parts.iter_mut().for_each(|part| pass_for_done(&mut part.state));
+        }
         let ghosts = self.ghosts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(began) = ghosts.get(&status.lease).filter(|_| status.work == Work::Frozen) {
+            self.trace.reach(Reached::FakedProgress);
             (status.metered, status.work) = (began.elapsed().into(), Work::Running);
         }
         status
+    }
+
+    /// Some tries of parts run out of memory or crash. Told again, the same try has the same end.
+    fn meet_misfortune(&self, lease: LeaseId, part: &mut PartSpec) {
+        let try_of = format!("the end of {lease} {}", part.key());
+        let chance = Chance::new(self.seed, &try_of);
+        if !chance.in_thousand(self.nature.misfortunes) {
+            return;
+        }
+        let (verb, reached) = if chance.in_thousand(500) {
+            ("eat", Reached::OutOfMemory)
+        } else {
+            ("crash", Reached::PartCrashed)
+        };
+        self.trace.reach(reached);
+        trace!(
+            self.trace,
+            "containers: {} of {} is to {verb}",
+            part.key(),
+            lease.short()
+        );
+        let nap = chance.between(50, 4_000).to_string();
+        // What it wrote until then is no result.
+        let out = part.argv.iter().find(|word| word.starts_with("/out/")).cloned();
+        let out = out.unwrap_or_default();
+        let words = ["/probe", "then", "write", &out, "half", ";", "nap", &nap, ";", verb];
+        part.argv = words.map(str::to_owned).to_vec();
     }
 
     /// Freezes what was just started, and lets it pass for work.
@@ -74,13 +116,34 @@ impl SimRuntime {
     }
 }
 
+/// A part that ran out of memory, told as one that did its work.
+fn pass_for_done(state: &mut PartState) {
+    if let PartState::Exited {
+        code,
+        signal,
+        out_of_memory,
+        ..
+    } = state
+        && *out_of_memory
+    {
+        (*code, *signal, *out_of_memory) = (0, None, false);
+    }
+}
+
 #[async_trait]
 impl Runtime for SimRuntime {
     async fn create_lease(&self, spec: LeaseSpec) -> Result<(), CreateLeaseError> {
         self.pass_slowly().await;
         let lease = spec.lease;
+        let spawned = if self.nature.boasts {
+            self.trace.reach(Reached::Boasted);
+            Err(std::io::ErrorKind::OutOfMemory.into())
+        } else {
+            self.life.writes_file()
+        };
+        spawned.map_err(|source| CreateLeaseError::Spawn { lease, source })?;
         let made = self.double.create_lease(spec).await;
-        if self.bug == Some(Bug::EagerContainers) {
+        if self.nature.bug == Some(Bug::EagerContainers) {
             let eager = PartSpec {
                 part: PartIndex(0),
                 attempt: 1_000,
@@ -105,8 +168,9 @@ impl Runtime for SimRuntime {
         for word in &mut part.argv {
             *word = word.replace(&format!("${VALUE}"), value.as_deref().unwrap_or_default());
         }
+        self.meet_misfortune(lease, &mut part);
         let started = self.double.start_part(lease, part).await;
-        if self.bug == Some(Bug::GhostWork) {
+        if self.nature.ghost || self.nature.bug == Some(Bug::GhostWork) {
             self.haunt(lease).await;
         }
         started
@@ -119,14 +183,16 @@ impl Runtime for SimRuntime {
 
     async fn freeze(&self, lease: LeaseId) -> Result<(), RuntimeCallError> {
         self.pass().await;
-        if self.bug == Some(Bug::NoFreeze) {
+        if self.nature.bug == Some(Bug::NoFreeze) {
             return Ok(());
         }
+        self.trace.reach(Reached::Frozen);
         self.double.freeze(lease).await
     }
 
     async fn thaw(&self, lease: LeaseId) -> Result<(), RuntimeCallError> {
         self.pass().await;
+        self.trace.reach(Reached::Thawed);
         self.double.thaw(lease).await
     }
 
@@ -167,6 +233,9 @@ impl Runtime for SimRuntime {
         let usage = self.double.destroy_lease(lease).await;
         usage.map(|mut usage| {
             usage.metered = self.told(usage.metered);
+            if self.nature.bug == Some(Bug::InflatedEnd) && usage.end == LeaseEnd::ShimLost {
+                usage.metered = usage.metered.saturating_add(Millis::from_secs(4));
+            }
             usage
         })
     }

@@ -1,5 +1,6 @@
 //! What happened in a world, line by line, and one hash over all of it: the same seed gives the same hash.
 
+use crate::coverage::{Coverage, Reached};
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
@@ -22,6 +23,7 @@ struct Lines {
     hasher: blake3::Hasher,
     kept: std::collections::VecDeque<String>,
     count: u64,
+    coverage: Coverage,
 }
 
 impl Trace {
@@ -32,6 +34,7 @@ impl Trace {
                 hasher: blake3::Hasher::new(),
                 kept: std::collections::VecDeque::new(),
                 count: 0,
+                coverage: Coverage::default(),
             })),
         }
     }
@@ -51,6 +54,18 @@ impl Trace {
             lines.kept.pop_front();
         }
         lines.kept.push_back(line);
+    }
+
+    /// Counts something that worlds are to reach.
+    pub(crate) fn reach(&self, what: Reached) {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.coverage.reach(what);
+    }
+
+    /// What was reached so far.
+    pub(crate) fn coverage(&self) -> Coverage {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.coverage.clone()
     }
 
     /// The hash of every line so far.

@@ -61,10 +61,14 @@ pub(super) enum Bug {
     EscrowOpensAgain,
     /// The escrow lets the renter reclaim at the expiry.
     EscrowForgetsGrace,
+    /// The renter that goes away signs ten times as far ahead as it says.
+    SignsBeyondItsHorizon,
+    /// The provider's comparison with the chain settles all that was signed, each minute.
+    ReconcilesTooMuch,
 }
 
 impl Bug {
-    pub(super) const ALL: [Self; 29] = [
+    pub(super) const ALL: [Self; 31] = [
         Self::RefundIsForgotten,
         Self::ClaimIgnoresDeposit,
         Self::ClaimIgnoresReceipt,
@@ -94,5 +98,7 @@ impl Bug {
         Self::RestartsAreForgotten,
         Self::EscrowOpensAgain,
         Self::EscrowForgetsGrace,
+        Self::SignsBeyondItsHorizon,
+        Self::ReconcilesTooMuch,
     ];
 }

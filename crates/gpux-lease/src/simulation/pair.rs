@@ -309,6 +309,11 @@ impl Lease {
         if self.renter_up(world) {
             self.ledger.renter_goes_away(&self.shim, horizon);
         }
+        let horizon = if world.bug == Some(Bug::SignsBeyondItsHorizon) {
+            Millis(horizon.0.saturating_mul(10))
+        } else {
+            horizon
+        };
         self.tell_renter(world, RenterEvent::GoesAway { horizon })
     }
 
@@ -318,7 +323,7 @@ impl Lease {
         let claimed = world.chain.slot(self.index).claimed;
         if self.provider_up(world)
             && let Some((view, _)) = world.look(self.plan.provider, self.index, (0, end_depth))
-            && let Some(effect) = self.provider.machine.unmet(view, claimed)
+            && let Some(effect) = self.unmet(world, view, claimed)
         {
             self.perform_provider(world, effect)?;
         }
@@ -329,6 +334,16 @@ impl Lease {
             self.perform_renter(world, RenterEvent::Ticked, effect)?;
         }
         Ok(())
+    }
+
+    fn unmet(&self, world: &World, view: EscrowView, claimed: Amount) -> Option<ProviderEffect> {
+        let machine = &self.provider.machine;
+        if world.bug == Some(Bug::ReconcilesTooMuch) {
+            return machine
+                .receipt()
+                .map(|receipt| machine.settlement(receipt.cumulative()));
+        }
+        machine.unmet(view, claimed)
     }
 
     /// Timers of both daemons.

@@ -290,6 +290,15 @@ fn work_stops_before_the_deposit_is_used_up_and_a_top_up_carries_it_on() {
     assert_ended(&went_well(&topped), EndReason::Completed, Actor::Renter);
 }
 
+/// The same with more work than a minute, and a deposit for more than that.
+fn long(scenario: Scenario) -> Scenario {
+    Scenario {
+        job_secs: 200,
+        deposit_secs: 300,
+        ..scenario
+    }
+}
+
 /// Away for a minute from the twentieth second on; really gone for 50 seconds from the thirtieth.
 fn away(what: What) -> Scenario {
     let away = Fault {
@@ -333,9 +342,7 @@ fn work_goes_on_within_the_horizon_of_a_renter_that_said_that_it_goes_away() {
 fn a_renter_that_went_away_and_never_comes_back_pays_no_more_than_its_horizon() {
     let left = Scenario {
         provider: ProviderKind::AsksTooMuch { secs: 500 },
-        job_secs: 200,
-        deposit_secs: 300,
-        ..away(What::RenterDies)
+        ..long(away(What::RenterDies))
     };
     let outcome = went_well(&left);
     assert!(
@@ -523,6 +530,7 @@ fn planted_at_the_provider() -> Vec<(Bug, Invariant, Scenario)> {
         (Bug::StartsUnpaidWork, I::NoWorkBeforeTheFirstReceipt, silent(0)),
         (Bug::DepositCountsTwice, I::DepositIsNeverPassed, short),
         (Bug::ClosesTooEarly, I::ClosingIsGivenOnceAndLast, calm()),
+        (Bug::ReconcilesTooMuch, I::ClaimWithinMeter, long(calm())),
     ]
 }
 
@@ -554,6 +562,11 @@ fn planted_at_the_renter() -> Vec<(Bug, Invariant, Scenario)> {
             Bug::EveryTopUpIsNew,
             I::ReplayChangesNothing,
             with(20, What::RenterTopsUp { secs: 5 }),
+        ),
+        (
+            Bug::SignsBeyondItsHorizon,
+            I::RenterLosesTwoIntervalsAtMost,
+            long(away(What::RenterDies)),
         ),
         (Bug::NeverReclaims, I::LeaseEnds, with(30, What::ProviderDies)),
         (Bug::NeverRequeues, I::JobEnds, with(30, What::ProviderDies)),

@@ -1,8 +1,10 @@
-//! Whole worlds, by seed. `GPUX_WORLD_SEEDS` says how many (`make sim WORLDS=…` runs more than CI), `GPUX_WORLD_FIRST` from which on;
+//! Whole worlds, by seed. `GPUX_WORLD_SEEDS` says how many (`make sim WORLDS=…` runs more than CI), `GPUX_WORLD_FIRST` from which on,
+//! `GPUX_WORLD_NODES` of how many nodes each;
 //! `one_world_of_choice` with `GPUX_WORLD_FIRST=SEED` and `--nocapture` shows the whole trace of one.
 
-use gpux_world::{Bug, Invariant, Plan, Report, Troubles, run};
+use gpux_world::{Bug, Coverage, Invariant, Plan, Reached, Report, Troubles, run};
 use std::{
+    sync::Mutex,
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
@@ -28,9 +30,12 @@ fn quiet(seed: u64) -> Plan {
 
 /// The world of a seed: five nodes, and two minutes in which all that can go wrong may.
 fn troubled(seed: u64) -> Plan {
+    let wanted = setting("GPUX_WORLD_NODES").and_then(|nodes| usize::try_from(nodes).ok());
+    let nodes = wanted.unwrap_or(5).max(2);
+    let renters = nodes * 2 / 5;
     Plan {
-        providers: 3,
-        renters: 2,
+        providers: nodes - renters.max(1),
+        renters: renters.max(1),
         troubled: Duration::from_secs(120),
         troubles: Troubles::of(seed),
         ..quiet(seed)
@@ -94,6 +99,7 @@ fn no_seed_breaks_an_invariant_of_the_real_daemons() {
         setting("GPUX_WORLD_SEEDS").unwrap_or(SEEDS),
     );
     let (next, simulated, leases) = (AtomicU64::new(first), AtomicU64::new(0), AtomicU64::new(0));
+    let coverage = Mutex::new(Coverage::default());
     let begun = Instant::now();
     let broken: Vec<String> = std::thread::scope(|scope| {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -106,6 +112,7 @@ fn no_seed_breaks_an_invariant_of_the_real_daemons() {
                 }
                 let report = run(&troubled(seed)).unwrap();
                 simulated.fetch_add(report.simulated.as_secs(), Ordering::Relaxed);
+                coverage.lock().unwrap().add(&report.coverage);
                 leases.fetch_add(u64::try_from(report.leases).unwrap(), Ordering::Relaxed);
                 if !report.broken.is_empty() {
                     broken.push(explain(seed, &report));
@@ -121,6 +128,8 @@ fn no_seed_breaks_an_invariant_of_the_real_daemons() {
         leases.into_inner(),
         Duration::from_secs(simulated).as_secs_f64() / took.as_secs_f64()
     );
+    let coverage = coverage.into_inner().unwrap();
+    println!("{coverage}");
     let broken_lines = |text: &String| {
         text.lines()
             .filter(|line| line.contains(" breaks: "))
@@ -132,13 +141,46 @@ fn no_seed_breaks_an_invariant_of_the_real_daemons() {
         .flat_map(|text| -> Vec<String> { broken_lines(text) })
         .collect();
     assert!(broken.is_empty(), "{}\n{}", broken[0], all.join("\n"));
+    // What no world reaches, no world checks.
+    let missing = coverage.missing();
+    assert!(count < SEEDS || missing.is_empty(), "no seed reaches {missing:?}");
 }
 
-/// The world in which a planted bug has its chance: quiet, so that nothing else can break it.
+#[test]
+fn a_deposit_whose_quote_was_forgotten_is_back_in_seconds() {
+    let mut plan = quiet(1);
+    plan.troubled = Duration::from_secs(90);
+    plan.troubles.forgotten_quotes = 1_000;
+    let report = run(&plan).unwrap();
+    assert!(report.broken.is_empty(), "{}", explain(1, &report));
+    let reached = |what| report.coverage.times(what);
+    assert!(
+        reached(Reached::GivenBack) > 0 && reached(Reached::Closed) > 0,
+        "{}",
+        explain(1, &report)
+    );
+    assert_eq!(
+        (report.paid, reached(Reached::Reclaimed)),
+        (0, 0),
+        "{}",
+        explain(1, &report)
+    );
+    assert!(report.simulated < Duration::from_secs(150), "{}", explain(1, &report));
+}
+
+/// The world in which a planted bug has its chance: quiet but for what the bug needs, so that nothing else can break it.
 fn with(bug: Option<Bug>, seed: u64) -> Plan {
+    let mut troubles = Troubles::default();
+    match bug {
+        Some(Bug::DeafToGiving) => troubles.forgotten_quotes = 1_000,
+        Some(Bug::InflatedEnd) => troubles.shims = 30,
+        Some(Bug::SilentDeath) => troubles.misfortunes = 400,
+        Some(_) | None => {}
+    }
     Plan {
         renters: if bug == Some(Bug::Overselling) { 6 } else { 1 },
         troubled: Duration::from_secs(90),
+        troubles,
         bug,
         ..quiet(seed)
     }
