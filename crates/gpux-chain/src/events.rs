@@ -16,6 +16,8 @@ use serde_json::json;
 const GET_LOGS: &str = "eth_getLogs";
 /// How many blocks one question about logs spans: what the common public chain nodes answer.
 const LOG_PAGE_BLOCKS: u64 = 9_000;
+/// The most such questions for one lease: over a year of blocks, where a lease may last 90 days.
+const MAX_LOG_PAGES: u64 = 2_000;
 /// The most logs that one answer may hold.
 const MAX_LOGS: usize = 10_000;
 
@@ -261,17 +263,14 @@ impl Chain {
     ) -> Result<Vec<RawLog>, RpcError> {
         let newest = self.head().await?.number;
         let mut logs = Vec::new();
-        let mut from = from_block;
-        while from <= newest {
-            let to = from.saturating_add(LOG_PAGE_BLOCKS - 1).min(newest);
-            logs.extend(self.logs_between(address, &topics, (from, to)).await?);
+        for page in pages(from_block, newest)? {
+            logs.extend(self.logs_between(address, &topics, page).await?);
             if logs.len() > MAX_LOGS {
                 return Err(RpcError::Implausible {
                     method: GET_LOGS,
                     what: "there are too many logs",
                 });
             }
-            from = to + 1;
         }
         Ok(logs)
     }
@@ -298,6 +297,19 @@ impl Chain {
     }
 }
 
+/// The first and last blocks of each question from one block to another. A node may claim any number for its newest block.
+fn pages(from: u64, newest: u64) -> Result<impl Iterator<Item = (u64, u64)>, RpcError> {
+    if newest.saturating_sub(from) / LOG_PAGE_BLOCKS >= MAX_LOG_PAGES {
+        return Err(RpcError::Implausible {
+            method: GET_LOGS,
+            what: "the newest block is further away than any lease lasts",
+        });
+    }
+    let firsts = (0..MAX_LOG_PAGES).map_while(move |page| from.checked_add(page.checked_mul(LOG_PAGE_BLOCKS)?));
+    let spans = firsts.map(move |first| (first, first.saturating_add(LOG_PAGE_BLOCKS - 1).min(newest)));
+    Ok(spans.take_while(|(first, last)| first <= last))
+}
+
 /// The topics of the escrow's events about leases, for a filter on many leases at once.
 pub(crate) fn lease_event_topics() -> [B256; 6] {
     [
@@ -308,4 +320,24 @@ pub(crate) fn lease_event_topics() -> [B256; 6] {
         Escrow::LeaseClosed::SIGNATURE_HASH,
         Escrow::LeaseReclaimed::SIGNATURE_HASH,
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_block_is_asked_for_once_and_a_node_that_claims_too_many_is_not_followed() {
+        let all = |from, newest| pages(from, newest).map(Iterator::collect::<Vec<_>>);
+        assert_eq!(all(5, 4).unwrap(), []);
+        assert_eq!(all(5, 5).unwrap(), [(5, 5)]);
+        assert_eq!(all(5, 9_004).unwrap(), [(5, 9_004)]);
+        assert_eq!(all(5, 18_005).unwrap(), [(5, 9_004), (9_005, 18_004), (18_005, 18_005)]);
+        let a_lease = all(1, 90 * 86_400 / 2).unwrap();
+        assert_eq!(a_lease.len(), 432);
+        for newest in [18_000_000, 1 << 60, u64::MAX] {
+            assert!(all(0, newest).is_err(), "{newest}");
+        }
+        assert_eq!(all(u64::MAX, u64::MAX).unwrap(), [(u64::MAX, u64::MAX)]);
+    }
 }

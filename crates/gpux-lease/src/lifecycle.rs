@@ -74,6 +74,15 @@ impl End {
     pub const fn new(reason: EndReason, by: Actor) -> Self {
         Self { reason, by }
     }
+
+    /// What the renter states of an end that it only heard of: nobody's word makes it say that it stopped, or did not pay.
+    #[must_use]
+    pub const fn as_heard(self) -> Self {
+        match (self.reason, self.by) {
+            (EndReason::Unpaid, _) | (_, Actor::Renter) => Self::new(EndReason::ClosedOnChain, Actor::Provider),
+            (_, Actor::Provider | Actor::Network | Actor::Chain) => self,
+        }
+    }
 }
 
 impl Actor {

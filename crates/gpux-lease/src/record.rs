@@ -8,7 +8,7 @@ mod signed;
 #[cfg(test)]
 mod tests;
 
-use crate::lifecycle::{End, EndReason};
+use crate::lifecycle::{Actor, End, EndReason};
 use crate::meter::Tariff;
 use alloy_primitives::{B256, keccak256};
 use gpux_types::{Amount, LeaseId, Millis, PartIndex, UnixSeconds};
@@ -158,13 +158,13 @@ pub struct Statement {
     pub date: UnixSeconds,
 }
 
-/// The codes of parts in the form of a statement, and how many found no place in it.
+/// How many parts ended with each code, in the form of a statement, and how many found no place in it.
 #[must_use]
-pub fn count_exits(codes: impl IntoIterator<Item = i32>) -> (Vec<ExitCount>, u32) {
+pub fn count_exits(codes: impl IntoIterator<Item = (i32, u32)>) -> (Vec<ExitCount>, u32) {
     let mut counts = BTreeMap::<i32, u32>::new();
-    for code in codes {
+    for (code, parts) in codes {
         let count = counts.entry(code).or_default();
-        *count = count.saturating_add(1);
+        *count = count.saturating_add(parts);
     }
     let mut counts = counts.into_iter().map(|(code, parts)| ExitCount { code, parts });
     let listed = counts.by_ref().take(MAX_EXITS).collect();
@@ -277,12 +277,14 @@ pub fn differences(renter: &Statement, provider: &Statement, tariff: &Tariff) ->
 }
 
 /// Whether the renter can live with the provider's word for the end. Done and stopped are one to who was asked to stop; a
-/// renter that saw nothing but a closed slot takes every word but that it did not pay.
+/// renter that saw nothing but a closed slot takes every word but that it did not pay, or that it asked for the end: that it
+/// would know.
 fn same_end(renter: End, provider: End) -> bool {
     use EndReason as R;
     let asked = |end: End| matches!(end.reason, R::Completed | R::Stopped);
     let same = renter == provider || (renter.by == provider.by && asked(renter) && asked(provider));
-    same || (renter.reason == R::ClosedOnChain && provider.reason != R::Unpaid)
+    let known_better = provider.reason == R::Unpaid || (provider.by == Actor::Renter && asked(provider));
+    same || (renter.reason == R::ClosedOnChain && !known_better)
 }
 
 /// What is signed of a lease's end so far. Kept by each side; the same whichever statement came first.

@@ -131,6 +131,9 @@ struct Account {
     /// Until when its own silence is expected. Not after a restart: then it is back.
     #[serde(default)]
     away_until: Option<Millis>,
+    /// Whether the end is the provider's word, not decided here.
+    #[serde(default)]
+    end_heard: bool,
 }
 
 /// One lease, as its renter sees it.
@@ -158,6 +161,7 @@ impl RenterLease {
             closing: None,
             ahead: None,
             away_until: None,
+            end_heard: false,
         };
         Self {
             config,
@@ -319,6 +323,13 @@ impl RenterLease {
         self.state.end()
     }
 
+    /// The same, as the renter itself can say it.
+    #[must_use]
+    pub fn own_end(&self) -> Option<End> {
+        let end = self.end()?;
+        Some(if self.account.end_heard { end.as_heard() } else { end })
+    }
+
     /// Makes the event a fact, and answers with the state that it leads to by itself.
     fn absorb(
         &mut self,
@@ -362,7 +373,7 @@ impl RenterLease {
                 self.account.clock.get_or_insert(WorkClock::start(now));
                 self.take_report(now, metered, work);
             }
-            (On::ProviderEnded { end }, _) => next = self.ending(now, end),
+            (On::ProviderEnded { end }, _) => next = self.ending_heard(now, end),
             (On::ClosingOffered { amount, end }, _) => {
                 next = self.take_closing(now, (amount, end), effects).ok_or(unexpected)?;
             }
@@ -412,7 +423,13 @@ impl RenterLease {
         if let RenterState::Ending { .. } = self.state {
             effects.push(RenterEffect::Close { amount });
         }
-        Some(self.ending(now, end))
+        Some(self.ending_heard(now, end))
+    }
+
+    fn ending_heard(&mut self, now: Millis, end: End) -> Option<RenterState> {
+        let next = self.ending(now, end);
+        self.account.end_heard |= next.is_some();
+        next
     }
 
     /// The end, unless one was decided before.

@@ -10,6 +10,7 @@
 //! nothing up.
 
 mod booked;
+mod rounds;
 mod view;
 
 pub(crate) use booked::book;
@@ -24,18 +25,18 @@ use gpux_lease::{
     statement_digest,
 };
 use gpux_proto::{ErrorCode, PeerError, Request, Response};
-use gpux_types::{JobId, LeaseId, Millis, NodeId};
+use gpux_types::{JobId, LeaseId, NodeId};
+use rounds::{Key, Rounds};
 use serde::{Deserialize, Serialize};
 use std::{collections::HashMap, sync::Arc, time::Duration};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, task::JoinSet};
 
 /// The layout of a record in the database. Refuse to read a newer one.
 const VERSION: u16 = 1;
 /// How often open records are looked at.
 const PACE: Duration = Duration::from_secs(2);
-/// How soon a renter that did not answer is asked again; twice as long each time, up to the longest.
-const FIRST_PAUSE: Millis = Millis::from_secs(2);
-const LONGEST_PAUSE: Millis = Millis::from_secs(60);
+/// How long one turn of one record may take: a lease of ninety days is read from the chain in hundreds of questions.
+const PATIENCE: Duration = Duration::from_secs(600);
 /// How long a provider offers its statement. Deposits that must be final take twenty minutes until a renter calls a lease
 /// over.
 const OFFERED_FOR_SECS: u64 = 7_200;
@@ -113,60 +114,83 @@ impl Records {
     }
 }
 
-/// When a lease's renter is asked again, and how long to wait after that.
-type Pauses = HashMap<LeaseId, (Millis, Millis)>;
-
 /// Brings open records on, until the daemon stops.
 pub(crate) async fn keep(node: Arc<Node>) {
-    let mut pauses = Pauses::new();
+    let (mut rounds, mut under_way) = (Rounds::default(), JoinSet::new());
     loop {
-        for side in [Side::Renter, Side::Provider] {
-            let open = node.store.open_records::<Kept>(role(side)).unwrap_or_else(|error| {
-                tracing::error!(error = %crate::error_chain(&error), "reading closing records");
-                Vec::new()
-            });
-            for kept in open {
-                tokio::select! {
-                    biased;
-                    () = node.cancel.cancelled() => return,
-                    () = bring_on(&node, kept, &mut pauses) => {}
-                }
+        let mut open: HashMap<Key, Kept> = open(&node).into_iter().map(|kept| (kept.key(), kept)).collect();
+        for key in rounds.start(open.keys().copied(), node.clock.now()) {
+            if let Some(kept) = open.remove(&key) {
+                under_way.spawn(patiently(node.clone(), kept));
             }
         }
-        let pause = if pauses.is_empty() { LONGEST_PAUSE.into() } else { PACE };
-        // Cancel-safe: a token stays cancelled, a notification that is not taken stays, the pause is computed anew.
+        let pause = if rounds.is_empty() {
+            rounds::LONGEST_PAUSE.into()
+        } else {
+            PACE
+        };
+        // Cancel-safe: a token stays cancelled, a notification or a result that is not taken stays, the pause is computed anew.
         tokio::select! {
             biased;
             () = node.cancel.cancelled() => return,
+            Some(done) = under_way.join_next() => if let Ok((key, over)) = done {
+                rounds.done(key, over, node.clock.now());
+            },
             () = node.records.drafted.notified() => {}
             () = tokio::time::sleep(pause) => {}
         }
     }
 }
 
-/// Does what is due for one record.
-async fn bring_on(node: &Node, mut kept: Kept, pauses: &mut Pauses) {
-    let (lease, now) = (kept.lease, node.clock.now());
-    let (due, pause) = *pauses.entry(lease).or_insert((now, FIRST_PAUSE));
-    if now < due {
-        return;
+fn open(node: &Node) -> Vec<Kept> {
+    let read = |side| {
+        node.store
+            .open_records::<Kept>(role(side))
+            .unwrap_or_else(|error| vec![Err(error)])
+    };
+    let rows = [Side::Renter, Side::Provider].into_iter().flat_map(read);
+    let readable = rows.filter_map(|row| {
+        row.inspect_err(|error| tracing::error!(error = %crate::error_chain(error), "reading a closing record"))
+            .ok()
+    });
+    readable.collect()
+}
+
+/// Brings one record on; true when nothing is left to do for it.
+async fn patiently(node: Arc<Node>, kept: Kept) -> (Key, bool) {
+    let key = kept.key();
+    let over = tokio::time::timeout(PATIENCE, bring_on(&node, kept)).await;
+    (key, over.unwrap_or(false))
+}
+
+async fn bring_on(node: &Node, mut kept: Kept) -> bool {
+    if !kept.is_open(node.clock.date().0) {
+        return change(node, &mut kept, |_| ());
     }
-    let longer = Millis(pause.0.saturating_mul(2)).min(LONGEST_PAUSE);
-    pauses.insert(lease, (now.saturating_add(pause), longer));
-    if kept.record.of(kept.side).is_none() && !state_own(node, &mut kept).await {
-        return;
+    if kept.record.of(kept.side).is_none() {
+        let Some(own) = state_own(node, &kept).await else {
+            return false;
+        };
+        let side = kept.side;
+        if !change(node, &mut kept, |record| record.take(side, own)) {
+            return false;
+        }
     }
-    if kept.side == Side::Provider && kept.record.renter.is_none() {
-        offer(node, &mut kept).await;
+    if kept.side == Side::Provider
+        && kept.record.renter.is_none()
+        && let Some(answer) = offer(node, &kept).await
+        && change(node, &mut kept, |record| record.take(Side::Renter, answer))
+    {
+        tracing::info!(lease = %kept.lease.short(), agreed = kept.record.is_agreed(), "closing record signed by both");
     }
-    if kept.is_open(node.clock.date().0) {
-        return;
-    }
-    pauses.remove(&lease);
-    keep_row(node, &kept);
+    !kept.is_open(node.clock.date().0)
 }
 
 impl Kept {
+    const fn key(&self) -> Key {
+        (self.side, self.lease)
+    }
+
     /// Whether something is still to be done for it on this side's account.
     fn is_open(&self, date: u64) -> bool {
         match self.record.of(self.side) {
@@ -179,28 +203,40 @@ impl Kept {
     }
 }
 
-fn keep_row(node: &Node, kept: &Kept) -> bool {
-    let open = kept.is_open(node.clock.date().0);
-    let done = node.store.put_record(role(kept.side), kept.lease, kept, open);
-    done.inspect_err(
-        |error| tracing::error!(lease = %kept.lease.short(), error = %crate::error_chain(error), "keeping a closing record"),
-    )
-    .is_ok()
+/// Changes what is signed of a record as it is now on the disk: the other side's answer may have come meanwhile. False when it
+/// could not be kept.
+fn change<T>(node: &Node, kept: &mut Kept, signed: impl FnOnce(&mut ClosingRecord) -> T) -> bool {
+    let date = node.clock.date().0;
+    let changed = node.store.change_record(role(kept.side), kept.lease, |now: &mut Kept| {
+        signed(&mut now.record);
+        now.is_open(date)
+    });
+    match changed {
+        Ok(Some(now)) => {
+            *kept = now;
+            true
+        }
+        Ok(None) => false,
+        Err(error) => {
+            tracing::error!(lease = %kept.lease.short(), error = %crate::error_chain(&error), "keeping a closing record");
+            false
+        }
+    }
 }
 
-/// Reads what moved, and signs this side's own statement. False when that has to be tried again.
-async fn state_own(node: &Node, kept: &mut Kept) -> bool {
+/// Reads what moved, and signs this side's own statement. Nothing when that has to be tried again.
+async fn state_own(node: &Node, kept: &Kept) -> Option<SignedStatement> {
     let logs = match node.chain.lease_logs(kept.lease, kept.from_block).await {
         Ok(logs) => logs,
         Err(error) => {
             tracing::debug!(lease = %kept.lease.short(), error = %crate::error_chain(&error), "reading what a lease moved");
-            return false;
+            return None;
         }
     };
     let (amounts, moves, closed) = booked::all(&logs);
     if kept.closed && !closed {
         // The chain node is behind the one that told of the end.
-        return false;
+        return None;
     }
     let (moves, moves_omitted) = list_moves(moves);
     let statement = Statement {
@@ -209,11 +245,7 @@ async fn state_own(node: &Node, kept: &mut Kept) -> bool {
         moves_omitted,
         ..kept.draft.clone()
     };
-    let Some(signed) = sign(node, kept, statement) else {
-        return false;
-    };
-    kept.record.take(kept.side, signed);
-    keep_row(node, kept)
+    sign(node, kept, statement)
 }
 
 /// Signs for this side: with the receipt key of the job, or as the provider's signer.
@@ -229,29 +261,23 @@ fn sign(node: &Node, kept: &Kept, statement: Statement) -> Option<SignedStatemen
     signature.map(|signature| SignedStatement { statement, signature })
 }
 
-/// Gives the renter the provider's statement and takes its answer.
-async fn offer(node: &Node, kept: &mut Kept) {
-    let Some(own) = kept.record.provider.clone() else {
-        return;
-    };
+/// Gives the renter the provider's statement; its answer, when it is one.
+async fn offer(node: &Node, kept: &Kept) -> Option<SignedStatement> {
+    let own = kept.record.provider.clone()?;
     let answer = node.net.call(kept.node, &Request::Record(Box::new(own))).await;
     let signed = match answer {
         Ok(Response::Record(signed)) => *signed,
-        Ok(_) => return,
+        Ok(_) => return None,
         Err(error) => {
             tracing::debug!(lease = %kept.lease.short(), error = %crate::error_chain(&error), "offering a closing record");
-            return;
+            return None;
         }
     };
-    match signed.verify(Side::Renter, &kept.terms, &kept.escrow) {
-        Ok(()) => {
-            kept.record.take(Side::Renter, signed);
-            tracing::info!(lease = %kept.lease.short(), agreed = kept.record.is_agreed(), "closing record signed by both");
-        }
-        Err(error) => {
-            tracing::warn!(lease = %kept.lease.short(), error = %crate::error_chain(&error), "a closing record was refused")
-        }
-    }
+    let verified = signed.verify(Side::Renter, &kept.terms, &kept.escrow);
+    verified
+        .inspect_err(|error| tracing::warn!(lease = %kept.lease.short(), error = %crate::error_chain(error), "a closing record was refused"))
+        .ok()?;
+    Some(signed)
 }
 
 /// Answers a provider that states how a lease ended: with the same words signed, or with this renter's own.
@@ -285,10 +311,16 @@ pub(crate) fn answer(node: &Node, from: NodeId, offered: SignedStatement) -> Res
         let words = agreed_or_own(mine.statement, &offered.statement, &kept.tariff);
         let signed =
             sign(node, &kept, words).ok_or_else(|| PeerError::new(ErrorCode::Internal, "it cannot be signed"))?;
-        let news = kept.record.take(Side::Provider, offered);
-        if kept.record.take(Side::Renter, signed) || news {
-            let done = node.store.put_record(Role::Renter, lease, &kept, false);
-            done.map_err(internal)?;
+        let take = |record: &mut ClosingRecord| {
+            let news = record.take(Side::Provider, offered);
+            record.take(Side::Renter, signed) || news
+        };
+        if take.clone()(&mut kept.record) {
+            let changed = node.store.change_record(Role::Renter, lease, |now: &mut Kept| {
+                take(&mut now.record);
+                false
+            });
+            kept = changed.map_err(internal)?.ok_or_else(not_yet)?;
         }
     }
     let signed = kept.record.renter.ok_or_else(not_yet)?;

@@ -153,12 +153,21 @@ impl Store {
 
     /// Makes one write, which is on the disk when this returns.
     fn write(&self, statement: &str, parameters: impl rusqlite::Params) -> Result<(), rusqlite::Error> {
+        self.write_on(&self.lock(), statement, parameters)
+    }
+
+    fn write_on(
+        &self,
+        connection: &Connection,
+        statement: &str,
+        parameters: impl rusqlite::Params,
+    ) -> Result<(), rusqlite::Error> {
         let full = |WriteFault| {
             let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
             rusqlite::Error::SqliteFailure(code, None)
         };
         self.tap.as_ref().map_or(Ok(()), |tap| tap.before()).map_err(full)?;
-        self.lock().execute(statement, parameters)?;
+        connection.execute(statement, parameters)?;
         if let Some(tap) = &self.tap {
             tap.after();
         }
@@ -275,21 +284,32 @@ impl Store {
         })
     }
 
-    /// Keeps a closing record, replacing what was kept of it.
-    pub(crate) fn put_record<T: Serialize>(
+    /// Changes a closing record as it is now and keeps it; nothing comes between. The change answers whether something is still
+    /// to be done for it. `None`: there is no such record.
+    pub(crate) fn change_record<T: Serialize + DeserializeOwned>(
         &self,
         role: Role,
         lease: LeaseId,
-        record: &T,
-        open: bool,
-    ) -> Result<(), StoreError> {
-        let statement = "UPDATE closing_records SET state = ?3, open = ?4 WHERE role = ?1 AND lease = ?2";
-        let text = to_json("a closing record", record)?;
-        let done = self.write(statement, params![role.name(), lease.as_bytes(), text, open]);
-        done.map_err(|source| StoreError::Sql {
-            attempted: "keeping a closing record",
+        change: impl FnOnce(&mut T) -> bool,
+    ) -> Result<Option<T>, StoreError> {
+        let sql = |source| StoreError::Sql {
+            attempted: "changing a closing record",
             source,
-        })
+        };
+        let connection = self.lock();
+        let statement = "SELECT state FROM closing_records WHERE role = ?1 AND lease = ?2";
+        let key = params![role.name(), lease.as_bytes()];
+        let text = connection.query_row(statement, key, |row| row.get::<_, String>(0));
+        let Some(text) = text.optional().map_err(sql)? else {
+            return Ok(None);
+        };
+        let mut record: T = from_json("a closing record", &text)?;
+        let open = change(&mut record);
+        let text = to_json("a closing record", &record)?;
+        let statement = "UPDATE closing_records SET state = ?3, open = ?4 WHERE role = ?1 AND lease = ?2";
+        let parameters = params![role.name(), lease.as_bytes(), text, open];
+        self.write_on(&connection, statement, parameters).map_err(sql)?;
+        Ok(Some(record))
     }
 
     /// The closing record of one side of a lease.
@@ -305,10 +325,21 @@ impl Store {
         self.json_rows("a closing record", statement, [role.name()])
     }
 
-    /// Those for which something is still to be done.
-    pub(crate) fn open_records<T: DeserializeOwned>(&self, role: Role) -> Result<Vec<T>, StoreError> {
+    /// Those for which something is still to be done, each as it could be read: one that cannot hides no other.
+    pub(crate) fn open_records<T: DeserializeOwned>(
+        &self,
+        role: Role,
+    ) -> Result<Vec<Result<T, StoreError>>, StoreError> {
+        let sql = |source| StoreError::Sql {
+            attempted: "reading the open closing records",
+            source,
+        };
+        let connection = self.lock();
         let statement = "SELECT state FROM closing_records WHERE role = ?1 AND open ORDER BY rowid";
-        self.json_rows("a closing record", statement, [role.name()])
+        let mut statement = connection.prepare(statement).map_err(sql)?;
+        let rows = statement.query_map([role.name()], |row| row.get::<_, String>(0));
+        let read = |row: Result<String, _>| from_json("a closing record", &row.map_err(sql)?);
+        Ok(rows.map_err(sql)?.map(read).collect())
     }
 
     /// Keeps a small fact under a name.

@@ -308,16 +308,19 @@ fn what_only_the_provider_can_know_is_its_word() {
 }
 
 #[test]
-fn a_renter_that_saw_only_a_closed_slot_takes_any_word_but_that_it_did_not_pay() {
+fn a_renter_that_saw_only_a_closed_slot_takes_any_word_but_that_it_did_not_pay_or_asked_for_it() {
     let mut mine = honest();
     mine.end = End::new(EndReason::ClosedOnChain, Actor::Provider);
-    for (reason, agrees) in [
-        (EndReason::ShimLost, true),
-        (EndReason::DepositUsed, true),
-        (EndReason::Unpaid, false),
+    for (reason, by, agrees) in [
+        (EndReason::ShimLost, Actor::Provider, true),
+        (EndReason::DepositUsed, Actor::Renter, true),
+        (EndReason::Stopped, Actor::Provider, true),
+        (EndReason::Unpaid, Actor::Provider, false),
+        (EndReason::Stopped, Actor::Renter, false),
+        (EndReason::Completed, Actor::Renter, false),
     ] {
         let mut said = honest();
-        said.end = End::new(reason, Actor::Provider);
+        said.end = End::new(reason, by);
         assert_eq!(differences(&mine, &said, &tariff()).is_empty(), agrees, "{reason}");
     }
 }
@@ -345,7 +348,7 @@ fn a_record_says_who_signed_and_what_differs() {
 
 #[test]
 fn lists_are_bounded_and_nothing_is_counted_twice_or_left_out() {
-    let (exits, other) = count_exits((0..100).chain([0, 0, 7]));
+    let (exits, other) = count_exits((0..100).map(|code| (code, 1)).chain([(0, 2), (7, 1)]));
     assert_eq!(exits.len(), MAX_EXITS);
     assert_eq!(exits[0], ExitCount { code: 0, parts: 3 });
     let listed: u32 = exits.iter().map(|exit| exit.parts).sum();

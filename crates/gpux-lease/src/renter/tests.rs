@@ -446,3 +446,41 @@ fn what_a_renter_signed_promised_or_decided_must_be_written_and_readings_need_no
     handle(&mut ended, 3, RenterEvent::TopUpEnded { number: 0 });
     assert!(ended.must_be_written(&lease), "else it is sent again after a restart");
 }
+
+#[test]
+fn an_end_that_was_only_heard_never_makes_the_renter_say_that_it_stopped_or_did_not_pay() {
+    let closed = End::new(EndReason::ClosedOnChain, Actor::Provider);
+    for (reason, by, stated) in [
+        (EndReason::Unpaid, Actor::Renter, closed),
+        (EndReason::Unpaid, Actor::Provider, closed),
+        (EndReason::Stopped, Actor::Renter, closed),
+        (
+            EndReason::ShimLost,
+            Actor::Provider,
+            End::new(EndReason::ShimLost, Actor::Provider),
+        ),
+    ] {
+        let end = End::new(reason, by);
+        let amount = Amount::ZERO;
+        for heard in [
+            RenterEvent::ProviderEnded { end },
+            RenterEvent::ClosingOffered { amount, end },
+        ] {
+            let mut lease = opened();
+            handle(&mut lease, 1, heard);
+            assert_eq!((lease.end(), lease.own_end()), (Some(end), Some(stated)), "{heard:?}");
+            handle(
+                &mut lease,
+                2,
+                RenterEvent::EscrowSeen(EscrowView::Closed { paid: amount }),
+            );
+            assert_eq!(lease.own_end(), Some(stated), "also once it is over");
+        }
+    }
+    let mut lease = opened();
+    handle(&mut lease, 1, RenterEvent::StopRequested);
+    let end = End::new(EndReason::Unpaid, Actor::Renter);
+    handle(&mut lease, 2, RenterEvent::ProviderEnded { end });
+    let stopped = End::new(EndReason::Stopped, Actor::Renter);
+    assert_eq!(lease.own_end(), Some(stopped), "what it decided before is its own");
+}

@@ -2,7 +2,7 @@
 //!
 //! Invariants: a step that is under way is not asked for again until it answers; a report is kept until the renter has it; no
 //! more parts are started or run than the lease has slots; what a renter makes this node keep of them is at most [`MAX_BYTES`]
-//! and the reports of as many parts as there are slots.
+//! and the reports of as many parts as there are slots; a note about a try that never came writes nothing and displaces nothing.
 
 #[cfg(test)]
 mod tests;
@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 
 /// The most bytes of all parts of one lease, as they are written down. It bounds what each write costs the other leases.
 const MAX_BYTES: usize = 1 << 20;
+/// How many tries are remembered that are not wanted and were never given. Each costs its renter one needless run when forgotten.
+const MAX_NOTES: usize = 64;
 /// What a part takes beside its variables and its report, and an output or a variable beside its name and value.
 const PART_BYTES: usize = 256;
 const OUTPUT_BYTES: usize = 160;
@@ -74,6 +76,9 @@ struct Part {
     /// Whether the renter does not want it any more.
     #[serde(default)]
     cancelled: bool,
+    /// Whether it was never given: only remembered as not wanted.
+    #[serde(default)]
+    note: bool,
     /// Whether it was asked to end in this process.
     #[serde(skip)]
     asked_to_end: bool,
@@ -90,6 +95,7 @@ impl Part {
             busy: false,
             told_started: false,
             cancelled: false,
+            note: false,
             asked_to_end: false,
             size: 0,
         };
@@ -208,6 +214,7 @@ impl Parts {
             if let Stage::Over { report } = &part.stage {
                 part.stage = Stage::Reported { report: report.clone() };
             }
+            self.changed |= std::mem::take(&mut part.note);
             return Ok(());
         }
         self.add(Part::new(spec, Stage::Queued))
@@ -228,13 +235,19 @@ impl Parts {
         Ok(())
     }
 
-    /// Forgets the oldest parts that are done with, until there is room for so many bytes more; false when there is none.
+    /// Forgets notes and then the oldest parts that are done with, until there is room for so many bytes more; false when there
+    /// is none.
     fn make_room(&mut self, more: usize) -> bool {
+        self.forget(more, |part| part.note) || self.forget(more, Part::is_done_with)
+    }
+
+    /// Forgets the oldest of those that may go, as far as room for so many bytes more needs it; false when there is none.
+    fn forget(&mut self, more: usize, may_go: impl Fn(&Part) -> bool) -> bool {
         let bytes = self.parts.iter().map(|part| part.size);
         let mut bytes = bytes.fold(more, usize::saturating_add);
         let forgotten = &mut self.forgotten;
         self.parts.retain(|part| {
-            let stays = bytes <= MAX_BYTES || !part.is_done_with();
+            let stays = bytes <= MAX_BYTES || !may_go(part);
             if !stays {
                 bytes = bytes.saturating_sub(part.size);
                 forgotten.count(part);
@@ -260,10 +273,21 @@ impl Parts {
                 attempt: wanted.attempt,
                 environment: Vec::new(),
             };
-            // Without room for the note the part would run if it came, which costs its renter.
             let mut note = Part::new(spec, Stage::Dropped);
-            note.cancelled = true;
-            let _ = self.add(note);
+            (note.cancelled, note.note) = (true, true);
+            self.take_note(note);
+        }
+    }
+
+    /// Without room for it the try would run if it came, which costs its renter. It is written with the next change.
+    fn take_note(&mut self, note: Part) {
+        if self.parts.iter().filter(|part| part.note).count() >= MAX_NOTES
+            && let Some(oldest) = self.parts.iter().position(|part| part.note)
+        {
+            self.parts.remove(oldest);
+        }
+        if self.forget(note.size, |part| part.note) {
+            self.parts.push(note);
         }
     }
 
@@ -407,18 +431,11 @@ impl Parts {
         steps
     }
 
-    /// The exit codes of the tries that ended by themselves, and how many tries ended otherwise.
-    pub(super) fn exits(&self) -> (Vec<i32>, u32) {
-        let codes = self.parts.iter().filter_map(|part| match &part.stage {
-            Stage::Collecting {
-                state: PartState::Exited { code, .. },
-            } => Some(*code),
-            Stage::Reported { report } | Stage::Over { report } => exit_of(report),
-            Stage::Queued | Stage::Starting | Stage::Running | Stage::Collecting { .. } | Stage::Dropped => None,
-        });
-        let codes: Vec<i32> = codes.collect();
-        let otherwise = self.parts.len().saturating_sub(codes.len());
-        (codes, u32::try_from(otherwise).unwrap_or(u32::MAX))
+    /// With which codes how many of the tries that were given ended by themselves, and how many ended otherwise.
+    pub(super) fn exits(&self) -> (BTreeMap<i32, u32>, u32) {
+        let mut all = self.forgotten.clone();
+        self.parts.iter().for_each(|part| all.count(part));
+        (all.exits, all.otherwise)
     }
 
     /// The try that was given last among those that ran.
@@ -443,9 +460,17 @@ impl Parts {
 
 impl Forgotten {
     fn count(&mut self, part: &Part) {
-        let count = match part.report() {
-            Some(PartReport::Ended { exit_code, .. }) => self.exits.entry(*exit_code).or_default(),
-            Some(PartReport::Started { .. } | PartReport::Failed { .. }) | None => &mut self.otherwise,
+        let code = match &part.stage {
+            Stage::Collecting {
+                state: PartState::Exited { code, .. },
+            } => Some(*code),
+            Stage::Reported { report } | Stage::Over { report } => exit_of(report),
+            Stage::Queued | Stage::Starting | Stage::Running | Stage::Collecting { .. } | Stage::Dropped => None,
+        };
+        let count = match code {
+            Some(code) => self.exits.entry(code).or_default(),
+            None if part.note => return,
+            None => &mut self.otherwise,
         };
         *count = count.saturating_add(1);
     }

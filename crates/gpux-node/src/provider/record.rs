@@ -2,10 +2,12 @@
 
 use super::{lease::LeaseTask, parts::Parts};
 use crate::{node::Node, records::Over};
+use gpux_job::JobName;
 use gpux_lease::{
     Actor, Amounts, End, EndReason, EscrowView, LOG_TAIL, LastLog, ProviderLease, Side, Statement, VerifiedReceipt,
     count_exits,
 };
+use gpux_proto::JobSpec;
 use gpux_runtime::PartKey;
 use gpux_types::{Amount, LeaseId, Millis};
 use std::time::Duration;
@@ -42,7 +44,7 @@ impl LeaseTask {
             terms: record.terms.clone(),
             tariff: machine.config().tariff,
             job: job.job,
-            name: job.name.chars().filter(|c| !c.is_control()).collect(),
+            name: name(job),
             node: record.request.request.renter_node,
             from_block,
             closed,
@@ -54,6 +56,12 @@ impl LeaseTask {
         )
         .is_ok()
     }
+}
+
+/// A stranger's name for its job where that is one, as a job file could give it; else the job's id.
+fn name(job: &JobSpec) -> String {
+    let name = job.name.parse::<JobName>();
+    name.map_or_else(|_| job.job.to_string(), |name| name.to_string())
 }
 
 fn draft(
@@ -91,6 +99,38 @@ async fn last_log(node: &Node, lease: LeaseId, key: Option<PartKey>) -> Option<L
         tail.drain(..tail.len().saturating_sub(LOG_TAIL));
         if ended {
             return Some(LastLog::of(key.part, key.attempt, offset, &tail));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_no_job_file_could_give_is_not_kept() {
+        let named = |text: &str| {
+            let job = JobSpec {
+                job: gpux_types::JobId([0xab; 16]),
+                name: text.into(),
+                image: gpux_proto::ImageSpec {
+                    manifest_digest: [0; 32],
+                    config: gpux_proto::BlobSpec {
+                        hash: gpux_types::BlobHash([0; 32]),
+                        size: gpux_types::ByteSize(0),
+                    },
+                    layers: Vec::new(),
+                },
+                inputs: Vec::new(),
+                command: gpux_proto::Command::default(),
+                collect: String::new(),
+                part_limit: None,
+            };
+            name(&job)
+        };
+        assert_eq!(named("shot-03"), "shot-03");
+        for hostile in ["x;=cmd|' /C calc'!A0", "film\u{202e}", "", "a\nb", "Film"] {
+            assert_eq!(named(hostile), "ab".repeat(16), "{hostile:?}");
         }
     }
 }

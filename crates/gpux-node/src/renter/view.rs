@@ -146,6 +146,16 @@ pub(super) fn known_end(record: &LeaseRecord, report: Option<&LeaseReport>) -> O
     }
 }
 
+/// The same, as the renter itself can state it.
+pub(super) fn own_end(record: &LeaseRecord, report: Option<&LeaseReport>) -> Option<End> {
+    match record.machine.own_end() {
+        Some(end) if end.reason == EndReason::ClosedOnChain => {
+            report.and_then(|report| report.end).map(End::as_heard).or(Some(end))
+        }
+        end => end,
+    }
+}
+
 /// Why a lease ended, as the API says it.
 pub(super) fn end(end: End) -> EndView {
     EndView {

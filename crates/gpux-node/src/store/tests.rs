@@ -111,3 +111,34 @@ fn leases_that_cannot_be_read_at_all_are_an_error_and_not_none() {
     store.lock().execute_batch("DROP TABLE leases").unwrap();
     assert!(store.open_leases::<u8>(Role::Provider).is_err());
 }
+
+#[test]
+fn a_record_is_changed_as_it_is_now_and_one_that_cannot_be_read_hides_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("gpux.db")).unwrap();
+    let lease = |byte| LeaseId([byte; 32]);
+    for byte in [1, 2, 3] {
+        let words: Vec<String> = Vec::new();
+        store.add_record(Role::Renter, lease(byte), &words).unwrap();
+    }
+    let say = |word: &str, open| {
+        let change = |words: &mut Vec<String>| {
+            words.push(word.to_owned());
+            open
+        };
+        store.change_record(Role::Renter, lease(1), change).unwrap()
+    };
+    assert_eq!(say("mine", true), Some(vec!["mine".to_owned()]));
+    assert_eq!(say("theirs", true), Some(vec!["mine".to_owned(), "theirs".to_owned()]));
+    let none = store.change_record(Role::Provider, lease(1), |_: &mut Vec<String>| true);
+    assert_eq!(none.unwrap(), None);
+    let statement = "UPDATE closing_records SET state = '{' WHERE lease = ?1";
+    store.write(statement, params![lease(2).as_bytes()]).unwrap();
+    let readable = || {
+        let open = store.open_records::<Vec<String>>(Role::Renter).unwrap();
+        open.into_iter().filter_map(Result::ok).collect::<Vec<_>>()
+    };
+    assert_eq!(readable(), [vec!["mine".to_owned(), "theirs".to_owned()], vec![]]);
+    say("over", false);
+    assert_eq!(readable(), [Vec::<String>::new()]);
+}

@@ -91,7 +91,7 @@ fn row(token: &Token, receipt: &ReceiptView, own: &StatementView) -> [String; 9]
     [
         date(own.date).replace('T', " ").replace('Z', ""),
         receipt.lease.short(),
-        receipt.name.clone(),
+        name(receipt),
         side(receipt.side).to_owned(),
         format!("{} (by the {})", own.reason_text, actor(own.by)),
         clock(own.metered),
@@ -99,6 +99,11 @@ fn row(token: &Token, receipt: &ReceiptView, own: &StatementView) -> [String; 9]
         column(token, own.refund, super::AMOUNT_DIGITS),
         standing(receipt.standing).to_owned(),
     ]
+}
+
+/// The job's name. A stranger may have given it.
+fn name(receipt: &ReceiptView) -> String {
+    gpux_types::shown(&receipt.name, 64)
 }
 
 /// What the other side of a disputed record says.
@@ -144,7 +149,7 @@ fn cells(token: &Token, receipt: &ReceiptView, own: &StatementView) -> [String; 
         receipt.lease.to_string(),
         side(receipt.side).to_owned(),
         receipt.job.to_string(),
-        receipt.name.clone(),
+        name(receipt),
         receipt.node.to_string(),
         standing(receipt.standing).to_owned(),
         receipt.differs.join(" "),
@@ -199,14 +204,21 @@ fn line<const N: usize>(cells: [String; N]) -> String {
     cells.map(|text| cell(&text)).join(",") + "\r\n"
 }
 
-/// A cell that no spreadsheet takes for a formula, quoted where it must be.
+/// A cell that no spreadsheet takes for a formula, nor a part of it where that takes other signs for separators or quotes; quoted
+/// where it must be.
 fn cell(text: &str) -> String {
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    let text = if formula { format!("'{text}") } else { text.to_owned() };
-    if text.contains([',', '"', '\r', '\n', '\'']) || text.trim() != text {
-        format!("\"{}\"", text.replace('"', "\"\""))
+    let (mut safe, mut begins) = (String::new(), true);
+    for c in text.chars() {
+        if (begins && "=+-@＝＋－＠".contains(c)) || (safe.is_empty() && matches!(c, '\t' | '\r')) {
+            safe.push('\'');
+        }
+        safe.push(c);
+        begins = c.is_whitespace() || ",;|:\"'".contains(c);
+    }
+    if safe.contains([',', ';', '|', '"', '\r', '\n', '\t', '\'']) || safe.trim() != safe {
+        format!("\"{}\"", safe.replace('"', "\"\""))
     } else {
-        text
+        safe
     }
 }
 
@@ -374,6 +386,17 @@ Lease abababab: the provider signed something else (refund): the work is done (b
         }
         assert_eq!(cell("a,\"b\"\r\nc"), "\"a,\"\"b\"\"\r\nc\"");
         assert_eq!(cell("plain text"), "plain text");
+        for (hostile, safe) in [
+            ("x;=cmd|' /C calc'!A0", "\"x;'=cmd|' /C calc'!A0\""),
+            ("x\t-1", "\"x\t'-1\""),
+            ("x,\"@y", "\"x,\"\"'@y\""),
+            ("＝1", "\"'＝1\""),
+            ("2026-11-22T16:04:18Z", "2026-11-22T16:04:18Z"),
+            ("3x0 1x-1", "3x0 1x-1"),
+        ] {
+            assert_eq!(cell(hostile), safe);
+        }
+        assert!(!receipts(&view("\u{202e}mlif")).contains('\u{202e}'));
         let text = receipts_csv(&view("=HYPERLINK(\"http://a\",\"b\")"));
         assert!(text.contains(",\"'=HYPERLINK(\"\"http://a\"\",\"\"b\"\")\","), "{text}");
     }

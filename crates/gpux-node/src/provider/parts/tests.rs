@@ -237,6 +237,7 @@ fn parts_that_are_done_with_make_room_and_their_ends_stay_counted() {
     assert!(parts.parts.len() > 400, "{}", parts.parts.len());
     let kept = u32::try_from(parts.parts.len()).unwrap();
     assert_eq!(parts.forgotten.exits, BTreeMap::from([(-1, 2_000 - kept)]));
+    assert_eq!(parts.exits(), (BTreeMap::from([(-1, 2_000)]), 0), "none is lost");
     assert_eq!(parts.outputs().count(), parts.parts.len() * 10);
     let oldest = parts.parts.first().map(|part| part.spec.part);
     assert_eq!(oldest, Some(PartIndex(2_000 - kept)), "the oldest went");
@@ -287,8 +288,14 @@ fn only_what_a_restart_would_not_find_again_is_worth_a_write() {
     parts.told(key_of(0), Told::End);
     assert!(parts.take_changed());
     parts.cancel(key_of(1));
+    assert!(!parts.take_changed(), "a note about a try that never came");
+    parts.give(spec(1)).unwrap();
+    assert!(parts.take_changed(), "now it came");
+    parts.give(spec(2)).unwrap();
     assert!(parts.take_changed());
-    parts.cancel(key_of(1));
+    parts.cancel(key_of(2));
+    assert!(parts.take_changed());
+    parts.cancel(key_of(2));
     assert!(!parts.take_changed());
 }
 
@@ -296,7 +303,7 @@ fn only_what_a_restart_would_not_find_again_is_worth_a_write() {
 fn what_ended_by_itself_is_counted_by_its_code_and_the_rest_together() {
     let mut parts = Parts::default();
     (0..4).for_each(|part| parts.give(spec(part)).unwrap());
-    assert_eq!((parts.exits(), parts.last_run()), ((vec![], 4), None));
+    assert_eq!((parts.exits(), parts.last_run()), ((BTreeMap::new(), 4), None));
     parts.steps(4);
     parts.started(key_of(0), &exited());
     parts.collected(end(0));
@@ -304,7 +311,31 @@ fn what_ended_by_itself_is_counted_by_its_code_and_the_rest_together() {
     parts.started(key_of(2), &PartState::Lost);
     parts.collected(failed(LeaseId([1; 32]), key_of(2), false, String::new()));
     parts.cancel(key_of(3));
-    assert_eq!((parts.exits(), parts.last_run()), ((vec![0], 3), Some(key_of(1))));
+    let one = BTreeMap::from([(0, 1)]);
+    assert_eq!((parts.exits(), parts.last_run()), ((one, 3), Some(key_of(1))));
     parts.seen(key_of(1), &exited());
-    assert_eq!(parts.exits(), (vec![0, 0], 2));
+    let two = BTreeMap::from([(0, 2)]);
+    assert_eq!(parts.exits(), (two.clone(), 2));
+    parts.cancel(key_of(9));
+    assert_eq!(parts.exits(), (two, 2), "a try that was never given did not end");
+}
+
+#[test]
+fn notes_about_tries_that_never_came_are_few_and_displace_no_part() {
+    let mut parts = Parts::default();
+    while parts.give(large(u32::try_from(parts.parts.len()).unwrap())).is_ok() {}
+    parts
+        .parts
+        .iter_mut()
+        .for_each(|part| part.stage = Stage::Over { report: end(0) });
+    let ran = parts.parts.len();
+    (20_000..40_000).for_each(|part| parts.cancel(key_of(part)));
+    let notes = parts.parts.iter().filter(|part| part.note).count();
+    assert!((1..=MAX_NOTES).contains(&notes), "{notes}");
+    assert_eq!(parts.parts.len() - notes, ran);
+    assert!(
+        parts.parts.iter().any(|part| key(&part.spec) == key_of(39_999)),
+        "the newest stay"
+    );
+    assert_eq!(parts.exits(), (BTreeMap::from([(0, u32::try_from(ran).unwrap())]), 0));
 }

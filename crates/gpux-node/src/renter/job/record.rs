@@ -1,6 +1,7 @@
 //! What the renter states of each of a job's leases that is over, for its closing record.
 //!
-//! It names only what it knows itself: its receipts, its results, and its own word or the provider's for the end.
+//! It names only what it knows itself: its receipts, its results, and for the end its own word, or the provider's where that is
+//! about the provider.
 
 use super::{JobTask, Live};
 use crate::{records::Over, renter::view};
@@ -63,7 +64,7 @@ fn draft(live: &Live, date: UnixSeconds) -> Statement {
     };
     Statement {
         lease: record.lease,
-        end: view::known_end(record, live.report.as_ref()).unwrap_or(unknown),
+        end: view::own_end(record, live.report.as_ref()).unwrap_or(unknown),
         metered: record.metered,
         exits: Some(well).filter(|exit| exit.parts > 0).into_iter().collect(),
         other_parts: 0,
