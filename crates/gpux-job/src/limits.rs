@@ -9,13 +9,11 @@ use std::collections::BTreeMap;
 /// The most nodes of one job.
 pub(crate) const MAX_NODES: u32 = 1_000;
 /// The most variables, params or inputs.
-pub(crate) const MAX_ENTRIES: usize = 64;
+pub(crate) const MAX_ENTRIES: usize = gpux_types::MAX_INPUTS;
 /// The longest value of a variable or param, in bytes.
 pub(crate) const MAX_VALUE: usize = 4_096;
 /// The longest command with all its arguments, in bytes: a quarter of what Linux takes of one argument.
 pub(crate) const MAX_COMMAND: usize = 32_768;
-/// The most arguments of a command.
-pub(crate) const MAX_WORDS: usize = 256;
 
 /// A job that holds too much, or a text that no process can be given.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -72,7 +70,7 @@ pub(crate) fn local_path(what: &str, text: &str) -> Result<(), LimitError> {
 
 pub(crate) fn command(what: &str, command: &Command) -> Result<(), LimitError> {
     let texts = command.texts();
-    under(what, texts.len(), MAX_WORDS)?;
+    under(what, texts.len(), gpux_types::MAX_ARGUMENTS)?;
     under(what, texts.iter().map(String::len).sum(), MAX_COMMAND)?;
     texts.iter().try_for_each(|text| no_nul(what, text))?;
     // The program itself; further arguments may be empty.

@@ -386,7 +386,7 @@ impl Provider {
 
     /// Ends a lease for its renter.
     pub(crate) async fn stop(&self, from: NodeId, stop: StopRequest) -> Result<Response, PeerError> {
-        let done = stop.reason == End::new(EndReason::Completed, Actor::Renter).to_string();
+        let done = stop.is_done();
         self.tell(from, stop.lease, LeaseInput::StopAsked { done }).await
     }
 

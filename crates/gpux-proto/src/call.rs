@@ -3,7 +3,7 @@
 
 use crate::{JobSpec, OutputSpec, PartSpec, QuoteRequest, SignedQuote, SignedQuoteRequest};
 use alloy_primitives::{B256, Signature};
-use gpux_lease::{End, SignedStatement, Work};
+use gpux_lease::{Actor, End, EndReason, SignedStatement, Work};
 use gpux_types::{Amount, ByteSize, LeaseId, Millis, PartIndex, UnixSeconds};
 use serde::{Deserialize, Serialize};
 
@@ -125,8 +125,30 @@ pub struct LeaseRequest {
 pub struct StopRequest {
     /// Which.
     pub lease: LeaseId,
-    /// For people and records; at most 200 characters.
+    /// For people and records, at most 200 characters; [`StopRequest::DONE`] is a word of the wire.
     pub reason: String,
+}
+
+impl StopRequest {
+    /// The reason of a renter whose work is done; every other one only asks for the end. These bytes are part of version 1, however
+    /// the end is worded for people.
+    pub const DONE: &str = "the work is done (by the renter)";
+
+    /// Asks for an end.
+    #[must_use]
+    pub fn new(lease: LeaseId, end: End) -> Self {
+        let reason = match (end.reason, end.by) {
+            (EndReason::Completed, Actor::Renter) => Self::DONE.to_owned(),
+            (_, Actor::Renter | Actor::Provider | Actor::Network | Actor::Chain) => end.to_string(),
+        };
+        Self { lease, reason }
+    }
+
+    /// Whether the renter's work is done.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.reason == Self::DONE
+    }
 }
 
 /// One try of a part whose result is not wanted any more.

@@ -1,12 +1,10 @@
 //! What a provider must know of a job to prepare and run it: the image, the inputs, the commands.
 
-use gpux_types::{BlobHash, ByteSize, JobId, Millis, PartIndex};
+use gpux_types::{BlobHash, ByteSize, JobId, MAX_ARGUMENTS, MAX_INPUTS, MAX_LAYERS, MAX_VARIABLES, Millis, PartIndex};
 use serde::{Deserialize, Serialize};
 
-/// The most layers of an image; registries and builders stay under 128.
-pub const MAX_LAYERS: usize = 128;
-/// The most inputs of a job.
-pub const MAX_INPUTS: usize = 1_024;
+/// The most bytes of an encoded job. Its provider keeps all of it, before any deposit is there.
+pub const MAX_JOB_BYTES: usize = 64 << 10;
 /// The most files that one part may hand back.
 pub const MAX_OUTPUTS: usize = 4_096;
 
@@ -103,14 +101,15 @@ impl JobSpec {
             .chain(self.inputs.iter().map(|input| input.blob))
     }
 
-    /// Whether the lists and texts are within their limits.
+    /// Whether the lists and texts are within their limits, and all of it within [`MAX_JOB_BYTES`].
     #[must_use]
     pub fn within_limits(&self) -> bool {
         self.image.layers.len() <= MAX_LAYERS
             && self.inputs.len() <= MAX_INPUTS
             && self.name.chars().count() <= 64
-            && self.command.argv.len() <= 1_024
-            && self.command.environment.len() <= 1_024
+            && self.command.argv.len() <= MAX_ARGUMENTS
+            && self.command.environment.len() <= MAX_VARIABLES
+            && crate::encode(self).len() <= MAX_JOB_BYTES
     }
 }
 

@@ -18,8 +18,7 @@ pub use call::{
 };
 pub use codec::{DecodeError, MAX_MESSAGE_BYTES, VERSION, decode, encode};
 pub use job::{
-    BlobSpec, Command, ImageSpec, InputSpec, JobSpec, LayerSpec, MAX_INPUTS, MAX_LAYERS, MAX_OUTPUTS, OutputSpec,
-    PartSpec,
+    BlobSpec, Command, ImageSpec, InputSpec, JobSpec, LayerSpec, MAX_JOB_BYTES, MAX_OUTPUTS, OutputSpec, PartSpec,
 };
 pub use offer::{MAX_OFFER_BYTES, SignedOffer, VerifyOfferError};
 pub use quote::{Quote, QuoteRequest, SignedQuote, SignedQuoteRequest, VerifyQuoteError};

@@ -18,7 +18,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use gpux_types::{LeaseId, Millis};
+use gpux_types::{LeaseId, MAX_INPUTS, Millis};
 use tokio::io::AsyncReadExt as _;
 
 use self::call::Fetched;
@@ -33,9 +33,6 @@ use crate::runtime::{
 };
 use crate::shim::wire::{Answer, Refusal, Request};
 use crate::shim::{SHIM_VERB, spec};
-
-/// Most inputs of a lease: each is a mount in every part.
-const MAX_INPUTS: usize = 256;
 
 /// Where the claims of user ids of all daemons of a machine are; survives reboots, as the layers on disk do.
 const CLAIMS: &str = "/var/lib/gpux/ids";

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod ids;
+mod limits;
 mod money;
 mod resources;
 mod text;
@@ -11,6 +12,7 @@ mod time;
 
 pub use alloy_primitives::{Address, B256};
 pub use ids::{BlobHash, JobId, LeaseId, NodeId, ParseIdError, PartIndex, QuoteId};
+pub use limits::{MAX_ARGUMENTS, MAX_INPUTS, MAX_LAYERS, MAX_VARIABLES};
 pub use money::{Amount, BasisPoints, MoneyError, ParseAmountError, PricePerHour, Token};
 pub use resources::{ByteSize, Cpu, ParseResourceError, Resources};
 pub use text::{is_obeyed, shown};

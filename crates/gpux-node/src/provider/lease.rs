@@ -360,7 +360,6 @@ impl LeaseTask {
                     self.journal.note_change();
                 }
                 self.keep();
-                let effects = self.journal.let_through(effects);
                 self.perform(effects);
             }
             Err(error) => tracing::warn!(lease = %self.record.lease.short(), %error, "an event was refused"),
@@ -403,8 +402,9 @@ impl LeaseTask {
         });
     }
 
+    /// The one place from which effects leave: none passes by the journal.
     fn perform(&mut self, effects: Vec<ProviderEffect>) {
-        for effect in effects {
+        for effect in self.journal.let_through(effects) {
             match effect {
                 ProviderEffect::Prepare => self.prepare(),
                 ProviderEffect::AskReceipt { cumulative } => self.ask(cumulative),

@@ -4,9 +4,9 @@ use crate::{fault::fault, node::Node};
 use gpux_api::{ErrorBody, ErrorCode};
 use gpux_job::{ImageSource, Job};
 use gpux_net::{AddMode, BlobRef, Keeper};
-use gpux_proto::{BlobSpec, Command, ImageSpec, InputSpec, JobSpec, LayerSpec, MAX_LAYERS};
+use gpux_proto::{BlobSpec, Command, ImageSpec, InputSpec, JobSpec, LayerSpec, MAX_JOB_BYTES};
 use gpux_runtime::ResolvedImage;
-use gpux_types::{ByteSize, JobId};
+use gpux_types::{ByteSize, JobId, MAX_LAYERS};
 use std::path::Path;
 
 /// Finds the image that a job names.
@@ -23,7 +23,7 @@ pub(super) async fn publish(node: &Node, id: JobId, job: &Job, image: &ResolvedI
     let keep = Keeper::Job(id);
     let config = node.net.add_bytes(image.config_bytes.clone(), keep).await;
     let config = config.map_err(|error| unreadable("the image's configuration", &error))?;
-    Ok(JobSpec {
+    let spec = JobSpec {
         job: id,
         name: job.name.to_string(),
         image: ImageSpec {
@@ -38,7 +38,22 @@ pub(super) async fn publish(node: &Node, id: JobId, job: &Job, image: &ResolvedI
         },
         collect: job.array.collect.as_ref().map(ToString::to_string).unwrap_or_default(),
         part_limit: None,
-    })
+    };
+    check_size(&spec)?;
+    Ok(spec)
+}
+
+/// Every provider refuses what is over these limits: it is told before any is asked.
+fn check_size(spec: &JobSpec) -> Result<(), ErrorBody> {
+    if spec.within_limits() {
+        return Ok(());
+    }
+    let bytes = gpux_proto::encode(spec).len();
+    let message = format!(
+        "reading the job: with its commands, variables and paths it takes {bytes} bytes as nodes are told of it; the limit is {MAX_JOB_BYTES}"
+    );
+    Err(ErrorBody::new(ErrorCode::InvalidInput, message)
+        .with_hint("put long scripts and values into the image or an input"))
 }
 
 fn unreadable(what: &str, error: &gpux_net::StoreError) -> ErrorBody {

@@ -145,9 +145,25 @@ fn the_largest_honest_message_is_a_tenth_of_the_limit_or_less() {
 }
 
 fn largest_job(mut job: JobSpec) -> JobSpec {
-    job.image.layers = vec![job.image.layers[0].clone(); gpux_proto::MAX_LAYERS];
-    job.inputs = vec![job.inputs[0].clone(); gpux_proto::MAX_INPUTS];
+    job.image.layers = vec![job.image.layers[0].clone(); gpux_types::MAX_LAYERS];
+    job.inputs = vec![job.inputs[0].clone(); gpux_types::MAX_INPUTS];
     job
+}
+
+#[test]
+fn a_stop_of_work_that_is_done_is_told_by_its_very_words() {
+    use gpux_lease::{Actor, End, EndReason};
+    let lease = gpux_types::LeaseId([7; 32]);
+    let stop = |reason, by| gpux_proto::StopRequest::new(lease, End::new(reason, by));
+    let done = stop(EndReason::Completed, Actor::Renter);
+    assert_eq!(done.reason, "the work is done (by the renter)");
+    assert!(done.is_done());
+    for (reason, by) in [
+        (EndReason::Completed, Actor::Provider),
+        (EndReason::Stopped, Actor::Renter),
+    ] {
+        assert!(!stop(reason, by).is_done(), "{reason}");
+    }
 }
 
 #[test]

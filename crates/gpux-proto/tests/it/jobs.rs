@@ -1,8 +1,8 @@
 //! The hash of a job stands in the quote: whatever of the job is changed later changes it.
 
 use crate::samples::{self, Changes, Draw};
-use gpux_proto::{InputSpec, JobSpec, MAX_INPUTS, MAX_LAYERS};
-use gpux_types::{BlobHash, ByteSize, JobId, Millis};
+use gpux_proto::{InputSpec, JobSpec, MAX_JOB_BYTES, encode};
+use gpux_types::{BlobHash, ByteSize, JobId, MAX_ARGUMENTS, MAX_INPUTS, MAX_LAYERS, MAX_VARIABLES, Millis};
 
 const CHANGES: &Changes<JobSpec> = &[
     ("the id", |job| job.job = JobId([0xee; 16])),
@@ -66,9 +66,11 @@ fn lists_and_texts_over_their_limits_are_told() {
             job.inputs = vec![input; MAX_INPUTS + 1];
         }),
         ("the name", |job| job.name = "x".repeat(65)),
-        ("arguments", |job| job.command.argv = vec![String::new(); 1_025]),
+        ("arguments", |job| {
+            job.command.argv = vec![String::new(); MAX_ARGUMENTS + 1]
+        }),
         ("variables", |job| {
-            job.command.environment = vec![(String::new(), String::new()); 1_025]
+            job.command.environment = vec![(String::new(), String::new()); MAX_VARIABLES + 1]
         }),
     ];
     for (what, change) in over {
@@ -76,4 +78,9 @@ fn lists_and_texts_over_their_limits_are_told() {
         change(&mut other);
         assert!(!other.within_limits(), "{what}");
     }
+    let mut largest = job.clone();
+    largest.collect = "x".repeat(MAX_JOB_BYTES - encode(&job).len() + job.collect.len() - 2);
+    assert_eq!((encode(&largest).len(), largest.within_limits()), (MAX_JOB_BYTES, true));
+    largest.collect.push('x');
+    assert!(!largest.within_limits(), "all of it");
 }

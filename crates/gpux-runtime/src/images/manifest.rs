@@ -5,14 +5,12 @@
 use super::config::image_architecture;
 use super::digest::Digest;
 use super::layer::Compression;
+use gpux_types::MAX_LAYERS;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// Most bytes of an index or a manifest; the registries' own limit.
 pub(super) const MAX_MANIFEST_BYTES: u64 = 4 << 20;
-
-/// Most layers of an image: Docker's limit, which is below what an overlay can have.
-const MAX_LAYERS: usize = 127;
 
 /// Most bytes of a layer's blob.
 const MAX_LAYER_BYTES: u64 = 64 << 30;
