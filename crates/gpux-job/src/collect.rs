@@ -10,7 +10,7 @@ use crate::{
 use std::{fmt, str::FromStr};
 
 /// The folder that parts write to: nothing else of a container outlives it.
-const OUT: &str = "/out";
+pub const OUT: &str = "/out";
 
 /// A pattern such as `/out/*.png`: `*` is any text within a name, `?` one character, `**` any folders.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -60,16 +60,22 @@ impl Collect {
     pub fn matches<'a>(&self, path: &'a str) -> Option<&'a str> {
         let name = path.strip_prefix(self.dir())?.strip_prefix('/')?;
         segments(path)?;
-        let pattern: Vec<_> = self.pattern.get(self.dir + 1..)?.split('/').collect();
-        let names: Vec<_> = name.split('/').collect();
-        wildcard(
-            &pattern,
-            &names,
-            |pattern| *pattern == "**",
-            |pattern, name| name_matches(pattern, name),
-        )
-        .then_some(name)
+        path_matches(&self.pattern, path).then_some(name)
     }
+}
+
+/// Whether a pattern, which need not be one of files to collect, covers the whole of a path. Both may come from strangers: the time
+/// that it takes is bounded by the product of their lengths.
+#[must_use]
+pub fn path_matches(pattern: &str, path: &str) -> bool {
+    let names = |text| str::split(text, '/').filter(|name| !name.is_empty()).collect();
+    let (pattern, path): (Vec<&str>, Vec<&str>) = (names(pattern), names(path));
+    wildcard(
+        &pattern,
+        &path,
+        |pattern| *pattern == "**",
+        |pattern, name| name_matches(pattern, name),
+    )
 }
 
 fn name_matches(pattern: &str, name: &str) -> bool {
@@ -183,6 +189,35 @@ mod tests {
             collect("/out/result.bin").matches("/out/result.bin"),
             Some("result.bin")
         );
+    }
+
+    #[test]
+    fn stars_stay_within_a_folder_and_double_stars_do_not() {
+        for (pattern, path, expected) in [
+            ("out/*.png", "out/frame-0001.png", true),
+            ("/out/*.png", "out/frame-0001.png", true),
+            ("out/*.png", "out/deep/frame-0001.png", false),
+            ("out/**/*.png", "out/deep/deeper/frame.png", true),
+            ("out/**/*.png", "out/frame.png", true),
+            ("out/**", "out/a/b/c", true),
+            ("out/**", "in/a", false),
+            ("out/frame-????.png", "out/frame-0012.png", true),
+            ("out/frame-????.png", "out/frame-12.png", false),
+            ("out/a*b*c", "out/aXXbYYbZZc", true),
+            ("out/a*b*c", "out/aXXbYYcZ", false),
+            ("out/?", "out/é", true),
+            ("*", "out", true),
+            ("", "out", false),
+        ] {
+            assert_eq!(path_matches(pattern, path), expected, "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn a_hostile_pattern_takes_no_time() {
+        let pattern = "a*".repeat(2_000);
+        let path = "a".repeat(4_000);
+        assert!(!path_matches(&format!("{pattern}b"), &path));
     }
 
     #[test]

@@ -24,7 +24,7 @@ mod schema;
 mod text;
 mod yaml_error;
 
-pub use collect::{Collect, ParseCollectError};
+pub use collect::{Collect, OUT, ParseCollectError, path_matches};
 pub use command::Command;
 pub use error::{Advice, JobFileError, JobFileProblem, Place, ResolveError, ResolveProblem};
 pub use file::{JobFile, MAX_FILE_BYTES};

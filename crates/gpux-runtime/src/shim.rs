@@ -14,7 +14,6 @@
 //! prints goes to `shim.log` in the lease's folder.
 
 mod dead_man;
-mod glob;
 mod launch;
 mod lease;
 mod meter;

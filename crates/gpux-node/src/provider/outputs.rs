@@ -5,6 +5,7 @@ use super::{
     parts::{Step, Told, failed},
 };
 use crate::node::Node;
+use gpux_job::OUT;
 use gpux_net::{AddMode, Keeper};
 use gpux_proto::{BlobSpec, JobSpec, LeaseRequest, MAX_OUTPUTS, OutputSpec, PartReport, Request};
 use gpux_runtime::{PartKey, PartState};
@@ -19,8 +20,6 @@ const TELL_AGAIN: Duration = Duration::from_secs(1);
 const START_AGAIN: Duration = Duration::from_millis(50);
 /// How long a part that is not wanted any more has to end by itself.
 const STOP_GRACE: Millis = Millis::from_secs(2);
-/// The folder that containers write outputs to; `collect` patterns start with it.
-const OUT: &str = "/out/";
 
 /// An output that cannot be kept.
 #[derive(Debug, thiserror::Error)]
@@ -154,7 +153,12 @@ async fn keep(node: &Node, lease: LeaseId, request: &LeaseRequest, key: PartKey)
     }
     let mut outputs = Vec::with_capacity(files.len());
     for (index, file) in files.into_iter().enumerate() {
-        let Some(path) = file.path.strip_prefix(OUT).map(str::to_owned) else {
+        let Some(path) = file
+            .path
+            .strip_prefix(OUT)
+            .and_then(|path| path.strip_prefix('/'))
+            .map(str::to_owned)
+        else {
             continue;
         };
         let mut source = local

@@ -9,6 +9,7 @@
 //! ```
 
 mod away;
+mod calls;
 mod deposit;
 mod ending;
 mod fund;

@@ -1,7 +1,7 @@
 //! Writes what came back below the job's output folder. Names come from strangers: nothing leaves the folder.
 
 use crate::dir::sync_folder;
-use gpux_job::Collect;
+use gpux_job::{Collect, OUT};
 use gpux_proto::OutputSpec;
 use std::{
     collections::{BTreeSet, HashSet},
@@ -9,9 +9,6 @@ use std::{
     io::{self, Read},
     path::{Component, Path, PathBuf},
 };
-
-/// The folder in containers that the names of outputs are below.
-const OUT: &str = "/out";
 
 /// The name as a path below a folder, or `None` when it would leave it.
 pub(super) fn safe_name(name: &str) -> Option<PathBuf> {

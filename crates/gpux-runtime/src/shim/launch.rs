@@ -306,7 +306,7 @@ fn make_folders(
             .and_then(|()| chown(path, Some(base + uid), Some(base + gid)))
             .map_err(LaunchError::path("making", path))?;
     }
-    Ok([(out, super::outputs::TARGET), (tmp, "/tmp")])
+    Ok([(out, gpux_job::OUT), (tmp, "/tmp")])
 }
 
 fn working_dir(record: &LeaseRecord, part: &PartSpec) -> PathBuf {

@@ -11,15 +11,12 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::path::Path;
 
+use gpux_job::OUT;
 use gpux_types::ByteSize;
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
 use rustix::io::Errno;
 
-use super::glob;
 use crate::runtime::OutputFile;
-
-/// Where the part sees its output folder.
-pub(crate) const TARGET: &str = "/out";
 
 /// Most files in one answer.
 const MAX_FILES: usize = 10_000;
@@ -48,7 +45,7 @@ pub(crate) fn list(out: &Path, pattern: &str) -> io::Result<Vec<OutputFile>> {
 /// Opens one file of the folder. `path` is as the part sees it.
 pub(crate) fn open(out: &Path, path: &str) -> io::Result<File> {
     let below = path
-        .strip_prefix(TARGET)
+        .strip_prefix(OUT)
         .and_then(|rest| rest.strip_prefix('/'))
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not below /out"))?;
     let (file, _) = open_regular(&open_root(out)?, Path::new(below))?
@@ -127,8 +124,8 @@ impl Listing<'_> {
     }
 
     fn take(&mut self, below: &Path) -> io::Result<()> {
-        let path = Path::new(TARGET).join(below);
-        let Some(path) = path.to_str().filter(|path| glob::matches(self.pattern, path)) else {
+        let path = Path::new(OUT).join(below);
+        let Some(path) = path.to_str().filter(|path| gpux_job::path_matches(self.pattern, path)) else {
             return Ok(());
         };
         match open_regular(self.root, below) {

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::outputs;
 use super::user::User;
 use crate::mounts::{UID_RANGE_LEN, UidRange};
 use crate::runtime::PartSpec;
@@ -118,7 +117,7 @@ fn mounts(parts: &SpecParts<'_>) -> Vec<Value> {
 }
 
 /// Targets that a part's inputs must not hide.
-const RESERVED: [&str; 5] = ["/proc", "/sys", "/dev", outputs::TARGET, "/tmp"];
+const RESERVED: [&str; 5] = ["/proc", "/sys", "/dev", gpux_job::OUT, "/tmp"];
 
 /// Why a path cannot be a mount target; `None` when it can.
 pub(crate) fn bad_target(target: &Path) -> Option<&'static str> {

@@ -2,23 +2,19 @@
 
 use super::{
     JobInput, JobTask, Live, PeerReply,
+    calls::{TRIES, call_until},
     deposit::{self, Deposit},
 };
 use crate::{node::Node, renter::record::LeaseRecord};
 use gpux_chain::{Call, Intent, IntentKey, LeaseSeen, SlotStatus};
-use gpux_lease::{EscrowView, PartEvent, RenterEffect, RenterEvent, RenterState, Work};
+use gpux_lease::{End, EscrowView, PartEvent, RenterEffect, RenterEvent, RenterState, Work};
 use gpux_proto::{
     ClosingOffer, ErrorCode, JobSpec, LeaseReport, LeaseRequest, MeterReport, PeerError, Request, Response, StopRequest,
 };
 use gpux_types::{Amount, LeaseId, NodeId};
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-
-/// How long to wait before the chain or a node is tried again.
-const AGAIN: Duration = Duration::from_secs(1);
-/// How often a node is told of its lease before silence is left to the machine.
-const TELL_TRIES: u32 = 30;
 
 /// Why an event changed nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +83,7 @@ impl JobTask {
                 self.part_event(PartEvent::LeaseReady { lease, slots });
             }
             RenterEffect::RequeueParts => self.requeue(lease),
-            RenterEffect::AskStop { end } => self.ask_stop(lease, end.to_string()),
+            RenterEffect::AskStop { end } => self.ask_stop(lease, *end),
             // The amount is in the signed closing, which is kept beside the machine.
             RenterEffect::Close { .. } if self.record.batches.is_some() => {
                 self.together.close(lease, self.node.clock.now());
@@ -175,7 +171,7 @@ impl JobTask {
         self.end_job(end);
     }
 
-    fn ask_stop(&mut self, lease: LeaseId, reason: String) {
+    fn ask_stop(&mut self, lease: LeaseId, end: End) {
         let Some(live) = self.leases.get(&lease) else { return };
         let (node, peer) = (self.node.clone(), live.record.node);
         let together = self.record.batches.is_some();
@@ -183,7 +179,7 @@ impl JobTask {
             if together {
                 super::together::will_close(&node, lease, peer).await;
             }
-            if let Err(error) = node.net.call(peer, &Request::Stop(StopRequest { lease, reason })).await {
+            if let Err(error) = node.net.call(peer, &Request::Stop(StopRequest::new(lease, end))).await {
                 tracing::debug!(lease = %lease.short(), error = %crate::error_chain(&error), "asking a node to stop");
             }
             JobInput::Done
@@ -456,16 +452,12 @@ fn refused_as_unknown(error: &gpux_net::CallError) -> bool {
 
 /// Tells a provider of its lease.
 pub(super) async fn tell_lease(node: &Node, lease: LeaseId, peer: NodeId, request: LeaseRequest) -> Told {
-    let call = Request::Lease(Box::new(request));
-    for _ in 0..TELL_TRIES {
-        match node.net.call(peer, &call).await {
-            Ok(Response::TooLate(offer)) => return Told::TooLate(Box::new(offer)),
-            Ok(_) => return Told::Taken,
-            Err(error) => {
-                tracing::warn!(lease = %lease.short(), error = %crate::error_chain(&error), "telling a node of its lease")
-            }
+    match call_until(node, peer, &Request::Lease(Box::new(request)), TRIES).await {
+        Ok(Response::TooLate(offer)) => Told::TooLate(Box::new(offer)),
+        Ok(_) => Told::Taken,
+        Err(error) => {
+            tracing::warn!(lease = %lease.short(), error = %crate::error_chain(&error), "telling a node of its lease");
+            Told::Unheard
         }
-        tokio::time::sleep(AGAIN).await;
     }
-    Told::Unheard
 }

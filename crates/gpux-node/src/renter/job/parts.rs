@@ -1,6 +1,9 @@
 //! The parts of a job: given to nodes, fetched when they are done, counted when they are on this machine's disk.
 
-use super::{Fetched, JobInput, JobTask, PeerReply};
+use super::{
+    Fetched, JobInput, JobTask, PeerReply,
+    calls::{TRIES, call_until},
+};
 use crate::{
     node::Node,
     renter::{outputs, record::Try},
@@ -13,10 +16,8 @@ use gpux_proto::{CancelPart, ErrorCode, MAX_OUTPUTS, OutputSpec, PartReport, Par
 use gpux_types::{ByteSize, JobId, LeaseId, NodeId, PartIndex};
 use std::{path::Path, sync::Arc, time::Duration};
 
-/// How long to wait before a node is given a part again, or an output is fetched again.
+/// How long to wait before an output is fetched again.
 const AGAIN: Duration = Duration::from_secs(1);
-/// How often either is tried before it counts as the node's fault.
-const TRIES: u32 = 30;
 
 /// Where it is noted what happened to the parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,15 +99,13 @@ impl JobTask {
         };
         let (node, peer) = (self.node.clone(), live.record.node);
         self.effects.spawn(async move {
-            for _ in 0..TRIES {
-                match node.net.call(peer, &Request::Part(lease, spec.clone())).await {
-                    Ok(_) => return JobInput::Done,
-                    Err(error) if error.refusal().is_some_and(|refusal| refusal.code != ErrorCode::TooMany) => break,
-                    Err(error) => tracing::debug!(lease = %lease.short(), %part, error = %crate::error_chain(&error), "giving a part"),
+            match call_until(&node, peer, &Request::Part(lease, spec), TRIES).await {
+                Ok(_) => JobInput::Done,
+                Err(error) => {
+                    tracing::debug!(lease = %lease.short(), %part, error = %crate::error_chain(&error), "giving a part");
+                    JobInput::PartRefused { lease, part, attempt }
                 }
-                tokio::time::sleep(AGAIN).await;
             }
-            JobInput::PartRefused { lease, part, attempt }
         });
     }
 
@@ -119,13 +118,8 @@ impl JobTask {
         tracing::info!(lease = %cancel.lease.short(), part = %cancel.part, attempt = cancel.attempt, "another try of the part won");
         let (node, peer) = (self.node.clone(), live.record.node);
         self.effects.spawn(async move {
-            for _ in 0..TRIES {
-                match node.net.call(peer, &Request::CancelPart(cancel)).await {
-                    Ok(_) => break,
-                    Err(error) if error.refusal().is_some_and(|refusal| refusal.code != ErrorCode::TooMany) => break,
-                    Err(error) => tracing::debug!(lease = %cancel.lease.short(), error = %crate::error_chain(&error), "ending a try"),
-                }
-                tokio::time::sleep(AGAIN).await;
+            if let Err(error) = call_until(&node, peer, &Request::CancelPart(cancel), TRIES).await {
+                tracing::debug!(lease = %cancel.lease.short(), error = %crate::error_chain(&error), "ending a try");
             }
             JobInput::Done
         });
