@@ -1,5 +1,6 @@
 //! What a wallet can send, and the key that makes sending it idempotent.
 
+mod bounds;
 mod encode;
 
 use crate::keys::Signature;

@@ -116,8 +116,11 @@ pub enum SendError {
         key: IntentKey,
         /// What the wallet has.
         have: u128,
-        /// What this and the transactions on their way may need together.
+        /// What this and the transactions on their way may need together: it rests on what a chain node estimated, and
+        /// becomes less when they are done.
         need: u128,
+        /// What any transaction needs. With less the wallet is as good as empty.
+        least: u128,
     },
     /// The escrow may pull too little and the token has no permits: approve first.
     #[error("sending {key}: the escrow may pull {have} units of the token, {need} are needed, and it takes no permit")]
@@ -213,6 +216,7 @@ impl SendError {
             Self::Busy { .. } => Retry::After(Duration::from_secs(1)),
             Self::FailedBesides { .. } => Retry::Now,
             Self::FeeTooHigh { .. } | Self::Undecided { .. } => Retry::After(Duration::from_secs(30)),
+            Self::InsufficientNative { have, least, .. } if have >= least => Retry::After(Duration::from_secs(30)),
             Self::Reverted { .. }
             | Self::Encode { .. }
             | Self::InsufficientBalance { .. }

@@ -2,8 +2,10 @@
 //!
 //! Only `task` calls it. Time is an argument.
 
+mod finals;
 mod follow;
 mod nonces;
+mod reach;
 mod settle;
 #[cfg(test)]
 mod tests;
@@ -13,7 +15,7 @@ mod version;
 use super::{
     Command, SendError, SenderConfig, Sent,
     jobs::{Poll, PollJob, PublishError},
-    prepare::{Again, PrepareJob, Prepared},
+    prepare::{Again, PrepareJob, Prepared, TRANSFER_GAS},
 };
 use crate::{
     call::{Intent, IntentKey, RawCall},
@@ -25,8 +27,10 @@ use crate::{
     rpc::RpcError,
 };
 use alloy::primitives::Bytes;
+use finals::Finals;
 use gpux_types::{Address, Amount, B256};
 use nonces::{Claim, Place};
+use reach::Reach;
 use settle::Hole;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -165,8 +169,8 @@ pub(super) struct Book {
     preparing: BTreeMap<IntentKey, Waiting>,
     done: HashMap<IntentKey, Done>,
     by_hash: HashMap<B256, IntentKey>,
-    /// The nonce after those that this wallet's own transactions have used up in final blocks.
-    finally_used_up: u64,
+    finals: Finals,
+    reach: Reach,
     /// How many of the wallet's transactions the chain node counted in blocks when it was last asked.
     counted: u64,
     /// A nonce that others wait behind and that nobody holds.
@@ -197,7 +201,8 @@ impl Book {
             preparing: BTreeMap::new(),
             done: HashMap::new(),
             by_hash: HashMap::new(),
-            finally_used_up: 0,
+            finals: Finals::default(),
+            reach: Reach::default(),
             counted: 0,
             hole: None,
             epoch: 0,
@@ -220,14 +225,17 @@ impl Book {
         }
         self.by_hash.insert(entry.hash, entry.key.clone());
         match entry.state {
-            EntryState::Superseded => {}
+            EntryState::Superseded => self.finals.keep(entry),
             EntryState::Final { succeeded } => {
-                self.tracks.remove(&entry.key);
-                self.finish(&entry, succeeded);
+                let track = self.tracks.remove(&entry.key);
+                let versions = track.into_iter().flat_map(|track| track.versions);
+                versions.for_each(|version| self.finals.keep(version.entry));
+                self.finish(entry, succeeded);
             }
             EntryState::Signed | EntryState::Mined { .. } | EntryState::Refused => {
                 if let Some(done) = self.done.get(&entry.key).copied() {
                     if !done.is_followed_by(&entry) {
+                        self.finals.keep(entry);
                         return Ok(());
                     }
                     self.done.remove(&entry.key);
@@ -254,14 +262,15 @@ impl Book {
         Some(())
     }
 
-    fn finish(&mut self, entry: &JournalEntry, succeeded: bool) {
-        self.finally_used_up = self.finally_used_up.max(entry.nonce.saturating_add(1));
-        self.done.insert(entry.key.clone(), Done::of(entry, succeeded));
+    fn finish(&mut self, entry: JournalEntry, succeeded: bool) {
+        self.done.insert(entry.key.clone(), Done::of(&entry, succeeded));
+        self.finals.keep(entry);
     }
 
     /// What to do first: hand over again what may not have arrived before the last end.
     pub(super) fn start(&mut self, now: Instant) -> Vec<Effect> {
-        if !self.tracks.is_empty() {
+        self.finals.look_again();
+        if !self.tracks.is_empty() || self.finals.is_in_doubt() {
             self.poll_soon(now);
         }
         self.tracks
@@ -308,7 +317,7 @@ impl Book {
                 self.on_failed(&key, unsent, *error);
                 Vec::new()
             }
-            Event::Simulated { key, result } => self.on_simulated(now, &key, result).into_iter().collect(),
+            Event::Simulated { key, result } => self.on_simulated(now, &key, result),
             Event::Polled(result) => self.on_polled(now, result),
             Event::PollDue => self.on_poll_due(),
         }
@@ -319,6 +328,9 @@ impl Book {
         match self.done.get(&key) {
             Some(done) if done.succeeded => {
                 let _ = reply.send(Ok(Sent { hash: done.hash }));
+                // Whoever asks again has not seen its effect.
+                self.finals.look_again();
+                self.poll_soon(now);
                 return Vec::new();
             }
             Some(_) => {
@@ -428,9 +440,13 @@ impl Book {
         let Some(waiting) = self.preparing.remove(key) else {
             return Vec::new();
         };
-        if let Ok(prepared) = &result {
+        let result = result.and_then(|prepared| {
+            let checked = self.check_count(now, prepared.count.max(prepared.mined));
+            let key = key.clone();
+            checked.map_err(|source| SendError::Rpc { key, source })?;
             self.counted = prepared.mined;
-        }
+            Ok(prepared)
+        });
         let signed = match result {
             Err(error) => Err(error),
             // Something failed since these facts were read: the nonces among them may be wrong.
@@ -509,6 +525,7 @@ impl Book {
                 key,
                 have: prepared.native,
                 need,
+                least: prepared.head.base_fee.saturating_mul(TRANSFER_GAS.into()),
             });
         }
         Ok(version)

@@ -20,6 +20,8 @@ use std::sync::Arc;
 
 /// A chain node that counts more of a wallet's transactions in its pool than this is not believed.
 pub(super) const MOST_WAITING: u64 = 1_024;
+/// What the smallest transaction takes: a transfer to an account without code.
+pub(super) const TRANSFER_GAS: u64 = 21_000;
 
 /// A call that would work now, and what was read to know so.
 #[derive(Debug, Clone)]
@@ -51,6 +53,8 @@ pub(crate) struct PrepareJob {
     pub(crate) config: SenderConfig,
 }
 
+const ESTIMATE_GAS: &str = "eth_estimateGas";
+
 struct Funds {
     balance: Amount,
     permit_nonce: Option<u64>,
@@ -81,6 +85,7 @@ impl PrepareJob {
                 key: key.clone(),
                 have: native,
                 need,
+                least: need,
             });
         }
         let (count, mined) = counts.map_err(rpc)?;
@@ -245,9 +250,11 @@ pub(crate) fn sign_permit(
 async fn simulate(chain: &Chain, from: Address, raw: &RawCall, key: &IntentKey) -> Result<u64, SendError> {
     // Named, because nodes differ in what they take otherwise; the permit is signed for the newest block's nonce.
     let call = json!([{ "from": from, "to": raw.to, "value": raw.value, "input": raw.input }, Depth::Latest.tag()]);
-    match chain.rpc().call::<U64>("eth_estimateGas", call).await {
-        // A quarter more: another transaction may make the same call a little dearer before it is in its block.
-        Ok(gas) => Ok(gas.to::<u64>().saturating_mul(5) / 4 + 10_000),
+    match chain.rpc().call::<U64>(ESTIMATE_GAS, call).await {
+        Ok(gas) => gas_limit(raw, gas.to()).map_err(|source| SendError::Rpc {
+            key: key.clone(),
+            source,
+        }),
         Err(error) => Err(match error.refusal().and_then(RevertReason::of) {
             Some(reason) => SendError::Reverted {
                 key: key.clone(),
@@ -258,5 +265,38 @@ async fn simulate(chain: &Chain, from: Address, raw: &RawCall, key: &IntentKey) 
                 source: error,
             },
         }),
+    }
+}
+
+/// The gas limit for a call that is told to take so much: a quarter more, as another transaction may make the same call a
+/// little dearer before it is in its block. What no call of this size takes is not believed: other chain nodes would
+/// refuse the signed bytes for ever, and all that comes after them would wait.
+fn gas_limit(raw: &RawCall, gas: u64) -> Result<u64, RpcError> {
+    let limit = gas.saturating_mul(5) / 4 + 10_000;
+    if gas < TRANSFER_GAS || limit > raw.most_gas() {
+        return Err(RpcError::Implausible {
+            method: ESTIMATE_GAS,
+            what: "no call of this size takes so much gas, or so little",
+        });
+    }
+    Ok(limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_absurd_estimate_of_gas_is_not_believed() {
+        let raw = RawCall {
+            to: Address::ZERO,
+            value: U256::ZERO,
+            input: vec![0; 516].into(),
+        };
+        assert_eq!(gas_limit(&raw, 92_000).unwrap(), 125_000);
+        for gas in [0, 20_999, 900_000, 200_000_000, u64::MAX] {
+            let error = gas_limit(&raw, gas).unwrap_err();
+            assert!(matches!(error, RpcError::Implausible { .. }), "{gas}: {error:?}");
+        }
     }
 }

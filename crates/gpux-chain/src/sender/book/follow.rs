@@ -1,11 +1,14 @@
 //! The half of the book that follows transactions after they were signed: what a chain node said to them, what polls
 //! tell of them, and what is offered for those that wait.
 
-use super::{Book, Effect, Poll, PollJob, PublishError, SendError, Sent, Status, Track, answer, track::Waits};
+use super::{
+    Book, Done, Effect, Poll, PollJob, PublishError, SendError, Sent, Status, Track, answer, reach::is_out_of_reach,
+    track::Waits,
+};
 use crate::{
     call::IntentKey,
     confirm::Depth,
-    journal::EntryState,
+    journal::{EntryState, JournalEntry},
     mined::{Mined, RawReceipt},
     rpc::{Retry, RpcError},
 };
@@ -87,12 +90,14 @@ impl Book {
             return Vec::new();
         };
         match result {
-            Ok(()) => (track.delivered, track.maybe_out) = (true, true),
+            Ok(()) => (track.delivered, track.maybe_out, track.turned_away) = (true, true, false),
             Err(PublishError::Journal(source)) => return self.on_not_journaled(key, source),
             Err(PublishError::Rpc(error)) => match Refused::of(&error) {
-                Some(Refused::Known | Refused::NonceTaken) => (track.delivered, track.maybe_out) = (true, true),
+                Some(Refused::Known | Refused::NonceTaken) => {
+                    (track.delivered, track.maybe_out, track.turned_away) = (true, true, false);
+                }
                 // An older version, or these bytes at an earlier time, may be in the pool.
-                Some(Refused::ForGood) if track.maybe_out => track.delivered = true,
+                Some(Refused::ForGood) if track.maybe_out => (track.delivered, track.turned_away) = (true, true),
                 Some(Refused::ForGood) => return self.on_refused(key, error),
                 // Perhaps it arrived. The journal has it, and it is handed over until somebody answers.
                 None => {
@@ -197,7 +202,7 @@ impl Book {
             )
         });
         let hashes: Vec<_> = hashes.collect();
-        if hashes.is_empty() {
+        if hashes.is_empty() && !self.finals.is_in_doubt() {
             return Vec::new();
         }
         self.polling = true;
@@ -221,7 +226,8 @@ impl Book {
     pub(super) fn on_polled(&mut self, now: Instant, result: Result<Poll, RpcError>) -> Vec<Effect> {
         self.polling = false;
         let interval = self.chain.config().poll_interval;
-        let poll = match result {
+        let checked = result.and_then(|poll| self.check_poll(now, &poll).map(|()| poll));
+        let poll = match checked {
             Ok(poll) => poll,
             Err(error) => {
                 tracing::warn!(error = %error, "asking about sent transactions");
@@ -237,10 +243,11 @@ impl Book {
         let mut effects = Vec::new();
         for (key, receipts) in &poll.receipts {
             effects.extend(match self.telling(key, receipts) {
-                Some(receipt) => self.on_receipt(key, receipt, &poll),
+                Some(receipt) => self.on_receipt(now, key, receipt, &poll),
                 None => self.on_no_receipt(now, key, &poll),
             });
         }
+        effects.extend(self.doubt_finals(now, &poll));
         effects.extend(self.fill_hole(now, &poll));
         let next = self.next_poll(interval);
         // A transaction published meanwhile may have asked for an earlier poll.
@@ -257,10 +264,8 @@ impl Book {
         }
         let awaited = self.tracks.values().any(|track| track.progress.receiver_count() > 0);
         let rest = if awaited { interval } else { interval.max(IDLE_POLL) };
-        self.tracks
-            .values()
-            .any(|track| self.may_have_moved(track))
-            .then_some(rest)
+        let wanted = self.finals.is_in_doubt() || self.tracks.values().any(|track| self.may_have_moved(track));
+        wanted.then_some(rest)
     }
 
     /// The receipt that says what has become of the intent: that of a success under any nonce, else one under the nonce
@@ -278,34 +283,47 @@ impl Book {
         success.or_else(|| receipts.iter().find(|receipt| is_of(receipt, Some(track.nonce()))))
     }
 
-    fn on_receipt(&mut self, key: &IntentKey, receipt: &RawReceipt, poll: &Poll) -> Vec<Effect> {
+    fn on_receipt(&mut self, now: Instant, key: &IntentKey, receipt: &RawReceipt, poll: &Poll) -> Vec<Effect> {
         let Some(track) = self.tracks.get_mut(key) else {
             return Vec::new();
         };
-        let (ours, others): (Vec<_>, Vec<_>) = track
-            .versions
-            .iter()
-            .map(|version| &version.entry)
-            .partition(|entry| entry.hash == receipt.transaction_hash);
-        let others: Vec<_> = others.into_iter().cloned().collect();
-        let Some(entry) = ours.into_iter().next().cloned() else {
+        let is_told = |entry: &JournalEntry| entry.hash == receipt.transaction_hash;
+        let entries = track.versions.iter().map(|version| &version.entry);
+        let Some(entry) = entries.clone().find(|entry| is_told(entry)).cloned() else {
             return Vec::new();
         };
         let mined = self.chain.price(receipt, Some(&entry.raw));
-        let (depth, succeeded) = (depth_of(&mined, poll), mined.succeeded);
+        let (mut depth, succeeded) = (depth_of(&mined, poll), mined.succeeded);
+        if depth == Depth::Finalized && !succeeded {
+            // What was reverted for ever may be signed anew under another nonce: that must be said twice.
+            let since = *track.reverted_since.get_or_insert(now);
+            if now.duration_since(since) < self.config.bump_after {
+                depth = Depth::Safe;
+            }
+        } else {
+            track.reverted_since = None;
+        }
+        if depth == Depth::Finalized {
+            let become_of = |entry: JournalEntry| {
+                if is_told(&entry) {
+                    entry.with(EntryState::Final { succeeded })
+                } else {
+                    entry.with(EntryState::Superseded)
+                }
+            };
+            let entries: Vec<_> = entries.cloned().map(become_of).collect();
+            track.set_mined(mined, depth);
+            answer(mem::take(&mut track.replies), Ok(Sent { hash: entry.hash }));
+            self.tracks.remove(key);
+            for entry in entries.iter().cloned() {
+                self.finals.keep(entry);
+            }
+            self.done.insert(key.clone(), Done::of(&entry, succeeded));
+            return entries.into_iter().map(Effect::Record).collect();
+        }
         let news = track.set_mined(mined, depth);
         track.maybe_out = true;
         (track.lost_since, track.waits) = (None, None);
-        if depth == Depth::Finalized {
-            answer(mem::take(&mut track.replies), Ok(Sent { hash: entry.hash }));
-            self.finish(&entry, succeeded);
-            self.tracks.remove(key);
-            let superseded = others.into_iter().map(|entry| entry.with(EntryState::Superseded));
-            return std::iter::once(entry.with(EntryState::Final { succeeded }))
-                .chain(superseded)
-                .map(Effect::Record)
-                .collect();
-        }
         if news {
             vec![Effect::Record(entry.with(EntryState::Mined { succeeded }))]
         } else {
@@ -317,6 +335,7 @@ impl Book {
         let Some(track) = self.tracks.get_mut(key) else {
             return Vec::new();
         };
+        track.reverted_since = None;
         if track.is_mined() {
             tracing::warn!(%key, "a reorganisation took a transaction out of its block; sending the same bytes again");
             track.set_status(Status::Pending);
@@ -326,6 +345,9 @@ impl Book {
         if poll.count > nonce {
             track.waits = None;
             return self.on_nonce_used(now, key, poll);
+        }
+        if is_out_of_reach(nonce, poll.count) {
+            return self.on_out_of_reach(now, key);
         }
         track.lost_since = None;
         let effect = if track.delivered {
@@ -352,10 +374,14 @@ impl Book {
         let overlooked = head.number >= waits.from_block.saturating_add(BLOCKS_WITHOUT);
         let tried_again = waits.handed_over_again;
         (waits.since, waits.handed_over_again) = (now, true);
+        let is_next = track.nonce() == poll.count;
+        if track.turned_away && is_next && overlooked {
+            return self.estimate_again(now, key);
+        }
         let newest = track.newest();
         let fees = newest.fees();
         let too_cheap = fees.max < head.base_fee.saturating_add(fees.tip);
-        let bumped = (newest.nonce() == poll.count && overlooked && (too_cheap || tried_again)).then(|| {
+        let bumped = (is_next && overlooked && (too_cheap || tried_again)).then(|| {
             let limit = self.config.max_fee_per_gas;
             newest.bumped(&*self.signer, track.first_tip(), head.base_fee, limit)
         });

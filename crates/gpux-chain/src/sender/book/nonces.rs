@@ -3,9 +3,10 @@
 //! The rule (docs/decisions/0010): an intent is bound to the nonce that it was first signed under until a final block
 //! has used up that nonce, and what used it up is none of the intent's transactions, or one that was reverted. Until
 //! then it may be signed again only under the same nonce, of which the chain takes one transaction. What a chain node
-//! says of bytes that it was given, such as that it refuses them, never unbinds.
+//! says of bytes that it was given, such as that it refuses them, never unbinds. One exception: a nonce that is out of
+//! reach (`reach.rs`) binds nothing that takes effect once by itself.
 
-use super::{Book, Track};
+use super::{Book, Track, reach::is_out_of_reach};
 use crate::{call::IntentKey, sender::prepare::Prepared};
 use gpux_types::Address;
 
@@ -34,7 +35,16 @@ impl Book {
             return Claim::Free;
         };
         let nonce = track.nonce();
-        if !track.is_refused() || nonce < mined.max(self.used_up()) || self.is_held(nonce) {
+        let counted = mined.max(self.used_up());
+        if track.is_refused() && is_out_of_reach(nonce, counted) {
+            let escrow = self.chain.config().escrow;
+            let call = track.newest().call();
+            return match call.filter(|call| call.is_once_by_itself(escrow)) {
+                Some(_) => Claim::Free,
+                None => Claim::Undecided(nonce),
+            };
+        }
+        if !track.is_refused() || nonce < counted || self.is_held(nonce) {
             return Claim::Undecided(nonce);
         }
         Claim::Bound(nonce)
@@ -48,7 +58,8 @@ impl Book {
         let Some((token, first)) = token.zip(prepared.permit_nonce) else {
             return Place { nonce, permit: None };
         };
-        let used = self.permits_used(token, prepared.head.number);
+        let mut used = self.permits_used(token, prepared.head.number);
+        used.retain(|(other, _)| !is_out_of_reach(*other, counted));
         let permit = lowest_free(first, |permit| used.iter().any(|(_, used)| *used == permit));
         let in_order = |(other, used): &(u64, u64)| *used < first || (*other < nonce) == (*used < permit);
         if bound.is_some() || used.iter().all(in_order) {
@@ -59,7 +70,13 @@ impl Book {
         }
         let after = |last: Option<u64>, first: u64| last.map_or(first, |last| last.saturating_add(1).max(first));
         Place {
-            nonce: after(self.pending().map(Track::nonce).max(), counted),
+            nonce: after(
+                self.pending()
+                    .map(Track::nonce)
+                    .filter(|nonce| !is_out_of_reach(*nonce, counted))
+                    .max(),
+                counted,
+            ),
             permit: Some(after(used.iter().map(|(_, permit)| *permit).max(), first)),
         }
     }
@@ -74,7 +91,7 @@ impl Book {
     pub(super) fn used_up(&self) -> u64 {
         let mined = self.tracks.values().filter(|track| track.is_mined());
         let mined = mined.map(|track| track.nonce().saturating_add(1)).max().unwrap_or(0);
-        mined.max(self.finally_used_up)
+        mined.max(self.finals.used_up())
     }
 
     fn is_held(&self, nonce: u64) -> bool {

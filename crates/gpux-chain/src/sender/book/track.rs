@@ -12,7 +12,8 @@ use tokio::{sync::watch, time::Instant};
 
 /// One intent on its way.
 pub(super) struct Track {
-    /// Every signed transaction for it, oldest first; never empty. All but the newest nonce are used up for ever.
+    /// Every signed transaction for it, oldest first; never empty. All but the newest nonce are used up for ever, or too
+    /// far ahead, and then the call is of those that take effect once by themselves.
     pub(super) versions: Vec<Version>,
     pub(super) progress: watch::Sender<Progress>,
     pub(super) replies: Vec<Reply>,
@@ -24,9 +25,16 @@ pub(super) struct Track {
     /// True when a chain node may have kept some version.
     pub(super) maybe_out: bool,
     pub(super) waits: Option<Waits>,
-    /// Since when its nonce is used up for ever by a transaction that is not among the versions, as it seems.
+    /// Since when its nonce is used up for ever by a transaction that is not among the versions, or too far ahead of what
+    /// the chain counts, as it seems.
     pub(super) lost_since: Option<Instant>,
-    /// True while it is found out whether the call of a lost nonce still works.
+    /// Since when a block is said to be final in which it was reverted.
+    pub(super) reverted_since: Option<Instant>,
+    /// The newest version was refused, and an older one, or it at an earlier time, was not.
+    pub(super) turned_away: bool,
+    /// How often it was estimated again for that, and when last.
+    pub(super) estimated: (u32, Option<Instant>),
+    /// True while it is found out whether its call still works.
     pub(super) simulating: bool,
 }
 
@@ -55,6 +63,9 @@ impl Track {
             maybe_out: false,
             waits: None,
             lost_since: None,
+            reverted_since: None,
+            turned_away: false,
+            estimated: (0, None),
             simulating: false,
         }
     }
@@ -143,6 +154,7 @@ impl Track {
         self.delivered = true;
         self.waits = None;
         self.lost_since = None;
+        self.turned_away = false;
         effect
     }
 

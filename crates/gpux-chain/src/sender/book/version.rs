@@ -6,7 +6,7 @@ use crate::{
     client::Chain,
     journal::{EntryState, JournalEntry, PermitUse, Pull},
     keys::DigestSigner,
-    sender::prepare::sign_permit,
+    sender::prepare::{TRANSFER_GAS, sign_permit},
 };
 use alloy::{
     consensus::{SignableTransaction, Signed, TxEip1559, transaction::RlpEcdsaDecodableTx},
@@ -24,8 +24,6 @@ const TIP_PART: u128 = 10;
 const MOST_TIP_RISE: u128 = 8;
 /// The first tip is at most this part of the fee limit, whatever the chain node suggests: bumps have room above it.
 const FIRST_TIP_PART: u128 = TIP_PART * MOST_TIP_RISE;
-/// What a transfer to an account without code takes.
-const TRANSFER_GAS: u64 = 21_000;
 
 /// What is offered for gas, in wei.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,7 +181,8 @@ impl Version {
         Some(self.signed_again(signer, tx))
     }
 
-    /// The same call under another nonce, for when this one's went to another transaction for ever.
+    /// The same call as of now: under another nonce, for when this one's went to another transaction for ever, or under the
+    /// same one, for when its bytes are refused.
     pub(super) fn renumbered(&self, signer: &dyn DigestSigner, nonce: u64, gas_limit: u64, fees: Fees) -> Self {
         let tx = TxEip1559 {
             nonce,
@@ -207,6 +206,13 @@ impl Version {
             value: self.tx.value,
             input: self.tx.input.clone(),
         })
+    }
+
+    /// True when the other one may get in where this one did not: it has an eighth more gas, or costs an eighth less.
+    pub(super) fn differs_in_cost(&self, other: &Self) -> bool {
+        let (gas, others_gas) = (self.tx.gas_limit, other.tx.gas_limit);
+        let (cost, others_cost) = (self.max_cost(), other.max_cost());
+        others_gas > gas.saturating_add(gas / 8) || others_cost < cost - cost / 8
     }
 
     /// The most that its execution can take out of the wallet, in wei.

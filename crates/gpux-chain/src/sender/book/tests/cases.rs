@@ -462,5 +462,45 @@ fn money_is_not_free_before_a_final_block_says_that_its_transaction_did_nothing(
     assert!(world.could_take_effect(0), "the block may be taken back");
     world.step(&super::Step::Finalize);
     world.later(20, 0);
+    assert!(world.could_take_effect(0), "said once");
+    world.later(31, 0);
     assert!(!world.could_take_effect(0));
+}
+
+#[test]
+fn a_count_that_cannot_be_is_believed_only_when_it_is_told_for_long() {
+    let mut world = World::new(None);
+    world.sent(0, Publish::Accepted);
+    let told = |world: &mut World, secs: u64, count: u64| {
+        world.now += Duration::from_secs(secs);
+        let poll = counted(world, count, count);
+        world.handle(poll);
+        world.book.counted
+    };
+    assert_eq!(told(&mut world, 0, 5_000), 0);
+    assert_eq!(told(&mut world, 500, 5_000), 0);
+    assert_eq!(told(&mut world, 50, 0), 0, "an answer that can be");
+    assert_eq!(told(&mut world, 60, 5_000), 0, "from here anew");
+    assert_eq!(told(&mut world, 590, 5_000), 0);
+    assert_eq!(told(&mut world, 20, 5_000), 5_000, "another program used the wallet");
+}
+
+#[test]
+fn what_two_transactions_would_do_twice_keeps_its_far_nonce_and_holds_up_nobody() {
+    let mut world = World::new(None);
+    world.step(&super::Step::Lie(Some(super::Lie::Counts(1_000_000))));
+    world.sent(0, Publish::Accepted);
+    world.sent(1, Publish::Accepted);
+    assert_eq!(
+        (world.nonce_of(0), world.nonce_of(1)),
+        (Some(1_000_000), Some(1_000_001))
+    );
+    world.step(&super::Step::Lie(None));
+    for _ in 0..4 {
+        world.later(31, 1);
+    }
+    assert_eq!((world.nonce_of(0), world.nonce_of(1)), (Some(1_000_000), Some(0)));
+    assert!(!world.is_pending(0), "it holds nobody's money or place");
+    assert!(world.could_take_effect(0));
+    assert_eq!(world.book.claim(&key(0), 0), Claim::Undecided(1_000_000));
 }

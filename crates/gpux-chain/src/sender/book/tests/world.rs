@@ -45,6 +45,17 @@ pub(super) enum Publish {
     NotJournaled { kept: bool },
 }
 
+/// What every answer of the chain node is from now on, whatever is behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lie {
+    /// A call takes so much gas that no other node would take its bytes; this one takes all and drops them.
+    Gas,
+    /// Whatever was handed over is in a final block.
+    Receipts,
+    /// The wallet has so many transactions more.
+    Counts(u64),
+}
+
 /// One step of a history. Numbers choose among what there is.
 #[derive(Debug, Clone)]
 pub(super) enum Step {
@@ -64,6 +75,8 @@ pub(super) enum Step {
     Reorganisation,
     Finalize,
     Wait(u16),
+    /// The chain node lies from here on, or no more.
+    Lie(Option<Lie>),
     /// The program ends and starts from its journal.
     Restart,
 }
@@ -81,6 +94,22 @@ pub(super) enum Bug {
     HolesAreLeft,
     /// The book is told of another limit.
     LimitIsUnknown,
+    /// No call can be estimated a second time.
+    NothingIsEstimatedAgain,
+    /// The book never hears that the chain counts less than what it called final.
+    FinalsAreNotDoubted,
+    /// Withdrawals are sent as something that two transactions would do twice.
+    NothingIsOnceByItself,
+}
+
+impl Bug {
+    /// Whether it shows only after a chain node lied.
+    pub(super) fn is_about_lies(self) -> bool {
+        matches!(
+            self,
+            Self::NothingIsEstimatedAgain | Self::FinalsAreNotDoubted | Self::NothingIsOnceByItself
+        )
+    }
 }
 
 #[derive(Clone)]
@@ -108,13 +137,17 @@ pub(super) struct World {
     fees: Vec<(u128, u128)>,
     answers: Vec<(IntentKey, oneshot::Receiver<Result<Sent, SendError>>)>,
     failed: BTreeSet<IntentKey>,
-    /// Refused and kept, or not taken by a disk that kept it.
+    lie: Option<Lie>,
+    /// Refused and kept, not taken by a disk that kept it, or said to be final.
     lied_about: BTreeSet<IntentKey>,
 }
 
 pub(super) fn key(number: u8) -> IntentKey {
     IntentKey::new(format!("intent:{number}")).unwrap()
 }
+
+/// No honest chain node takes a transaction that may use more gas.
+const BLOCK_GAS: u64 = 30_000_000;
 
 pub(super) fn chain() -> Chain {
     // Another test of this process may have been first.
@@ -186,6 +219,7 @@ impl World {
             fees: Vec::new(),
             answers: Vec::new(),
             failed: BTreeSet::new(),
+            lie: None,
             lied_about: BTreeSet::new(),
         }
     }
@@ -216,6 +250,7 @@ impl World {
             }
             Step::Finalize => self.finalized = self.blocks.len(),
             Step::Wait(secs) => self.now += Duration::from_secs(secs.into()),
+            Step::Lie(lie) => self.lie = lie,
             Step::Restart => self.restart(),
         }
         self.hear_answers();
@@ -230,9 +265,13 @@ impl World {
         let (key, (reply, answer)) = (key(number), oneshot::channel());
         self.failed.remove(&key);
         self.answers.push((key.clone(), answer));
-        let call = Call::TransferNative {
-            to: Address::repeat_byte(9),
-            wei: number.into(),
+        let to = Address::repeat_byte(number);
+        let call = if self.is_once(number) && self.bug != Some(Bug::NothingIsOnceByItself) {
+            let token = self.chain.config().token;
+            Call::Withdraw { token, payee: to }
+        } else {
+            let wei = number.into();
+            Call::TransferNative { to, wei }
         };
         let intent = Box::new(Intent { key, call });
         self.handle(Event::Command(Command::Send { intent, reply }));
@@ -286,7 +325,8 @@ impl World {
                 self.handle(Event::Failed { key, unsent, error });
             }
             Effect::Simulate { key, .. } => {
-                let result = if publish == (Publish::NoAnswer { arrived: false }) {
+                let silent = publish == (Publish::NoAnswer { arrived: false });
+                let result = if silent || self.bug == Some(Bug::NothingIsEstimatedAgain) {
                     Err(SendError::Rpc {
                         key: key.clone(),
                         source: outage(),
@@ -295,8 +335,8 @@ impl World {
                     Ok(Again {
                         head: self.head(),
                         tip: 1,
-                        count: self.pending_count(self.blocks.len()),
-                        gas_limit: 100_000,
+                        count: self.told(self.pending_count(self.blocks.len())),
+                        gas_limit: self.gas_limit(),
                     })
                 };
                 self.handle(Event::Simulated { key, result });
@@ -335,14 +375,30 @@ impl World {
             head: self.head(),
             // One of the chain nodes asks for far too much.
             tip: if lag > 200 { 99_000_000_000 } else { 1_000_000 },
-            count: self.pending_count(seen),
-            mined: self.count(seen),
+            count: self.told(self.pending_count(seen)),
+            mined: self.told(self.count(seen)),
             native: u128::MAX,
             token_balance: Amount::MAX,
             permit_nonce: None,
             permit_deadline: 0,
-            gas_limit: 100_000,
+            gas_limit: self.gas_limit(),
         })
+    }
+
+    fn gas_limit(&self) -> u64 {
+        if self.lie == Some(Lie::Gas) {
+            200_000_000
+        } else {
+            100_000
+        }
+    }
+
+    /// What is said to be the count when it is this.
+    fn told(&self, count: u64) -> u64 {
+        match self.lie {
+            Some(Lie::Counts(more)) => count + more,
+            Some(Lie::Gas | Lie::Receipts) | None => count,
+        }
     }
 
     fn publish(
@@ -368,6 +424,12 @@ impl World {
         self.keys.insert(hash, key.clone());
         if self.bug == Some(Bug::HolesAreLeft) && key.is_fill() {
             return Ok(());
+        }
+        if self.lie == Some(Lie::Gas) {
+            return Ok(());
+        }
+        if tx.gas_limit > BLOCK_GAS {
+            return Err(PublishError::Rpc(refusal("exceeds block gas limit")));
         }
         let arrives = matches!(
             how,
@@ -405,7 +467,8 @@ impl World {
             let Some(hash) = candidates.get(usize::from(choice) % candidates.len().max(1)) else {
                 break;
             };
-            let succeeded = !(choice.wrapping_add(number)).is_multiple_of(4);
+            let again = self.keys.get(hash).is_some_and(|key| self.is_done_once(key, &block));
+            let succeeded = !again && !(choice.wrapping_add(number)).is_multiple_of(4);
             block.push(Transaction {
                 nonce,
                 hash: Some(*hash),
@@ -413,6 +476,20 @@ impl World {
             });
         }
         self.blocks.push(block);
+    }
+
+    /// The odd ones: two of their transactions do no more than one. Not where a bug is to do something twice.
+    fn is_once(&self, number: u8) -> bool {
+        number % 2 == 1 && self.bug.is_none_or(Bug::is_about_lies)
+    }
+
+    /// Whether it took effect, and is of those that do so once.
+    fn is_done_once(&self, of: &IntentKey, block: &[Transaction]) -> bool {
+        let mut blocks = self.blocks.iter().flatten().chain(block);
+        let is_its = |transaction: &Transaction| transaction.hash.and_then(|hash| self.keys.get(&hash)) == Some(of);
+        let number = (0..u8::MAX).find(|number| key(*number) == *of);
+        number.is_some_and(|number| self.is_once(number))
+            && blocks.any(|transaction| transaction.succeeded && is_its(transaction))
     }
 
     pub(super) fn empty_block(&mut self) {
@@ -450,12 +527,17 @@ impl World {
     }
 
     /// The count and the receipts are told by nodes that lag differently.
-    fn answer_poll(&self, job: PollJob, lag: u8) -> Poll {
+    fn answer_poll(&mut self, job: PollJob, lag: u8) -> Poll {
         let seen = self.seen(lag / 16);
-        let receipts = job.hashes.into_iter().map(|(key, hashes)| {
-            let receipts = hashes.iter().filter_map(|hash| self.receipt(*hash, seen)).collect();
-            (key, receipts)
-        });
+        let mut receipts = Vec::new();
+        for (key, hashes) in job.hashes {
+            let mut found: Vec<_> = hashes.iter().filter_map(|hash| self.receipt(*hash, seen)).collect();
+            if let (Some(Lie::Receipts), true, Some(hash)) = (self.lie, found.is_empty(), hashes.last()) {
+                self.lied_about.insert(key.clone());
+                found.push(receipt(*hash, 0, true));
+            }
+            receipts.push((key, found));
+        }
         let finalized = Some(self.finalized as u64 - 1);
         let firm = if self.bug == Some(Bug::FirmCountIsTheNewest) {
             self.blocks.len()
@@ -466,9 +548,12 @@ impl World {
             head: self.head(),
             safe: finalized,
             finalized,
-            count: self.count(self.seen(lag)),
+            count: match self.bug {
+                Some(Bug::FinalsAreNotDoubted) => self.count(self.seen(lag)).max(self.book.finals.used_up()),
+                _ => self.told(self.count(self.seen(lag))),
+            },
             firm_count: job.firm_count.then(|| self.count(firm)),
-            receipts: receipts.collect(),
+            receipts,
         }
     }
 
@@ -477,23 +562,14 @@ impl World {
             let Some(found) = block.iter().find(|transaction| transaction.hash == Some(hash)) else {
                 continue;
             };
-            let receipt = json!({
-                "transactionHash": hash,
-                "blockHash": B256::with_last_byte(u8::try_from(number % 250).unwrap()),
-                "blockNumber": format!("{number:#x}"),
-                "status": if found.succeeded { "0x1" } else { "0x0" },
-                "from": Address::ZERO,
-                "gasUsed": "0x1",
-                "effectiveGasPrice": "0x1",
-                "logs": [],
-            });
-            return Some(serde_json::from_value(receipt).unwrap());
+            return Some(receipt(hash, number, found.succeeded));
         }
         None
     }
 
     /// From here on the chain node answers and lies no more, nobody sends, and blocks are made and final.
     pub(super) fn come_to_rest(&mut self) {
+        self.lie = None;
         for _ in 0..60 {
             self.now += Duration::from_secs(40);
             for _ in 0..6 {
@@ -544,6 +620,28 @@ impl World {
         Ok(())
     }
 
+    /// After that: what is new gets into a block, and so does what takes effect once, if its caller asks again and again.
+    pub(super) fn check_that_it_goes_on(&mut self) -> Result<(), String> {
+        // The last is nothing that takes effect once, but new.
+        let wanted = [1, 3, 6];
+        let is_done = |book: &Book, number: u8| book.done.get(&key(number)).is_some_and(|done| done.succeeded);
+        for _ in 0..6 {
+            let mut missing = wanted.to_vec();
+            missing.retain(|number| !is_done(&self.book, *number));
+            for number in &missing {
+                self.send(*number);
+            }
+            if !missing.is_empty() {
+                self.come_to_rest();
+            }
+        }
+        self.check_rest()?;
+        match wanted.into_iter().find(|number| !is_done(&self.book, *number)) {
+            Some(number) => Err(format!("NoGapStays: intent {number} does not get into a block")),
+            None => Ok(()),
+        }
+    }
+
     /// Nonces of what was handed to the chain and kept by it.
     pub(super) fn pooled(&self) -> Vec<u64> {
         let mut nonces: Vec<_> = self.pool.values().copied().collect();
@@ -558,4 +656,18 @@ impl World {
     pub(super) fn offered(&self) -> &[(u128, u128)] {
         &self.fees
     }
+}
+
+fn receipt(hash: B256, number: usize, succeeded: bool) -> RawReceipt {
+    let receipt = json!({
+        "transactionHash": hash,
+        "blockHash": B256::with_last_byte(u8::try_from(number % 250).unwrap()),
+        "blockNumber": format!("{number:#x}"),
+        "status": if succeeded { "0x1" } else { "0x0" },
+        "from": Address::ZERO,
+        "gasUsed": "0x1",
+        "effectiveGasPrice": "0x1",
+        "logs": [],
+    });
+    serde_json::from_value(receipt).unwrap()
 }
