@@ -3,6 +3,7 @@
 //! Every rule about when work may run and what is owed lives here as a total, pure function; time is an argument.
 #![forbid(unsafe_code)]
 
+mod exposure;
 mod lifecycle;
 mod meter;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod settlement;
 mod simulation;
 mod terms;
 
+pub use exposure::{Exposed, Exposure};
 pub use lifecycle::{Actor, End, EndReason, EscrowView, JOURNAL_VERSION, UnexpectedEvent, Work};
 pub use meter::{FREEZE_MARGIN, HOLD, INTERVAL, Tariff, WorkClock, draw_from, sign, slack};
 pub use parts::{

@@ -48,8 +48,6 @@ pub struct ProviderConfig {
     pub reserve: Millis,
     /// Work stops this long before the expiry, in seconds, so that the settlement is never late.
     pub expiry_margin_secs: u64,
-    /// How much of a deposit that is not deep enough in the chain yet is worked off.
-    pub exposure: Amount,
     /// How long work stays frozen, unbilled, until more of the deposit is deep enough.
     pub assurance_limit: Millis,
     /// How long the last receipt may take once the work is gone.
@@ -79,7 +77,6 @@ impl ProviderConfig {
             job_limit: None,
             reserve: Millis::from_secs(10),
             expiry_margin_secs: 60,
-            exposure: Amount::ZERO,
             assurance_limit: Millis::from_secs(1_800),
             last_receipt_limit: Millis::from_secs(10),
             late_deposit_limit: Millis::from_secs(3_600),
@@ -219,6 +216,9 @@ struct Account {
     behind: bool,
     metered: Millis,
     work: Work,
+    /// The lease's share of what its node works off on deposits that are not deep enough.
+    #[serde(default)]
+    exposure: Amount,
     /// When the meter was last read, or could not be: other events never put the next reading off. `None` after a
     /// restart: what it showed then is too old to ask for.
     read: Option<Millis>,
@@ -253,6 +253,7 @@ impl ProviderLease {
             behind: false,
             metered: Millis::ZERO,
             work: Work::Idle,
+            exposure: Amount::ZERO,
             read: Some(now),
             receipt: None,
             asked: None,
@@ -356,6 +357,12 @@ impl ProviderLease {
         self.account.work
     }
 
+    /// The lease's share of the node's exposure.
+    #[must_use]
+    pub const fn exposure(&self) -> Amount {
+        self.account.exposure
+    }
+
     /// The newest receipt.
     #[must_use]
     pub const fn receipt(&self) -> Option<&VerifiedReceipt> {
@@ -413,6 +420,7 @@ impl ProviderLease {
                 next = Some(self.stopping(now, End::new(EndReason::PreparationFailed, by)));
             }
             (ProviderEvent::ReceiptReceived(receipt), _) => self.take_receipt(receipt),
+            (ProviderEvent::ExposureShared(share), _) => self.account.exposure = share,
             (ProviderEvent::Metered { metered, work }, _) => self.take_reading(metered, work),
             (ProviderEvent::ShimLost { metered }, _) => {
                 self.take_reading(metered, Work::Gone);

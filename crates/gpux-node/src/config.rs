@@ -91,14 +91,14 @@ pub struct ChainSection {
     /// costs more is waited for. Absent: 2 gwei, some hundred times what OP chains usually take: 0.0003 coins for a deposit.
     #[serde(default = "default_max_fee")]
     pub max_fee_per_gas: NonZeroU64,
-    /// Deposits of at least this many smallest units count only at the `safe` block. Absent: 10 tokens, and on the devnet
-    /// never needed.
+    /// A lease with a deposit of at least this many smallest units is over for its renter only when its end is in the `safe`
+    /// block. A provider counts every deposit only there, however small. Absent: 10 tokens, and on the devnet never needed.
     pub safe_from: Option<Amount>,
-    /// Deposits of at least this many smallest units count only at the `finalized` block. Absent: 1,000 tokens, and on the
-    /// devnet never needed.
+    /// With at least this many smallest units both wait for the `finalized` block. Absent: 1,000 tokens, and on the devnet
+    /// never needed.
     pub finalized_from: Option<Amount>,
-    /// How much of a deposit that is not deep enough yet is worked off for each lease, in smallest units. Absent: 10 tokens,
-    /// or `safe_from` where that is less.
+    /// How much a provider works off on deposits that are not deep enough yet, in smallest units: on all of its leases
+    /// together. Absent: 10 tokens, or `safe_from` where that is less.
     pub exposure: Option<Amount>,
     /// How long after the expiry the provider can still settle, in seconds; a day unless this is a devnet.
     #[serde(default = "default_grace")]
@@ -190,12 +190,17 @@ pub struct ProvideSection {
 /// How much money is good how deep in the chain, and how much is worked off before it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Assurance {
+    /// When the end of a lease that this node rents is believed.
     pub(crate) confirm: ConfirmPolicy,
+    /// When a deposit, or its end, is no risk any more to the node as a provider: never in the newest block alone, since small
+    /// deposits are many.
+    pub(crate) deep: ConfirmPolicy,
+    /// What is worked off on all deposits together that are not deep.
     pub(crate) exposure: Amount,
 }
 
-/// Whole tokens that count in the newest block, and that are worked off before a larger deposit counts. A sequencer that takes
-/// back a block it has published has not been seen; this is what it may cost a provider for each lease if it is.
+/// Whole tokens that a renter believes in the newest block, and that a provider works off before deposits are deep. A sequencer
+/// that takes back blocks it has published has not been seen; this is what it may cost a provider in all if it is.
 const SAFE_FROM_TOKENS: u128 = 10;
 /// Whole tokens from which on L1 itself must be final: a quarter of an hour, which such jobs can wait for.
 const FINALIZED_FROM_TOKENS: u128 = 1_000;
@@ -223,6 +228,10 @@ impl ChainSection {
         let usual = whole(SAFE_FROM_TOKENS);
         let most = confirm.safe_from.map_or(usual, |safe_from| safe_from.min(usual));
         Assurance {
+            deep: ConfirmPolicy {
+                safe_from: confirm.safe_from.map(|_| Amount::ZERO),
+                finalized_from: confirm.finalized_from,
+            },
             confirm,
             exposure: self.exposure.unwrap_or(most),
         }
@@ -307,9 +316,13 @@ mod tests {
             let depths = ["9.999999", "10", "999.999999", "1000"].map(|text| assurance.confirm.depth_for(money(text)));
             use Depth::{Finalized, Latest, Safe};
             assert_eq!(depths, [Latest, Safe, Safe, Finalized]);
+            let depths =
+                ["0.000001", "9.999999", "999.999999", "1000"].map(|text| assurance.deep.depth_for(money(text)));
+            assert_eq!(depths, [Safe, Safe, Safe, Finalized], "small deposits are many");
             assert_eq!(assurance.exposure, money("10"));
             let devnet = section(DevnetConfig::CHAIN_ID, "").assurance(&token);
             assert_eq!(devnet.confirm, ConfirmPolicy::NEWEST);
+            assert_eq!(devnet.deep, ConfirmPolicy::NEWEST);
         }
     }
 

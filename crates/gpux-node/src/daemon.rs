@@ -15,7 +15,7 @@ use crate::{
 };
 use gpux_api::ErrorCode;
 use gpux_chain::{
-    Chain, ConnectError, DigestSigner, HotKey, KeyFileError, SenderConfig, SenderHandle, SenderTask, WatcherConfig,
+    Chain, ConnectError, DigestSigner, KeyFileError, SenderConfig, SenderHandle, SenderTask, WatcherConfig,
     sender, watcher,
 };
 use gpux_market::Rates;
@@ -190,7 +190,11 @@ pub(crate) fn assemble(dir: DaemonDir, config: DaemonConfig, adapters: Adapters)
         Err(why) => (None, Some(why)),
     };
     let provider = match (&config.provide, machine) {
-        (Some(section), Some(machine)) => Some(provider(section, machine, &wallet, signer, &chain.token().token)?),
+        (Some(section), Some(machine)) => Some(Provider::new(
+            selling(section, machine, &wallet, &chain.token().token)?,
+            signer,
+            assurance.exposure,
+        )),
         (Some(_) | None, _) => None,
     };
     let market = Market::new(chain.token().token.clone());
@@ -259,13 +263,12 @@ fn open_sender(
     })
 }
 
-fn provider(
+fn selling(
     section: &ProvideSection,
     machine: Machine,
     wallet: &Arc<gpux_chain::WalletKey>,
-    signer: HotKey,
     token: &Token,
-) -> Result<Provider, DaemonError> {
+) -> Result<Selling, DaemonError> {
     let price = |key, text: &str| {
         token
             .parse(text)
@@ -277,7 +280,7 @@ fn provider(
         .as_ref()
         .map(|region| region.parse().map_err(|_| DaemonError::Region(region.clone())))
         .transpose()?;
-    let selling = Selling {
+    Ok(Selling {
         payout: section.payout.unwrap_or_else(|| wallet.address()),
         rates: Rates {
             cpu_core: price("price_cpu", &section.price_cpu)?,
@@ -290,8 +293,7 @@ fn provider(
         region,
         cpu_score: machine.cpu_score,
         cpu_model: machine.cpu_model,
-    };
-    Ok(Provider::new(selling, signer))
+    })
 }
 
 /// The part of the measured machine that is offered: never more than was measured.

@@ -25,7 +25,7 @@ use crate::{
 use capacity::Capacity;
 use disk::{Disk, Wanted};
 use gpux_chain::{Depth, HotKey, Signature, SlotStatus};
-use gpux_lease::{Actor, End, EndReason, EscrowRef, closing_digest, recover_signer};
+use gpux_lease::{Actor, End, EndReason, EscrowRef, Exposed, Exposure, closing_digest, recover_signer};
 use gpux_market::Rates;
 use gpux_net::LogSink;
 use gpux_proto::{
@@ -91,6 +91,8 @@ struct Desk {
     leases: HashMap<LeaseId, Entry>,
     /// Renters whose preparation is not paid by a deposit yet: one each.
     unpaid: HashMap<Address, LeaseId>,
+    /// What all leases work off on deposits that are not deep enough.
+    exposure: Exposure,
     /// The newest answer to each wallet, while it holds.
     answers: quote::Answers,
 }
@@ -108,11 +110,12 @@ pub(crate) struct Provider {
 
 impl Provider {
     /// A provider with nothing leased.
-    pub(crate) fn new(selling: Selling, signer: HotKey) -> Self {
+    pub(crate) fn new(selling: Selling, signer: HotKey, exposure: Amount) -> Self {
         let desk = Desk {
             capacity: Capacity::new(selling.total),
             leases: HashMap::new(),
             unpaid: HashMap::new(),
+            exposure: Exposure::new(exposure),
             answers: quote::Answers::default(),
         };
         Self {
@@ -146,6 +149,10 @@ impl Provider {
         for (lease, error) in &leases.unreadable {
             let lease = lease.map_or_else(|| "unknown".to_owned(), |lease| lease.to_string());
             tracing::error!(%lease, error = %crate::error_chain(error), "a lease cannot be read: it is left as it is, and is not settled; start the version of gpux that wrote it before its expiry and grace are over");
+        }
+        // What was worked before counts before any lease asks for more.
+        for record in &leases.readable {
+            self.share_exposure(record.lease, record.machine.exposed().so_far());
         }
         for record in leases.readable {
             let status = adopted.remove(&record.lease);
@@ -446,6 +453,11 @@ impl Provider {
                 pace = (pace * 2).min(meter::LOG_PACE_MAX);
             }
         }
+    }
+
+    /// What a lease holds of the node's exposure from now on.
+    fn share_exposure(&self, lease: LeaseId, exposed: Exposed) -> Amount {
+        self.lock().exposure.share(lease, exposed)
     }
 
     /// The deposit of a lease is there: its preparation is not unpaid any more.

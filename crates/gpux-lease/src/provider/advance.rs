@@ -3,6 +3,7 @@
 //! Called by [`ProviderLease::handle`] after each event. It reads facts and the time, never the event.
 
 use super::{Closing, FreezeCause, Preparation, ProviderEffect, ProviderLease, ProviderState};
+use crate::exposure::Exposed;
 use crate::lifecycle::{Actor, End, EndReason, EscrowView, Work};
 use crate::meter::FREEZE_MARGIN;
 use gpux_types::{Amount, Millis, UnixSeconds};
@@ -134,11 +135,41 @@ impl ProviderLease {
         self.account.escrow.deposit().saturating_sub(reserve)
     }
 
-    /// Whether the work goes beyond what is deep enough in the chain and the exposure.
+    /// What would be lost if the chain took back every block that is not deep enough: what the lease's share is to be.
+    #[must_use]
+    pub fn exposed(&self) -> Exposed {
+        let (deposit, assured) = match self.account.escrow {
+            EscrowView::Open { deposit, assured, .. } => (deposit, assured),
+            EscrowView::Absent => (Amount::ZERO, Amount::ZERO),
+            EscrowView::Closed { .. } => return Exposed::default(),
+        };
+        use ProviderState as S;
+        let tariff = &self.config.tariff;
+        let worked = tariff.due(self.account.metered).saturating_sub(assured);
+        let wanted = match self.state {
+            S::Ended { .. } => return Exposed::default(),
+            // Until the meter is read again, and no less than an interval: work that is let go on does so for a while.
+            S::Ready { .. } | S::Running | S::Frozen { .. } => {
+                let ahead = tariff.interval.saturating_add(FREEZE_MARGIN);
+                let upto = tariff.due(self.account.metered.saturating_add(ahead)).min(deposit);
+                upto.saturating_sub(assured).max(worked)
+            }
+            S::Waiting { .. }
+            | S::Preparing { .. }
+            | S::Stopping { .. }
+            | S::Closing { .. }
+            | S::Offering { .. }
+            | S::Settling { .. }
+            | S::Refusing { .. } => worked,
+        };
+        Exposed { worked, wanted }
+    }
+
+    /// Whether the work goes beyond what is deep enough in the chain and the lease's share of the exposure.
     fn unassured(&self) -> bool {
         let tariff = &self.config.tariff;
         let backed = match self.account.escrow {
-            EscrowView::Open { deposit, assured, .. } => assured.saturating_add(self.config.exposure).min(deposit),
+            EscrowView::Open { deposit, assured, .. } => assured.saturating_add(self.account.exposure).min(deposit),
             EscrowView::Absent | EscrowView::Closed { .. } => Amount::ZERO,
         };
         let backed_time = if backed == Amount::ZERO && tariff.due(tariff.interval) > Amount::ZERO {

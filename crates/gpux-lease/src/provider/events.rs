@@ -33,6 +33,9 @@ pub enum ProviderEvent {
         /// What the work does.
         work: Work,
     },
+    /// How much of what the node works off on deposits that are not deep enough is this lease's: a level. Comes after each
+    /// event that changes what it wants ([`ProviderLease::exposed`](super::ProviderLease::exposed)).
+    ExposureShared(Amount),
     /// The shim is gone; what was left of its work was killed.
     ShimLost {
         /// The last reading of the meter that it had synced.
@@ -64,6 +67,7 @@ impl ProviderEvent {
             Self::PreparationFailed { .. } => "preparation failed",
             Self::ReceiptReceived(_) => "receipt received",
             Self::Metered { .. } => "metered",
+            Self::ExposureShared(_) => "exposure shared",
             Self::ShimLost { .. } => "shim lost",
             Self::PartsDrained => "parts drained",
             Self::StopRequested { .. } => "stop requested",

@@ -1,6 +1,7 @@
 //! What the simulated world does not reach: contradictions, patience, and the order of effects.
 
 use super::*;
+use crate::exposure::Exposed;
 use gpux_types::{LeaseId, PricePerHour, UnixSeconds};
 
 const START: Millis = Millis(1_000_000);
@@ -528,4 +529,65 @@ fn what_the_chain_lacks_is_asked_for_again_and_nothing_else() {
     assert_eq!(lease.unmet(slot(&lease), amount(10_000)), settled.first().copied());
     let closed = EscrowView::Closed { paid: amount(11_000) };
     assert_eq!(lease.unmet(closed, amount(11_000)), None);
+}
+
+/// A deposit that is there, of which nothing is deep.
+fn shallow(deposit: u128) -> ProviderEvent {
+    ProviderEvent::EscrowSeen(EscrowView::Open {
+        deposit: amount(deposit),
+        assured: Amount::ZERO,
+        expiry: UnixSeconds(10_000),
+    })
+}
+
+#[test]
+fn on_a_deposit_that_is_not_deep_work_waits_for_a_share_of_the_exposure_and_stops_at_its_end() {
+    let (mut lease, _) = ProviderLease::request(config(), START);
+    handle(&mut lease, 1, shallow(100_000));
+    assert_eq!(lease.exposed(), Exposed::default(), "nothing is ready to run");
+    handle(&mut lease, 1, ProviderEvent::Prepared);
+    assert_eq!(handle(&mut lease, 1, receipt(5_000)), []);
+    assert!(!lease.allows_work());
+    let wanted = |worked, wanted| Exposed {
+        worked: amount(worked),
+        wanted: amount(wanted),
+    };
+    assert_eq!(lease.exposed(), wanted(0, 6_000));
+    let share = ProviderEvent::ExposureShared(amount(6_000));
+    assert_eq!(handle(&mut lease, 1, share), [ProviderEffect::AllowWork]);
+    assert_eq!(handle(&mut lease, 1, share), [], "a level");
+    handle(&mut lease, 5, metered(4, Work::Running));
+    assert_eq!(lease.exposed(), wanted(4_000, 10_000));
+    let frozen = handle(&mut lease, 6, metered(5, Work::Running));
+    assert!(
+        frozen.contains(&ProviderEffect::Freeze),
+        "a second before it is used up: {frozen:?}"
+    );
+    handle(&mut lease, 6, receipt(50_000));
+    let more = handle(&mut lease, 7, ProviderEvent::ExposureShared(amount(11_000)));
+    assert_eq!(more, [ProviderEffect::Thaw, ProviderEffect::AllowWork]);
+    handle(&mut lease, 8, open(100_000));
+    assert_eq!(lease.exposed(), Exposed::default(), "all of it is deep");
+}
+
+#[test]
+fn what_was_worked_on_a_deposit_that_is_not_deep_counts_until_the_end_is_deep() {
+    let (mut lease, _) = ProviderLease::request(config(), START);
+    handle(&mut lease, 1, shallow(100_000));
+    handle(&mut lease, 1, ProviderEvent::Prepared);
+    handle(&mut lease, 1, receipt(5_000));
+    handle(&mut lease, 1, ProviderEvent::ExposureShared(amount(6_000)));
+    handle(&mut lease, 4, metered(3, Work::Running));
+    handle(&mut lease, 4, ProviderEvent::PartsDrained);
+    handle(&mut lease, 5, metered(3, Work::Gone));
+    assert!(
+        matches!(lease.state(), ProviderState::Settling { .. }),
+        "{:?}",
+        lease.state()
+    );
+    assert_eq!(lease.exposed().so_far(), lease.exposed());
+    assert_eq!(lease.exposed().worked, amount(3_000));
+    let paid = amount(3_000);
+    handle(&mut lease, 6, ProviderEvent::EscrowSeen(EscrowView::Closed { paid }));
+    assert_eq!(lease.exposed(), Exposed::default());
 }

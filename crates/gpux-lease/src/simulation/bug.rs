@@ -23,6 +23,8 @@ pub(super) enum Bug {
     StartsUnpaidWork,
     /// The provider takes the deposit for twice as much.
     DepositCountsTwice,
+    /// The provider lets each lease have of the exposure what it wants.
+    ExposureIsPerLease,
     /// The provider signs a closing amount before the work is gone.
     ClosesTooEarly,
     /// The provider leaves frozen work frozen.
@@ -68,7 +70,7 @@ pub(super) enum Bug {
 }
 
 impl Bug {
-    pub(super) const ALL: [Self; 31] = [
+    pub(super) const ALL: [Self; 32] = [
         Self::RefundIsForgotten,
         Self::ClaimIgnoresDeposit,
         Self::ClaimIgnoresReceipt,
@@ -79,6 +81,7 @@ impl Bug {
         Self::NeverFreezes,
         Self::StartsUnpaidWork,
         Self::DepositCountsTwice,
+        Self::ExposureIsPerLease,
         Self::ClosesTooEarly,
         Self::NeverThaws,
         Self::SignsWhatIsAsked,

@@ -42,6 +42,8 @@ pub(super) enum Invariant {
     SignedNeverFalls,
     /// Neither what is signed nor the work that runs passes the deposit.
     DepositIsNeverPassed,
+    /// What a node has worked on deposits that are not deep stays within one bound for all of its leases.
+    ExposureIsOfTheNode,
     /// A closing amount is one amount, given when the work is gone, and no receipt is asked for after it.
     ClosingIsGivenOnceAndLast,
     /// An event that is heard again changes nothing.
@@ -61,7 +63,7 @@ pub(super) enum Invariant {
 }
 
 impl Invariant {
-    pub(super) const ALL: [Self; 22] = [
+    pub(super) const ALL: [Self; 23] = [
         Self::MoneyIsConserved,
         Self::ClaimWithinDeposit,
         Self::ClaimWithinReceipt,
@@ -76,6 +78,7 @@ impl Invariant {
         Self::NoReceiptBeforeFunding,
         Self::SignedNeverFalls,
         Self::DepositIsNeverPassed,
+        Self::ExposureIsOfTheNode,
         Self::ClosingIsGivenOnceAndLast,
         Self::ReplayChangesNothing,
         Self::LeaseEnds,
@@ -239,6 +242,15 @@ impl Ledger {
     fn renter_bound(&self, delivered: u64) -> Amount {
         let worked = delivered.max(self.ahead_ms);
         self.cost(worked + 2 * INTERVAL.0 + tolerance(worked))
+    }
+
+    /// How far the work may go beyond the provider's share of its node's exposure: to the next reading of the meter, or until
+    /// the dead-man switch fires.
+    pub(super) fn exposure_slack(&self) -> Amount {
+        let always_up = self.up_since_ms == Some(0) && !self.provider_time_is_off;
+        let ms = if always_up { 0 } else { 2 * INTERVAL.0 };
+        let rounding = Amount::new(1).unwrap();
+        self.cost(ms + 2 * STEP_MS).saturating_add(rounding)
     }
 
     pub(super) const fn was_reorganised(&self) -> bool {

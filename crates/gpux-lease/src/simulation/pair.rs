@@ -62,7 +62,6 @@ pub(super) struct Lease {
 pub(super) fn provider_config(deal: &Deal) -> ProviderConfig {
     let tariff = tariff(deal);
     let mut config = ProviderConfig::new(tariff);
-    config.exposure = tariff.due(Millis::from_secs(deal.exposure_secs));
     config.expiry_margin_secs = 20;
     config.grace_secs = GRACE_SECS;
     if let Some(secs) = deal.closing_wait_secs {
@@ -73,6 +72,11 @@ pub(super) fn provider_config(deal: &Deal) -> ProviderConfig {
         config.draw_from = Some(tariff.due(Millis::from_secs(secs.max(1))));
     }
     config
+}
+
+/// What the lease's node would work off if this were its only lease.
+pub(super) fn exposure(deal: &Deal) -> Amount {
+    tariff(deal).due(Millis::from_secs(deal.exposure_secs))
 }
 
 pub(super) fn renter_config(deal: &Deal) -> RenterConfig {
@@ -181,6 +185,21 @@ impl Lease {
     pub(super) fn delivered(&self, part: PartIndex, attempt: u32) -> bool {
         let mut tries = self.tries.iter();
         tries.any(|running| running.part == part && running.attempt == attempt && running.over == Some(true))
+    }
+
+    /// What its node has at risk by it on blocks that are not deep, as the world knows it.
+    pub(super) fn exposed(&self, world: &World) -> Amount {
+        let due = tariff(&self.plan.deal).due(self.shim.metered());
+        match world.chain.view(self.index, 0, world.depths) {
+            EscrowView::Open { assured, .. } => due.saturating_sub(assured),
+            EscrowView::Absent => due,
+            EscrowView::Closed { .. } => Amount::ZERO,
+        }
+    }
+
+    /// By how much it may go beyond its share.
+    pub(super) fn exposure_slack(&self) -> Amount {
+        self.ledger.exposure_slack()
     }
 
     /// What each side sees of the chain: the renter relies on the newest block and on an end that is deep, the
@@ -523,6 +542,22 @@ impl Lease {
     }
 
     pub(super) fn tell_provider(&mut self, world: &mut World, event: ProviderEvent) -> Result<(), Violation> {
+        self.handle_at_provider(world, event)?;
+        if !self.provider_up(world) {
+            return Ok(());
+        }
+        let exposed = self.provider.machine.exposed();
+        let share = match world.bug {
+            Some(Bug::ExposureIsPerLease) => exposed.wanted,
+            _ => world.exposures[self.plan.provider].share(lease_id(self.index), exposed),
+        };
+        if share == self.provider.machine.exposure() {
+            return Ok(());
+        }
+        self.handle_at_provider(world, ProviderEvent::ExposureShared(share))
+    }
+
+    fn handle_at_provider(&mut self, world: &mut World, event: ProviderEvent) -> Result<(), Violation> {
         if !self.provider_up(world) {
             return Ok(());
         }

@@ -529,6 +529,15 @@ fn planted_at_the_provider() -> Vec<(Bug, Invariant, Scenario)> {
         (Bug::NeverFreezes, I::WorkStaysWithinOneInterval, silent(20_000)),
         (Bug::StartsUnpaidWork, I::NoWorkBeforeTheFirstReceipt, silent(0)),
         (Bug::DepositCountsTwice, I::DepositIsNeverPassed, short),
+        (
+            Bug::ExposureIsPerLease,
+            I::ExposureIsOfTheNode,
+            Scenario {
+                depth: 60,
+                exposure_secs: 20,
+                ..calm()
+            },
+        ),
         (Bug::ClosesTooEarly, I::ClosingIsGivenOnceAndLast, calm()),
         (Bug::ReconcilesTooMuch, I::ClaimWithinMeter, long(calm())),
     ]

@@ -9,8 +9,9 @@ use super::host::{Daemon, Head};
 use super::job::Job;
 use super::ledger::{Invariant, Violation, broken};
 use super::network::{Chance, Letter, Network};
-use super::pair::Lease;
+use super::pair::{self, Lease};
 use super::{CrashPoint, Entry, Failure, Logged, Plan, Scenario, Timed, Trouble};
+use crate::exposure::Exposure;
 use crate::lifecycle::{Actor, EscrowView};
 use crate::parts::PartEvent;
 use crate::provider::{ProviderEvent, ProviderLease, ProviderState};
@@ -36,6 +37,8 @@ pub(super) struct World {
     network: Network,
     pub(super) chance: Chance,
     pub(super) daemons: Vec<Daemon>,
+    /// Of each node: what it works off in all on deposits that are not deep.
+    pub(super) exposures: Vec<Exposure>,
     fees_high_until_ms: u64,
     log: Vec<Entry>,
     /// What the jobs have not heard yet: always empty between two events.
@@ -62,6 +65,7 @@ impl World {
             network: Network::new(plan.latency_ms, plan.loss_percent, plan.repeat_percent),
             chance,
             daemons,
+            exposures: (0..plan.clocks_ppm.len()).map(|node| exposure(plan, node)).collect(),
             fees_high_until_ms: 0,
             log: Vec::new(),
             news: Vec::new(),
@@ -112,6 +116,13 @@ impl World {
             more => self.chance.below(more),
         }
     }
+}
+
+/// The most that any of the node's leases was to have.
+fn exposure(plan: &Plan, node: usize) -> Exposure {
+    let leases = plan.leases.iter().filter(|lease| lease.provider == node);
+    let bound = leases.map(|lease| pair::exposure(&lease.deal)).max();
+    Exposure::new(bound.unwrap_or_default())
 }
 
 struct Clockwork<'a> {
@@ -287,6 +298,23 @@ impl Clockwork<'_> {
             let checked = lease.ledger.check(self.world.at_ms, shim, chain);
             checked.map_err(|violation| violation.of(lease.index))?;
         }
+        (0..self.world.daemons.len()).try_for_each(|node| self.check_exposure(node))
+    }
+
+    fn check_exposure(&self, node: usize) -> Result<(), Violation> {
+        let leases = || self.leases.iter().filter(|lease| lease.plan.provider == node);
+        // What a reorganisation has taken is the loss that the bound is for.
+        if leases().any(|lease| lease.ledger.was_reorganised()) {
+            return Ok(());
+        }
+        let sum = |of: &dyn Fn(&Lease) -> Amount| leases().map(|lease| of(lease).units()).sum::<u128>();
+        let exposed = sum(&|lease| lease.exposed(&self.world));
+        let slack = sum(&|lease| lease.exposure_slack());
+        let bound = exposure(self.plan, node).bound().units();
+        if exposed > bound.saturating_add(slack) {
+            let detail = format!("node {node} has {exposed} at risk, and {bound} and {slack} are its bound");
+            return Err(broken(Invariant::ExposureIsOfTheNode, self.world.at_ms, detail));
+        }
         Ok(())
     }
 
@@ -323,6 +351,7 @@ impl Clockwork<'_> {
                     self.world.news.push((index, PartEvent::Restarted));
                 }
             }
+            self.take_exposure_over(node);
             for index in 0..self.leases.len() {
                 let parties = &self.plan.leases[index];
                 if parties.provider == node {
@@ -334,6 +363,15 @@ impl Clockwork<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What was worked before counts before any lease asks for more.
+    fn take_exposure_over(&mut self, node: usize) {
+        let mut kept = exposure(self.plan, node);
+        for lease in self.leases.iter().filter(|lease| lease.plan.provider == node) {
+            kept.share(pair::lease_id(lease.index), lease.provider.journal.exposed().so_far());
+        }
+        self.world.exposures[node] = kept;
     }
 
     fn happen(&mut self, trouble: Trouble) -> Result<(), Violation> {

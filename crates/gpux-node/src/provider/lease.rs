@@ -144,7 +144,6 @@ impl LeaseRecord {
         config.preparation_limit = quote::MAX_PREPARATION;
         // Work must have ended, and the settlement be sent, well within the grace.
         config.expiry_margin_secs = 10;
-        config.exposure = node.assurance.exposure;
         config.assurance_limit = ASSURANCE_LIMIT;
         config.draw_from = chain::draw_from(node);
         config.grace_secs = terms.grace_secs.into();
@@ -346,8 +345,20 @@ impl LeaseTask {
         self.tell();
     }
 
-    /// Gives the machine an event, journals, and performs what may follow.
+    /// Gives the machine an event, and its share of the node's exposure when it wants another one since.
     fn event(&mut self, event: ProviderEvent) {
+        self.handle(event);
+        let machine = &self.record.machine;
+        let share = self.provider.share_exposure(self.record.lease, machine.exposed());
+        if share != machine.exposure() {
+            self.handle(ProviderEvent::ExposureShared(share));
+        }
+        self.after_event();
+        self.take_up();
+    }
+
+    /// Lets the machine decide, journals, and performs what may follow.
+    fn handle(&mut self, event: ProviderEvent) {
         let now = self.node.clock.now();
         let before = self.record.machine.clone();
         match self.record.machine.handle(now, event) {
@@ -364,8 +375,6 @@ impl LeaseTask {
             }
             Err(error) => tracing::warn!(lease = %self.record.lease.short(), %error, "an event was refused"),
         }
-        self.after_event();
-        self.take_up();
     }
 
     /// What the disk held back is asked for anew once it has the record, as after a restart.
@@ -468,7 +477,7 @@ impl LeaseTask {
         self.event(ProviderEvent::BlockSeen {
             time: seen.head.timestamp,
         });
-        let view = crate::escrow_view(&seen, &self.node.assurance.confirm);
+        let view = crate::escrow_view(&seen, &self.node.assurance.deep);
         if view != self.record.machine.escrow() || matches!(view, EscrowView::Closed { .. }) {
             self.event(ProviderEvent::EscrowSeen(view));
         }
@@ -479,7 +488,7 @@ impl LeaseTask {
         let Some(seen) = seen.filter(|seen| seen.latest.status != SlotStatus::Closed) else {
             return;
         };
-        let view = crate::escrow_view(&seen, &self.node.assurance.confirm);
+        let view = crate::escrow_view(&seen, &self.node.assurance.deep);
         if let Some(effect) = self.record.machine.unmet(view, seen.latest.claimed) {
             tracing::info!(lease = %self.record.lease.short(), ?effect, "not on the chain yet; sending it again");
             self.perform(vec![effect]);
