@@ -62,6 +62,7 @@ impl RenterLease {
                 | S::Open
                 | S::Running
                 | S::Lost { .. }
+                | S::Unfunded { .. }
                 | S::Ending { .. }
                 | S::Reclaimable { .. }
                 | S::Settled { .. }

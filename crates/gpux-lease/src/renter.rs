@@ -5,9 +5,10 @@
 //!
 //! ```text
 //! Quoted ──accepted──> Opening ──deposit──> Open ──work reported──> Running ──silence──> Lost ──report──> Running
-//!    └──> Failed <──cannot──┘                 └──────────────┬──────────┴─────────────────┘
-//!                                                            v
-//!                                  Ending ──closed──> Settled,   or ──expiry + grace──> Reclaimable ──closed──> Reclaimed
+//!    │ too late           │ cannot            └──────────────┬──────────┴─────────────────┘
+//!    v                    v                                  v
+//!  Failed <──too late── Unfunded ──deposit all the same──> Ending ──closed──> Settled
+//!                                                            └──expiry + grace──> Reclaimable ──closed──> Reclaimed
 //! ```
 
 mod advance;
@@ -18,7 +19,7 @@ mod tests;
 use crate::lifecycle::{Actor, BlockClock, End, EndReason, EscrowView, UnexpectedEvent, Work};
 use crate::meter::{HOLD, INTERVAL, Tariff, WorkClock};
 pub use events::{RenterEffect, RenterEvent, TopUp};
-use gpux_types::{Amount, Millis};
+use gpux_types::{Amount, Millis, UnixSeconds};
 use serde::{Deserialize, Serialize};
 
 /// How long every quote holds, from when it was asked for.
@@ -72,6 +73,14 @@ pub enum RenterState {
     Lost {
         /// Since when its parts are.
         since: Millis,
+    },
+    /// The deposit could not be made, as far as is known; whoever has its bytes may still hand them on. Watched until no block
+    /// can take them.
+    Unfunded {
+        /// Why the lease ended.
+        end: End,
+        /// Until this block time: the deposit's expiry and the grace, since blocks may be heard of late.
+        until: UnixSeconds,
     },
     /// To be settled by the provider.
     Ending {
@@ -353,19 +362,20 @@ impl RenterLease {
             | (On::ClosingOffered { .. }, S::Quoted { .. })
             | (On::ReceiptAsked { .. }, S::Opening) => return Err(unexpected),
             (On::GoesAway { horizon }, S::Open | S::Running | S::Lost { .. }) => self.go_away(now, horizon),
-            (On::OpenFailed, S::Quoted { .. } | S::Open | S::Running | S::Lost { .. } | S::Reclaimable { .. }) => {
+            (
+                On::OpenFailed { .. },
+                S::Quoted { .. } | S::Open | S::Running | S::Lost { .. } | S::Reclaimable { .. },
+            ) => {
                 return Err(unexpected);
             }
             (On::TopUpRequested(top_up), _) => self.take_top_up(top_up, effects).ok_or(unexpected)?,
             (On::Accepted, S::Quoted { since }) if now < since.saturating_add(self.config.quote_limit) => {
                 next = Some(S::Opening);
             }
-            (On::OpenFailed, S::Opening) => {
-                next = Some(S::Failed {
-                    end: End::new(EndReason::OpenFailed, Actor::Chain),
-                });
+            (On::OpenFailed { expiry }, S::Opening) => {
+                next = Some(self.unfunded(End::new(EndReason::OpenFailed, Actor::Chain), expiry));
             }
-            (On::OpenFailed, S::Ending { end, .. }) => next = Some(S::Failed { end }),
+            (On::OpenFailed { expiry }, S::Ending { end, .. }) => next = Some(self.unfunded(end, expiry)),
             (On::EscrowSeen(view), _) => self.account.escrow = view,
             (On::BlockSeen { time }, _) => self.account.block = Some(BlockClock::seen(self.account.block, time, now)),
             (On::Reported { metered, work }, _) => self.take_report(now, metered, work),
@@ -388,10 +398,15 @@ impl RenterLease {
                 self.account.top_up = self.account.top_up.filter(|top_up| top_up.number != number);
             }
             (On::Restarted, _) => self.restart(now),
-            (On::Accepted | On::OpenFailed | On::GoesAway { .. } | On::Ticked, _) => {}
+            (On::Accepted | On::OpenFailed { .. } | On::GoesAway { .. } | On::Ticked, _) => {}
         }
         self.now = now;
         Ok(next)
+    }
+
+    const fn unfunded(&self, end: End, expiry: UnixSeconds) -> RenterState {
+        let until = expiry.plus_secs(self.config.grace_secs);
+        RenterState::Unfunded { end, until }
     }
 
     /// Work up to the horizon is signed ahead from the next ask on, and silence until then is expected.
@@ -461,6 +476,7 @@ impl RenterLease {
             | RenterState::Open
             | RenterState::Running
             | RenterState::Lost { .. }
+            | RenterState::Unfunded { .. }
             | RenterState::Reclaimable { .. }
             | RenterState::Settled { .. }
             | RenterState::Reclaimed { .. }
@@ -498,6 +514,7 @@ impl RenterLease {
             RenterState::Ending { .. } => (asked, self.config.tariff.willing_last(counted, deposit)),
             RenterState::Quoted { .. }
             | RenterState::Opening
+            | RenterState::Unfunded { .. }
             | RenterState::Reclaimable { .. }
             | RenterState::Settled { .. }
             | RenterState::Reclaimed { .. }
@@ -531,6 +548,7 @@ impl RenterState {
             Self::Open => "open",
             Self::Running => "running",
             Self::Lost { .. } => "lost",
+            Self::Unfunded { .. } => "unfunded",
             Self::Ending { .. } => "ending",
             Self::Reclaimable { .. } => "reclaimable",
             Self::Settled { .. } => "settled",
@@ -542,7 +560,8 @@ impl RenterState {
     const fn end(&self) -> Option<End> {
         match self {
             Self::Quoted { .. } | Self::Opening | Self::Open | Self::Running | Self::Lost { .. } => None,
-            Self::Ending { end, .. }
+            Self::Unfunded { end, .. }
+            | Self::Ending { end, .. }
             | Self::Reclaimable { end, .. }
             | Self::Settled { end, .. }
             | Self::Reclaimed { end, .. }
@@ -570,6 +589,7 @@ impl RenterState {
             Self::Opening
             | Self::Open
             | Self::Running
+            | Self::Unfunded { .. }
             | Self::Settled { .. }
             | Self::Reclaimed { .. }
             | Self::Failed { .. } => self,

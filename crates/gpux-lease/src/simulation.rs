@@ -155,6 +155,10 @@ enum Trouble {
     PreparationFails {
         lease: usize,
     },
+    /// The renter's chain node refuses the deposit that is on its way, and hands it on all the same.
+    DepositIsRefused {
+        lease: usize,
+    },
     /// The parts that run are killed for what they used; the lease goes on.
     OutOfMemory {
         lease: usize,
@@ -178,6 +182,7 @@ impl Timed {
             | Trouble::RenterStops { .. }
             | Trouble::ProviderStops { .. }
             | Trouble::PreparationFails { .. }
+            | Trouble::DepositIsRefused { .. }
             | Trouble::OutOfMemory { .. } => 0,
         };
         self.at_ms + lasts
@@ -315,6 +320,7 @@ enum What {
     },
     ProviderStops,
     PreparationFails,
+    DepositIsRefused,
     OutOfMemory,
 }
 
@@ -401,6 +407,7 @@ impl Fault {
             What::RenterGoesAway { for_ms } => vec![Trouble::RenterGoesAway { lease, for_ms }],
             What::ProviderStops => vec![Trouble::ProviderStops { lease }],
             What::PreparationFails => vec![Trouble::PreparationFails { lease }],
+            What::DepositIsRefused => vec![Trouble::DepositIsRefused { lease }],
             What::OutOfMemory => vec![Trouble::OutOfMemory { lease }],
         };
         let at_ms = self.at_ms;

@@ -15,8 +15,8 @@ use crate::{
 };
 use gpux_api::ErrorCode;
 use gpux_chain::{
-    Chain, ConnectError, DigestSigner, KeyFileError, SenderConfig, SenderHandle, SenderTask, WatcherConfig,
-    sender, watcher,
+    Chain, ConnectError, DigestSigner, KeyFileError, SenderConfig, SenderHandle, SenderTask, WatcherConfig, sender,
+    watcher,
 };
 use gpux_market::Rates;
 use gpux_net::StartNetError;

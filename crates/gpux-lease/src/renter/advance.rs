@@ -4,7 +4,7 @@
 
 use super::{RenterEffect, RenterLease, RenterState};
 use crate::lifecycle::{Actor, End, EndReason, EscrowView, Work};
-use gpux_types::{Amount, Millis};
+use gpux_types::{Amount, Millis, UnixSeconds};
 
 /// How often a provider that should stop is asked again.
 const STOP_RETRY: Millis = Millis::from_secs(5);
@@ -37,6 +37,7 @@ impl RenterLease {
             S::Settled { .. } | S::Reclaimed { .. } | S::Failed { .. } => {
                 effects.extend([RenterEffect::RequeueParts, RenterEffect::Forget]);
             }
+            S::Unfunded { .. } => effects.push(RenterEffect::RequeueParts),
             S::Quoted { .. } | S::Open | S::Running => {}
         }
         if before.is_none() && !self.state.is_final() {
@@ -63,6 +64,7 @@ impl RenterLease {
                 EscrowView::Closed { paid } => Some(closed(paid)),
             },
             S::Open | S::Running | S::Lost { .. } => self.after_open(),
+            S::Unfunded { end, until } => self.after_unfunded(end, until),
             S::Ending { since, end, counted } => self.after_ending(since, end, counted, effects),
             S::Reclaimable { since, end } => self.after_reclaimable(since, end, effects),
             S::Settled { .. } | S::Reclaimed { .. } | S::Failed { .. } => None,
@@ -96,11 +98,29 @@ impl RenterLease {
             | S::Open
             | S::Running
             | S::Lost { .. }
+            | S::Unfunded { .. }
             | S::Ending { .. }
             | S::Reclaimable { .. }
             | S::Settled { .. }
             | S::Reclaimed { .. }
             | S::Failed { .. } => None,
+        }
+    }
+
+    /// What was refused and kept, or came back, is a deposit like any other: its lease is ended. Only a block's own time counts
+    /// here, since a deposit that is not seen may be in blocks that are not heard of.
+    fn after_unfunded(&self, end: End, until: UnixSeconds) -> Option<RenterState> {
+        match self.account.escrow {
+            EscrowView::Open { .. } => Some(RenterState::Ending {
+                since: self.now,
+                end,
+                counted: self.counted(),
+            }),
+            EscrowView::Closed { paid } => Some(RenterState::Settled { end, paid }),
+            EscrowView::Absent => {
+                let over = self.account.block.is_some_and(|block| block.is_after(until));
+                over.then_some(RenterState::Failed { end })
+            }
         }
     }
 
@@ -203,7 +223,11 @@ impl RenterLease {
             | RenterState::Lost { .. }
             | RenterState::Ending { .. }
             | RenterState::Reclaimable { .. } => Some(self.now.saturating_add(POLL)),
-            RenterState::Settled { .. } | RenterState::Reclaimed { .. } | RenterState::Failed { .. } => None,
+            // Blocks wake it, and nothing else matters.
+            RenterState::Unfunded { .. }
+            | RenterState::Settled { .. }
+            | RenterState::Reclaimed { .. }
+            | RenterState::Failed { .. } => None,
         }
     }
 }

@@ -21,8 +21,11 @@ pub struct TopUp {
 pub enum RenterEvent {
     /// The plan with this quote was accepted: spend.
     Accepted,
-    /// The deposit cannot be made, for good: nothing of it is or will be on the chain.
-    OpenFailed,
+    /// The deposit cannot be made, as far as is known: it was refused, or reverted. Bytes that somebody has may still be mined.
+    OpenFailed {
+        /// The expiry that the deposit would have had: no block takes it later.
+        expiry: UnixSeconds,
+    },
     /// The escrow was read: when anything of the lease changed, and after a restart. `Closed` only when it is deep
     /// enough in the chain to be sure of.
     EscrowSeen(EscrowView),
@@ -88,7 +91,7 @@ impl RenterEvent {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
-            Self::OpenFailed => "open failed",
+            Self::OpenFailed { .. } => "open failed",
             Self::EscrowSeen(_) => "escrow seen",
             Self::BlockSeen { .. } => "block seen",
             Self::Reported { .. } => "reported",

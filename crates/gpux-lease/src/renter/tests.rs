@@ -298,12 +298,54 @@ fn after_the_end_is_decided_little_more_is_signed_however_much_is_asked() {
 }
 
 #[test]
-fn a_deposit_that_cannot_be_made_fails_without_cost() {
+fn a_deposit_that_cannot_be_made_has_failed_for_ever_once_no_block_can_take_it() {
+    let mut lease = unfunded();
+    let end = End::new(EndReason::OpenFailed, Actor::Chain);
+    handle(&mut lease, 2, block(160));
+    handle(&mut lease, 20_000, RenterEvent::Ticked);
+    assert!(
+        matches!(lease.state(), RenterState::Unfunded { .. }),
+        "blocks that are not heard of may have it"
+    );
+    handle(&mut lease, 20_001, block(161));
+    assert_eq!(lease.state(), RenterState::Failed { end });
+}
+
+/// Its deposit, with 100 as its expiry and 60 s of grace, was refused.
+fn unfunded() -> RenterLease {
     let mut lease = quoted();
     handle(&mut lease, 0, RenterEvent::Accepted);
-    handle(&mut lease, 1, RenterEvent::OpenFailed);
+    let failed = RenterEvent::OpenFailed {
+        expiry: UnixSeconds(100),
+    };
+    assert_eq!(handle(&mut lease, 1, failed), [RenterEffect::RequeueParts]);
+    assert_eq!(handle(&mut lease, 1, failed), []);
+    lease
+}
+
+#[test]
+fn a_deposit_that_was_refused_and_is_mined_all_the_same_is_ended_and_fetched_back() {
+    let mut lease = unfunded();
     let end = End::new(EndReason::OpenFailed, Actor::Chain);
-    assert_eq!(lease.state(), RenterState::Failed { end });
+    assert!(!lease.takes_parts());
+    handle(&mut lease, 2, RenterEvent::Restarted);
+    let mined = RenterEvent::EscrowSeen(EscrowView::Open {
+        deposit: amount(50_000),
+        assured: Amount::ZERO,
+        expiry: UnixSeconds(100),
+    });
+    let asked = [RenterEffect::RequeueParts, RenterEffect::AskStop { end }];
+    assert_eq!(handle(&mut lease, 30, mined), asked);
+    assert_eq!(
+        handle(&mut lease, 31, ask(5_000, 0)),
+        [RenterEffect::SignReceipt {
+            cumulative: Amount::ZERO
+        }]
+    );
+    assert_eq!(handle(&mut lease, 32, block(161)), [RenterEffect::Reclaim]);
+    let paid = Amount::ZERO;
+    handle(&mut lease, 33, RenterEvent::EscrowSeen(EscrowView::Closed { paid }));
+    assert_eq!(lease.state(), RenterState::Reclaimed { end, paid });
 }
 
 #[test]

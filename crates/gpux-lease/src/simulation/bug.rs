@@ -43,6 +43,8 @@ pub(super) enum Bug {
     NeverReclaims,
     /// The renter does not send its deposit again.
     NeverResends,
+    /// The renter does not look after a deposit that was refused.
+    RefusedDepositsAreForgotten,
     /// The renter's job hears nothing of nodes that are lost or whose lease ended.
     NeverRequeues,
     /// The renter's job takes a part that failed for done.
@@ -70,7 +72,7 @@ pub(super) enum Bug {
 }
 
 impl Bug {
-    pub(super) const ALL: [Self; 32] = [
+    pub(super) const ALL: [Self; 33] = [
         Self::RefundIsForgotten,
         Self::ClaimIgnoresDeposit,
         Self::ClaimIgnoresReceipt,
@@ -91,6 +93,7 @@ impl Bug {
         Self::EveryTopUpIsNew,
         Self::NeverReclaims,
         Self::NeverResends,
+        Self::RefusedDepositsAreForgotten,
         Self::NeverRequeues,
         Self::FailedPartsAreDone,
         Self::QueueIsNotJournaled,

@@ -227,6 +227,7 @@ impl Ledger {
             | Trouble::RenterGoesAway { .. }
             | Trouble::ProviderStops { .. }
             | Trouble::PreparationFails { .. }
+            | Trouble::DepositIsRefused { .. }
             | Trouble::OutOfMemory { .. } => {}
         }
     }

@@ -218,7 +218,9 @@ impl Lease {
         };
         self.rebroadcast(world);
         self.tell_renter(world, RenterEvent::BlockSeen { time })?;
-        if self.seen[1] != Some(view) {
+        let forgotten = world.bug == Some(Bug::RefusedDepositsAreForgotten)
+            && matches!(self.renter.machine.state(), RenterState::Unfunded { .. });
+        if self.seen[1] != Some(view) && !forgotten {
             self.seen[1] = Some(view);
             self.tell_renter(world, RenterEvent::EscrowSeen(view))?;
         }
@@ -299,6 +301,12 @@ impl Lease {
             return Ok(());
         }
         self.tell_provider(world, ProviderEvent::PreparationFailed { by: Actor::Network })
+    }
+
+    /// What was handed over stays on its way; the sender only says that it failed.
+    pub(super) fn refuse_deposit(&mut self, world: &mut World) -> Result<(), Violation> {
+        let expiry = UnixSeconds(GENESIS + self.plan.deal.expiry_secs);
+        self.tell_renter(world, RenterEvent::OpenFailed { expiry })
     }
 
     pub(super) fn lose_shim(&mut self, world: &mut World) -> Result<(), Violation> {

@@ -578,6 +578,7 @@ fn planted_at_the_renter() -> Vec<(Bug, Invariant, Scenario)> {
             long(away(What::RenterDies)),
         ),
         (Bug::NeverReclaims, I::LeaseEnds, with(30, What::ProviderDies)),
+        (Bug::RefusedDepositsAreForgotten, I::LeaseEnds, refused_and_mined()),
         (Bug::NeverRequeues, I::JobEnds, with(30, What::ProviderDies)),
         (
             Bug::QueueIsNotJournaled,
@@ -590,6 +591,25 @@ fn planted_at_the_renter() -> Vec<(Bug, Invariant, Scenario)> {
             with(20, What::OutOfMemory),
         ),
     ]
+}
+
+/// Nobody but the renter can know of its deposit.
+fn refused_and_mined() -> Scenario {
+    let faults = [What::DepositIsRefused, What::ProviderDies].map(|what| Fault { at_ms: 1_000, what });
+    Scenario {
+        faults: faults.to_vec(),
+        ..calm()
+    }
+}
+
+#[test]
+fn a_deposit_that_was_refused_and_is_mined_all_the_same_comes_back() {
+    let outcome = went_well(&refused_and_mined());
+    assert!(
+        matches!(outcome.renter, RenterState::Reclaimed { paid: Amount::ZERO, .. }),
+        "{:?}",
+        outcome.renter
+    );
 }
 
 /// The same in the escrow, with a renter that tries everything.

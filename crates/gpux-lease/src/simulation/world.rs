@@ -410,6 +410,7 @@ impl Clockwork<'_> {
             | Trouble::RenterGoesAway { .. }
             | Trouble::ProviderStops { .. }
             | Trouble::PreparationFails { .. }
+            | Trouble::DepositIsRefused { .. }
             | Trouble::OutOfMemory { .. } => self.happen_to_lease(trouble)?,
         }
         Ok(())
@@ -430,6 +431,7 @@ impl Clockwork<'_> {
                 lease.tell_provider(world, ProviderEvent::StopRequested { by })
             }),
             Trouble::PreparationFails { lease } => self.with_lease(lease, Lease::fail_preparation),
+            Trouble::DepositIsRefused { lease } => self.with_lease(lease, Lease::refuse_deposit),
             Trouble::OutOfMemory { lease } => {
                 self.leases[lease].run_out_of_memory();
                 Ok(())

@@ -136,7 +136,8 @@ pub(super) struct LeaseRecord {
 impl LeaseRecord {
     /// All that was paid in or may be on its way, as this machine knows and as the chain says, whichever is more.
     pub(super) fn paid_in(&self) -> Amount {
-        if let gpux_lease::RenterState::Failed { .. } = self.machine.state() {
+        use gpux_lease::RenterState as S;
+        if let S::Unfunded { .. } | S::Failed { .. } = self.machine.state() {
             return Amount::ZERO;
         }
         let pending = self

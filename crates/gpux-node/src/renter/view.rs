@@ -134,7 +134,7 @@ fn lease_state(record: &LeaseRecord, report: Option<&LeaseReport>) -> LeaseState
         RenterState::Reclaimable { .. } => LeaseState::Reclaimable,
         RenterState::Settled { .. } => LeaseState::Settled,
         RenterState::Reclaimed { .. } => LeaseState::Reclaimed,
-        RenterState::Failed { .. } => LeaseState::Failed,
+        RenterState::Unfunded { .. } | RenterState::Failed { .. } => LeaseState::Failed,
     }
 }
 

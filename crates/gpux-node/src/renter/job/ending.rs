@@ -119,7 +119,13 @@ impl JobTask {
             return;
         }
         // A node that vanished is waited for until expiry and grace: nobody should have to watch that.
-        let quiet = |state| matches!(state, RenterState::Lost { .. } | RenterState::Reclaimable { .. });
+        // So is a deposit that was refused and may still turn up.
+        let quiet = |state| {
+            matches!(
+                state,
+                RenterState::Lost { .. } | RenterState::Unfunded { .. } | RenterState::Reclaimable { .. }
+            )
+        };
         let given_up = |end: gpux_lease::End| end.reason == gpux_lease::EndReason::NodeUnreachable;
         let now = self.node.clock.now();
         let silent = |live: &Live| {

@@ -162,7 +162,10 @@ impl JobTask {
 
     pub(super) fn open_failed(&mut self, lease: LeaseId, why: String) {
         tracing::warn!(lease = %lease.short(), %why, "the deposit could not be made");
-        self.lease_event(lease, RenterEvent::OpenFailed);
+        let Some(expiry) = self.leases.get(&lease).map(|live| live.record.expiry) else {
+            return;
+        };
+        self.lease_event(lease, RenterEvent::OpenFailed { expiry });
         let end = gpux_api::EndView {
             reason: format!("a deposit could not be made: {why}"),
             actor: gpux_api::Actor::Renter,
@@ -301,7 +304,7 @@ impl JobTask {
         for (lease, live) in &mut self.leases {
             let waits = matches!(
                 live.record.machine.state(),
-                RenterState::Quoted { .. } | RenterState::Reclaimable { .. }
+                RenterState::Quoted { .. } | RenterState::Unfunded { .. } | RenterState::Reclaimable { .. }
             );
             if live.polling || waits || (live.record.is_over() && !live.wants_final_reading()) {
                 continue;
