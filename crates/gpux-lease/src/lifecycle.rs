@@ -176,6 +176,9 @@ pub enum EscrowView {
         deposit: Amount,
         /// As much of it as is deep enough in the chain to be relied on.
         assured: Amount,
+        /// All that was drawn of it in the newest block. Nothing in older journals.
+        #[serde(default)]
+        drawn: Amount,
         /// Block time from which no work is done.
         expiry: UnixSeconds,
     },
@@ -187,6 +190,15 @@ pub enum EscrowView {
 }
 
 impl EscrowView {
+    /// What was drawn so far, while open.
+    #[must_use]
+    pub const fn drawn(&self) -> Amount {
+        match self {
+            Self::Open { drawn, .. } => *drawn,
+            Self::Absent | Self::Closed { .. } => Amount::ZERO,
+        }
+    }
+
     /// What is deposited now: nothing unless open.
     #[must_use]
     pub const fn deposit(&self) -> Amount {

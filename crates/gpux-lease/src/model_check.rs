@@ -135,6 +135,7 @@ impl State {
             Slot::Open => EscrowView::Open {
                 deposit: deposit(),
                 assured: deposit(),
+                drawn: Amount::ZERO,
                 expiry: EXPIRY,
             },
             Slot::Closed { paid } => EscrowView::Closed { paid },

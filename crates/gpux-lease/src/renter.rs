@@ -123,6 +123,9 @@ pub enum RenterState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Account {
     escrow: EscrowView,
+    /// What the provider had drawn when the lease was last seen open.
+    #[serde(default)]
+    drawn: Amount,
     block: Option<BlockClock>,
     signed: Amount,
     /// Counts from the first ask on: before its answer nothing runs.
@@ -160,6 +163,7 @@ impl RenterLease {
     pub const fn quoted(config: RenterConfig, now: Millis) -> Self {
         let account = Account {
             escrow: EscrowView::Absent,
+            drawn: Amount::ZERO,
             block: None,
             signed: Amount::ZERO,
             clock: None,
@@ -376,7 +380,7 @@ impl RenterLease {
                 next = Some(self.unfunded(End::new(EndReason::OpenFailed, Actor::Chain), expiry));
             }
             (On::OpenFailed { expiry }, S::Ending { end, .. }) => next = Some(self.unfunded(end, expiry)),
-            (On::EscrowSeen(view), _) => self.account.escrow = view,
+            (On::EscrowSeen(view), _) => self.take_view(view),
             (On::BlockSeen { time }, _) => self.account.block = Some(BlockClock::seen(self.account.block, time, now)),
             (On::Reported { metered, work }, _) => self.take_report(now, metered, work),
             (On::ReceiptAsked { metered, work, .. }, _) => {
@@ -402,6 +406,13 @@ impl RenterLease {
         }
         self.now = now;
         Ok(next)
+    }
+
+    const fn take_view(&mut self, view: EscrowView) {
+        self.account.escrow = view;
+        if let EscrowView::Open { drawn, .. } = view {
+            self.account.drawn = drawn;
+        }
     }
 
     const fn unfunded(&self, end: End, expiry: UnixSeconds) -> RenterState {

@@ -75,6 +75,7 @@ fn escrow_view(seen: &LeaseSeen, confirm: &ConfirmPolicy) -> EscrowView {
             EscrowView::Open {
                 deposit: latest.deposit,
                 assured,
+                drawn: latest.claimed,
                 expiry: latest.expiry,
             }
         }
@@ -87,6 +88,7 @@ fn escrow_view(seen: &LeaseSeen, confirm: &ConfirmPolicy) -> EscrowView {
                 EscrowView::Open {
                     deposit: latest.deposit,
                     assured: deep.deposit,
+                    drawn: if deep.status == SlotStatus::Open { deep.claimed } else { Amount::ZERO },
                     expiry: latest.expiry,
                 }
             }

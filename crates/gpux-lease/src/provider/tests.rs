@@ -24,6 +24,7 @@ fn open(deposit: u128) -> ProviderEvent {
     ProviderEvent::EscrowSeen(EscrowView::Open {
         deposit,
         assured: deposit,
+        drawn: Amount::ZERO,
         expiry: UnixSeconds(10_000),
     })
 }
@@ -536,6 +537,7 @@ fn shallow(deposit: u128) -> ProviderEvent {
     ProviderEvent::EscrowSeen(EscrowView::Open {
         deposit: amount(deposit),
         assured: Amount::ZERO,
+        drawn: Amount::ZERO,
         expiry: UnixSeconds(10_000),
     })
 }

@@ -170,14 +170,10 @@ impl RenterLease {
     fn after_reclaimable(&mut self, since: Millis, end: End, effects: &mut Vec<RenterEffect>) -> Option<RenterState> {
         let now = self.now;
         match self.account.escrow {
-            // A provider may still settle until the reclaim is mined; it can claim no more than was signed.
-            EscrowView::Closed { paid: Amount::ZERO } => {
-                return Some(RenterState::Reclaimed {
-                    end,
-                    paid: Amount::ZERO,
-                });
-            }
-            EscrowView::Closed { paid } => return Some(RenterState::Settled { end, paid }),
+            // A provider may still settle until the reclaim is mined; it can claim no more than was signed. A settlement for just
+            // what it had drawn leaves the renter the same.
+            EscrowView::Closed { paid } if paid > self.account.drawn => return Some(RenterState::Settled { end, paid }),
+            EscrowView::Closed { paid } => return Some(RenterState::Reclaimed { end, paid }),
             EscrowView::Absent | EscrowView::Open { .. } => {}
         }
         if now >= since.saturating_add(RECLAIM_RETRY) {

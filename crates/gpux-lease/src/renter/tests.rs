@@ -18,6 +18,7 @@ fn open(deposit: u128) -> RenterEvent {
     RenterEvent::EscrowSeen(EscrowView::Open {
         deposit,
         assured: deposit,
+        drawn: Amount::ZERO,
         expiry: UnixSeconds(10_000),
     })
 }
@@ -332,6 +333,7 @@ fn a_deposit_that_was_refused_and_is_mined_all_the_same_is_ended_and_fetched_bac
     let mined = RenterEvent::EscrowSeen(EscrowView::Open {
         deposit: amount(50_000),
         assured: Amount::ZERO,
+        drawn: Amount::ZERO,
         expiry: UnixSeconds(100),
     });
     let asked = [RenterEffect::RequeueParts, RenterEffect::AskStop { end }];
@@ -525,4 +527,29 @@ fn an_end_that_was_only_heard_never_makes_the_renter_say_that_it_stopped_or_did_
     handle(&mut lease, 2, RenterEvent::ProviderEnded { end });
     let stopped = End::new(EndReason::Stopped, Actor::Renter);
     assert_eq!(lease.own_end(), Some(stopped), "what it decided before is its own");
+}
+
+#[test]
+fn what_is_fetched_back_after_draws_is_a_reclaim_and_what_the_provider_took_beyond_them_a_settlement() {
+    for (paid, reclaimed) in [(3_000, true), (3_001, false)] {
+        let mut lease = opened();
+        let drawn = RenterEvent::EscrowSeen(EscrowView::Open {
+            deposit: amount(50_000),
+            assured: Amount::ZERO,
+            drawn: amount(3_000),
+            expiry: UnixSeconds(100),
+        });
+        handle(&mut lease, 1, drawn);
+        handle(&mut lease, 2, RenterEvent::StopRequested);
+        assert_eq!(handle(&mut lease, 3, block(161)), [RenterEffect::Reclaim]);
+        let paid = amount(paid);
+        handle(&mut lease, 4, RenterEvent::EscrowSeen(EscrowView::Closed { paid }));
+        let end = End::new(EndReason::Stopped, Actor::Renter);
+        let expected = if reclaimed {
+            RenterState::Reclaimed { end, paid }
+        } else {
+            RenterState::Settled { end, paid }
+        };
+        assert_eq!(lease.state(), expected);
+    }
 }

@@ -324,6 +324,11 @@ impl Chain {
             Status::Open | Status::Closed => EscrowView::Open {
                 deposit: newest.deposit,
                 assured: deep.deposit.min(newest.deposit),
+                drawn: if newest.status == Status::Open {
+                    newest.claimed
+                } else {
+                    Amount::ZERO
+                },
                 expiry: newest.expiry,
             },
         }

@@ -887,11 +887,12 @@ fn effects_before(crash: Option<(CrashPoint, u64)>, all: usize) -> usize {
 
 fn misread(event: ProviderEvent, bug: Option<Bug>) -> ProviderEvent {
     match (event, bug) {
-        (ProviderEvent::EscrowSeen(EscrowView::Open { deposit, expiry, .. }), Some(Bug::DepositCountsTwice)) => {
+        (ProviderEvent::EscrowSeen(view @ EscrowView::Open { deposit, expiry, .. }), Some(Bug::DepositCountsTwice)) => {
             let twice = deposit.saturating_add(deposit);
             ProviderEvent::EscrowSeen(EscrowView::Open {
                 deposit: twice,
                 assured: twice,
+                drawn: view.drawn(),
                 expiry,
             })
         }

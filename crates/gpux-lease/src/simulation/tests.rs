@@ -268,6 +268,20 @@ fn a_dead_provider_gets_nothing_and_the_renter_everything_back() {
 }
 
 #[test]
+fn what_a_provider_drew_before_it_died_stays_paid_and_the_rest_is_reclaimed() {
+    let outcome = went_well(&Scenario {
+        closing_wait_secs: Some(10),
+        ..with(40, What::ProviderDies)
+    });
+    assert!(outcome.paid > Amount::ZERO);
+    assert!(
+        matches!(outcome.renter, RenterState::Reclaimed { paid, .. } if paid == outcome.paid),
+        "{:?}",
+        outcome.renter
+    );
+}
+
+#[test]
 fn a_dead_shim_is_settled_for_what_it_metered() {
     let outcome = went_well(&with(30, What::ShimDies));
     assert_ended(&outcome, EndReason::ShimLost, Actor::Provider);
