@@ -88,7 +88,11 @@ fn escrow_view(seen: &LeaseSeen, confirm: &ConfirmPolicy) -> EscrowView {
                 EscrowView::Open {
                     deposit: latest.deposit,
                     assured: deep.deposit,
-                    drawn: if deep.status == SlotStatus::Open { deep.claimed } else { Amount::ZERO },
+                    drawn: if deep.status == SlotStatus::Open {
+                        deep.claimed
+                    } else {
+                        Amount::ZERO
+                    },
                     expiry: latest.expiry,
                 }
             }

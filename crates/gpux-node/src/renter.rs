@@ -95,11 +95,21 @@ impl Renter {
 
     /// Takes up the jobs of an earlier daemon.
     pub(crate) fn start(&self, node: &Arc<Node>) -> Result<(), StoreError> {
-        for record in node.store.jobs::<JobRecord>()? {
-            let mut leases = Vec::with_capacity(record.leases.len());
-            for lease in &record.leases {
-                leases.extend(node.store.lease::<LeaseRecord>(Role::Renter, *lease)?);
-            }
+        let jobs = node.store.jobs::<JobRecord>()?;
+        for (name, error) in &jobs.unreadable {
+            report_unread(name, error);
+        }
+        for record in jobs.readable {
+            let known = record.leases.iter();
+            let known = known.map(|lease| node.store.lease::<LeaseRecord>(Role::Renter, *lease));
+            let leases: Vec<LeaseRecord> = match known.collect::<Result<Vec<_>, _>>() {
+                Ok(leases) => leases.into_iter().flatten().collect(),
+                Err(error @ StoreError::Json { .. }) => {
+                    report_unread(&record.name, &error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             match HotKey::from_bytes(&record.receipt_key.0) {
                 Ok(key) => self.spawn(node, record, leases, (key, None)),
                 Err(_) => tracing::error!(job = %record.name, "the job's receipt key cannot be read"),
@@ -485,4 +495,9 @@ pub(crate) async fn stop(job: &JobHandle, reason: String) -> Result<JobView, Err
         let _ = answer.await;
     }
     Ok(job.view())
+}
+
+/// Nothing of such a job is touched: its providers settle with the receipts that they have, which refunds.
+fn report_unread(job: &str, error: &StoreError) {
+    tracing::error!(job, error = %crate::error_chain(error), "a job cannot be read: it is left as it is, signs nothing and fetches nothing back; start the version of gpux that wrote it");
 }

@@ -7,7 +7,10 @@ use gpux_chain::{Journal, JournalEntry};
 use gpux_types::{JobId, LeaseId};
 use rusqlite::{Connection, OptionalExtension, params};
 use rusqlite_migration::{M, Migrations};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, Error as _},
+};
 use std::{
     io,
     path::{Path, PathBuf},
@@ -73,6 +76,26 @@ impl Role {
             Self::Provider => "provider",
         }
     }
+}
+
+/// The version of a record that this version knows up to `NEWEST`: a newer one may mean other things by the same words, so a
+/// record of one is not read, but left as it is and named.
+pub(crate) fn known_version<'de, D: Deserializer<'de>, const NEWEST: u16>(version: D) -> Result<u16, D::Error> {
+    let version = u16::deserialize(version)?;
+    if version > NEWEST {
+        let text = format!("it was written as version {version}, and this is {NEWEST}");
+        return Err(D::Error::custom(text));
+    }
+    Ok(version)
+}
+
+/// Every job.
+#[derive(Debug)]
+pub(crate) struct Jobs<T> {
+    /// The oldest first.
+    pub(crate) readable: Vec<T>,
+    /// The names of those that this version cannot read, and why.
+    pub(crate) unreadable: Vec<(String, StoreError)>,
 }
 
 /// One side of the leases that are not over.
@@ -204,9 +227,31 @@ impl Store {
         })
     }
 
-    /// Every job, the oldest first.
-    pub(crate) fn jobs<T: DeserializeOwned>(&self) -> Result<Vec<T>, StoreError> {
-        self.json_rows("a job", "SELECT state FROM jobs ORDER BY rowid", [])
+    /// Every job. One that cannot be read hides no other.
+    pub(crate) fn jobs<T: DeserializeOwned>(&self) -> Result<Jobs<T>, StoreError> {
+        let sql = |source| StoreError::Sql {
+            attempted: "reading the jobs",
+            source,
+        };
+        let connection = self.lock();
+        let mut statement = connection
+            .prepare("SELECT name, state FROM jobs ORDER BY rowid")
+            .map_err(sql)?;
+        let rows = statement
+            .query_map([], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))
+            .map_err(sql)?;
+        let mut jobs = Jobs {
+            readable: Vec::new(),
+            unreadable: Vec::new(),
+        };
+        for row in rows {
+            let (name, text) = row.map_err(sql)?;
+            match from_json("a job", &text) {
+                Ok(job) => jobs.readable.push(job),
+                Err(error) => jobs.unreadable.push((name, error)),
+            }
+        }
+        Ok(jobs)
     }
 
     /// One job.

@@ -3,6 +3,7 @@
 use crate::{config::WalletSection, dir::DaemonDir};
 use gpux_chain::{KdfCost, KeyFileError, WalletKey};
 use std::path::PathBuf;
+use zeroize::Zeroizing;
 
 /// A wallet that cannot be made or opened.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +73,8 @@ pub(crate) fn create(dir: &DaemonDir, password: &[u8], cost: KdfCost) -> Result<
 
 pub(crate) fn open(dir: &DaemonDir, section: &WalletSection) -> Result<WalletKey, WalletError> {
     let path = section.password_file.clone().unwrap_or_else(|| dir.password());
-    let mut password = std::fs::read(&path).map_err(|source| WalletError::Password { path, source })?;
+    let password = std::fs::read(&path).map(Zeroizing::new);
+    let mut password = password.map_err(|source| WalletError::Password { path, source })?;
     while matches!(password.last(), Some(b'\n' | b'\r')) {
         password.pop();
     }

@@ -1,17 +1,21 @@
 //! Passwords that are typed on a terminal and shown nowhere. Used by `gpux wallet new`; it judges no password and keeps none.
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
-use std::io;
+use std::{io, str};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::oneshot,
 };
+use zeroize::Zeroizing;
+
+/// The longest line that a terminal gives.
+const LONGEST: usize = 4_096;
 
 /// What came of asking.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Typed {
     /// A line, without its end.
-    Line(String),
+    Line(Zeroizing<String>),
     /// The end of the input.
     Nothing,
     /// Ctrl-C.
@@ -57,10 +61,18 @@ pub(crate) async fn ask(question: &str) -> io::Result<Typed> {
     }
 }
 
+/// A terminal gives one line at a time. Read past the buffer of standard input, which nobody wipes.
 fn read_line() -> io::Result<Typed> {
-    let mut line = String::new();
-    if io::stdin().read_line(&mut line)? == 0 {
+    let mut buffer = Zeroizing::new(vec![0; LONGEST]);
+    let read = rustix::io::retry_on_intr(|| rustix::io::read(io::stdin(), &mut buffer[..]))?;
+    if read == 0 {
         return Ok(Typed::Nothing);
     }
-    Ok(Typed::Line(line.trim_end_matches(['\n', '\r']).to_owned()))
+    let text = buffer.get(..read).map(str::from_utf8).transpose();
+    let text = text
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?
+        .unwrap_or_default();
+    Ok(Typed::Line(Zeroizing::new(
+        text.trim_end_matches(['\n', '\r']).to_owned(),
+    )))
 }

@@ -172,7 +172,9 @@ impl RenterLease {
         match self.account.escrow {
             // A provider may still settle until the reclaim is mined; it can claim no more than was signed. A settlement for just
             // what it had drawn leaves the renter the same.
-            EscrowView::Closed { paid } if paid > self.account.drawn => return Some(RenterState::Settled { end, paid }),
+            EscrowView::Closed { paid } if paid > self.account.drawn => {
+                return Some(RenterState::Settled { end, paid });
+            }
             EscrowView::Closed { paid } => return Some(RenterState::Reclaimed { end, paid }),
             EscrowView::Absent | EscrowView::Open { .. } => {}
         }

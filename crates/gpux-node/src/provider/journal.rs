@@ -6,11 +6,11 @@
 
 use super::lease::{LeaseTask, PartReply};
 use crate::store::{Role, Store};
-use gpux_lease::{JOURNAL_VERSION, ProviderEffect};
+use gpux_lease::ProviderEffect;
 use gpux_proto::{ErrorCode, PartSpec, PeerError};
 use gpux_runtime::PartKey;
 use gpux_types::{LeaseId, Millis};
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::Serialize;
 
 /// How soon a record that could not be written is written again, when nothing happens before.
 pub(super) const WRITE_AGAIN: Millis = Millis::from_secs(1);
@@ -85,16 +85,6 @@ const fn may_precede(effect: &ProviderEffect) -> bool {
         // Fetches up to gigabytes, onto a disk that takes nothing.
         ProviderEffect::Prepare => false,
     }
-}
-
-/// A newer version may mean other things by the same words: a record of one is not read.
-pub(super) fn known_version<'de, D: Deserializer<'de>>(version: D) -> Result<u16, D::Error> {
-    let version = u16::deserialize(version)?;
-    if version > JOURNAL_VERSION {
-        let text = format!("it was written as version {version}, and this is {JOURNAL_VERSION}");
-        return Err(de::Error::custom(text));
-    }
-    Ok(version)
 }
 
 impl LeaseTask {
@@ -197,14 +187,6 @@ mod tests {
         assert!(journal.takes_up());
         assert!(!journal.takes_up(), "once");
         assert_eq!(journal.let_through(every_effect()), every_effect());
-    }
-
-    #[test]
-    fn a_record_of_a_newer_version_is_not_read() {
-        let read = |text: &str| known_version(&mut serde_json::Deserializer::from_str(text));
-        assert_eq!(read(&JOURNAL_VERSION.to_string()).unwrap(), JOURNAL_VERSION);
-        let newer = read(&(JOURNAL_VERSION + 1).to_string()).unwrap_err();
-        assert!(newer.to_string().contains("it was written as version"), "{newer}");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::{
     parts::{self, Parts, Told},
     prepare, quote, receipt, record,
 };
-use crate::node::Node;
+use crate::{node::Node, store::known_version};
 use futures_util::{FutureExt, future::BoxFuture};
 use gpux_chain::{LeaseSeen, SlotStatus};
 use gpux_lease::{
@@ -46,7 +46,7 @@ const ASSURANCE_LIMIT: Millis = Millis::from_secs(2_700);
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct LeaseRecord {
     /// The layout of this record and of the machine in it.
-    #[serde(deserialize_with = "journal::known_version")]
+    #[serde(deserialize_with = "known_version::<_, JOURNAL_VERSION>")]
     version: u16,
     /// Which lease.
     pub(super) lease: LeaseId,
@@ -633,7 +633,7 @@ mod tests {
     #[test]
     fn the_lease_that_version_1_kept_is_understood() {
         let (_dir, store) = of_version_1();
-        let jobs: Vec<serde_json::Value> = store.jobs().unwrap();
+        let jobs: Vec<serde_json::Value> = store.jobs().unwrap().readable;
         let leases: Vec<LeaseId> = serde_json::from_value(jobs[0]["leases"].clone()).unwrap();
         let known = leases
             .into_iter()

@@ -1,5 +1,6 @@
 //! What is kept of a job and of each of its leases over restarts.
 
+use crate::store::known_version;
 use gpux_api::{EndView, OutputView};
 use gpux_job::Job;
 use gpux_lease::{PartQueue, RenterLease, SignedClosing, Terms, TopUp};
@@ -8,7 +9,7 @@ use gpux_types::{Amount, JobId, LeaseId, Millis, NodeId, PartIndex, PricePerHour
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
-/// The layout of these records. Store it beside each; refuse to read a newer one.
+/// The layout of these records, stored in each; a newer one is not read.
 pub(super) const RECORD_VERSION: u16 = 1;
 
 /// The bytes of a hot key. Never printed.
@@ -24,6 +25,7 @@ impl fmt::Debug for Secret {
 /// One job.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct JobRecord {
+    #[serde(deserialize_with = "known_version::<_, RECORD_VERSION>")]
     pub(super) version: u16,
     pub(super) id: JobId,
     pub(super) name: String,
@@ -105,6 +107,7 @@ pub(super) enum Finishing {
 /// One lease of a job.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct LeaseRecord {
+    #[serde(deserialize_with = "known_version::<_, RECORD_VERSION>")]
     pub(super) version: u16,
     pub(super) lease: LeaseId,
     pub(super) job: JobId,
@@ -181,7 +184,7 @@ mod tests {
     #[test]
     fn the_job_and_the_leases_that_version_1_kept_are_understood() {
         let (_dir, store) = of_version_1();
-        let jobs: Vec<JobRecord> = store.jobs().unwrap();
+        let jobs: Vec<JobRecord> = store.jobs().unwrap().readable;
         let [job] = jobs.as_slice() else {
             unreachable!("{jobs:?}");
         };

@@ -49,7 +49,7 @@ fn a_database_that_version_1_wrote_opens_with_all_that_it_holds() {
     let (_dir, path) = database(VERSION_1);
     assert_eq!(user_version(&path), 1);
     let store = Store::open(&path).unwrap();
-    let jobs: Vec<Value> = store.jobs().unwrap();
+    let jobs: Vec<Value> = store.jobs().unwrap().readable;
     let names: Vec<&str> = jobs.iter().filter_map(|job| job["name"].as_str()).collect();
     assert_eq!(names, ["talker"]);
     let entries = store.load().unwrap();
@@ -66,6 +66,41 @@ fn a_new_database_is_of_the_newest_version_and_opens_again() {
     drop(Store::open(&path).unwrap());
     assert_eq!(user_version(&path), i64::try_from(MIGRATIONS.len()).unwrap());
     Store::open(&path).unwrap();
+}
+
+#[derive(Debug, Deserialize)]
+struct Versioned {
+    #[serde(deserialize_with = "known_version::<_, 3>")]
+    version: u16,
+}
+
+#[test]
+fn a_record_of_a_newer_version_is_not_read() {
+    let read = |version: u16| serde_json::from_value::<Versioned>(serde_json::json!({ "version": version }));
+    assert_eq!(read(3).unwrap().version, 3);
+    let newer = read(4).unwrap_err();
+    assert!(
+        newer.to_string().contains("it was written as version 4, and this is 3"),
+        "{newer}"
+    );
+}
+
+#[test]
+fn a_job_of_a_newer_version_is_named_and_hides_no_other() {
+    let (_folder, store) = empty();
+    for (byte, version) in [(1, 3), (2, 4), (3, 2)] {
+        let name = format!("of version {version}");
+        let job = serde_json::json!({ "version": version });
+        store.put_job(JobId([byte; 16]), &name, &job).unwrap();
+    }
+    let jobs = store.jobs::<Versioned>().unwrap();
+    let versions: Vec<u16> = jobs.readable.iter().map(|job| job.version).collect();
+    assert_eq!(versions, [3, 2]);
+    let [(name, error)] = jobs.unreadable.as_slice() else {
+        unreachable!("{jobs:?}");
+    };
+    assert_eq!(name, "of version 4");
+    assert!(crate::error_chain(error).contains("written as version 4"), "{error}");
 }
 
 fn lease(byte: u8) -> LeaseId {

@@ -10,6 +10,7 @@ use crate::{
 use gpux_api::{AddressView, ErrorCode, WalletView};
 use gpux_node::DaemonDir;
 use std::{io::IsTerminal, path::Path};
+use zeroize::Zeroizing;
 
 /// How often somebody may type two passwords that differ.
 const TRIES: u32 = 3;
@@ -40,7 +41,7 @@ async fn new(global: &Global, files: &DaemonDir, password_file: Option<&Path>) -
     let password = match password_file {
         Some(path) => read_password(path)?,
         None => match type_password(global, files).await? {
-            Some(password) => password.into_bytes(),
+            Some(password) => Zeroizing::new(password.as_bytes().to_vec()),
             None => return Ok(INTERRUPTED),
         },
     };
@@ -66,7 +67,7 @@ fn print_address(global: &Global, address: String) -> Result<(), Failure> {
 }
 
 /// The password that is typed twice the same; `None` after Ctrl-C. Programs are not asked.
-async fn type_password(global: &Global, files: &DaemonDir) -> Result<Option<String>, Failure> {
+async fn type_password(global: &Global, files: &DaemonDir) -> Result<Option<Zeroizing<String>>, Failure> {
     let refuse = |why: &str| Failure::new(ErrorCode::InvalidInput, format!("{ATTEMPTED}: {why}"));
     if global.json || !std::io::stdin().is_terminal() {
         return Err(refuse("no password was given").with_hint(
@@ -98,7 +99,7 @@ async fn type_password(global: &Global, files: &DaemonDir) -> Result<Option<Stri
     )))
 }
 
-async fn ask(question: &str) -> Result<Option<String>, Failure> {
+async fn ask(question: &str) -> Result<Option<Zeroizing<String>>, Failure> {
     match secret::ask(question).await {
         Ok(Typed::Line(line)) => Ok(Some(line)),
         Ok(Typed::Interrupted) => {
@@ -117,8 +118,8 @@ async fn ask(question: &str) -> Result<Option<String>, Failure> {
     }
 }
 
-fn read_password(path: &Path) -> Result<Vec<u8>, Failure> {
-    let bytes = std::fs::read(path);
+fn read_password(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let bytes = std::fs::read(path).map(Zeroizing::new);
     let mut bytes = bytes.map_err(|error| {
         failed(
             ErrorCode::InvalidInput,
