@@ -93,6 +93,22 @@ pub struct Slot {
     pub status: SlotStatus,
 }
 
+impl Slot {
+    /// Whether it shows less than `known` did. Every transaction of a lease only adds: so it is older, or the chain was
+    /// reorganised.
+    pub(crate) fn is_behind(&self, known: &Self) -> bool {
+        let rank = |slot: &Self| match slot.status {
+            SlotStatus::None => 0,
+            SlotStatus::Open => 1,
+            SlotStatus::Closed => 2,
+        };
+        rank(self) < rank(known)
+            || self.deposit < known.deposit
+            || self.claimed < known.claimed
+            || self.expiry < known.expiry
+    }
+}
+
 /// A connection to one chain, checked once to be the right one. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Chain(Arc<Inner>);

@@ -7,7 +7,8 @@
 //!
 //! Level-triggered: a receiver always holds the present truth, and who missed ten changes sees the last. Logs only say
 //! which slots to read again; after a reorganisation, and every [`WatcherConfig::refresh`], all are read. A chain node
-//! that does not answer only delays this.
+//! that does not answer only delays this, and so does one that is behind: what a slot held once it holds until the chain was
+//! reorganised, or until so many looks in a row said otherwise.
 
 mod history;
 
@@ -41,8 +42,8 @@ const MAX_FILTER_LEASES: usize = 500;
 const READ_BATCH: usize = 32;
 /// How often the newest block is asked for while no lease is watched.
 const IDLE_POLL: Duration = Duration::from_secs(2);
-/// How many polls in a row may show an older block than was seen before it is believed: chain nodes behind one address
-/// may be some blocks apart.
+/// How many polls in a row may show an older block, or an older slot, than was seen before it is believed: chain nodes behind
+/// one address may be some blocks apart.
 const STALE_POLLS: u32 = 10;
 
 /// How leases are watched.
@@ -100,6 +101,14 @@ impl LeaseSeen {
 
     fn is_settled(&self) -> bool {
         self.latest == self.safe && self.safe == self.finalized
+    }
+
+    /// Whether a slot shows less than it did: no transaction takes that away.
+    fn is_behind(&self, known: &Self) -> bool {
+        let depths = [Depth::Latest, Depth::Safe, Depth::Finalized];
+        depths
+            .into_iter()
+            .any(|depth| self.at(depth).is_behind(&known.at(depth)))
     }
 
     fn same_slots(&self, other: &Self) -> bool {
@@ -170,6 +179,8 @@ pub struct WatcherTask {
     cursor: watch::Sender<Option<WatchCursor>>,
     history: History,
     stale_polls: u32,
+    /// Rounds in a row in which a slot showed less than it did.
+    stale_slots: u32,
     refreshed_at: Option<Instant>,
     in_outage: bool,
 }
@@ -192,6 +203,7 @@ pub fn watcher(chain: Chain, config: WatcherConfig, cursor: Option<WatchCursor>)
         head,
         cursor: cursor_sender,
         stale_polls: 0,
+        stale_slots: 0,
         refreshed_at: None,
         in_outage: false,
     };
@@ -258,17 +270,24 @@ impl WatcherTask {
             .refreshed_at
             .is_none_or(|at| now.duration_since(at) >= self.config.refresh);
         let reread = match step {
+            // At an older block there is nothing to refresh: it stays due.
+            Step::Older => Reread::Nothing,
             _ if refresh_due => Reread::All,
-            Step::Seen | Step::Older => Reread::Nothing,
+            Step::Seen => Reread::Nothing,
             Step::Extended { from } => self.touched(from, head.number).await?,
             Step::Reorganised => Reread::All,
         };
         if matches!(step, Step::Reorganised) && self.cursor.borrow().is_some() {
             tracing::warn!(number = head.number, hash = %head.hash, "the chain was reorganised; reading all leases again");
         }
-        self.read_slots(head, &reread, matches!(step, Step::Seen | Step::Older))
-            .await?;
-        if matches!(reread, Reread::All) {
+        let same_block = matches!(step, Step::Seen | Step::Older);
+        let believed = matches!(step, Step::Reorganised) || self.stale_slots >= STALE_POLLS;
+        if self.read_slots(head, &reread, (same_block, believed)).await? {
+            self.stale_slots += 1;
+            // Looked at again with the next poll.
+            self.refreshed_at = None;
+        } else if matches!(reread, Reread::All) {
+            self.stale_slots = 0;
             self.refreshed_at = Some(now);
         }
         if !matches!(step, Step::Seen | Step::Older) {
@@ -342,8 +361,14 @@ impl WatcherTask {
     }
 
     /// Reads the slots that may have changed: those named, those never read, and, in a new block, those that do not
-    /// stand at every depth yet.
-    async fn read_slots(&self, head: Head, reread: &Reread, same_block: bool) -> Result<(), RpcError> {
+    /// stand at every depth yet. True when one shows less than it did, which is not told unless it is to be believed.
+    async fn read_slots(
+        &self,
+        head: Head,
+        reread: &Reread,
+        (same_block, believed): (bool, bool),
+    ) -> Result<bool, RpcError> {
+        let mut behind = false;
         let due: Vec<LeaseId> = {
             let mut leases = self.registry.leases();
             leases.retain(|_, sender| sender.receiver_count() > 0);
@@ -365,6 +390,10 @@ impl WatcherTask {
                 if let Some(sender) = leases.get(&seen.lease) {
                     sender.send_if_modified(|known| match known {
                         Some(known) if known.same_slots(&seen) => false,
+                        Some(known) if !believed && seen.is_behind(known) => {
+                            behind = true;
+                            false
+                        }
                         _ => {
                             *known = Some(seen);
                             true
@@ -373,7 +402,7 @@ impl WatcherTask {
                 }
             }
         }
-        Ok(())
+        Ok(behind)
     }
 
     async fn read_slot(&self, lease: LeaseId, head: Head) -> Result<LeaseSeen, RpcError> {
@@ -387,5 +416,37 @@ impl WatcherTask {
             safe,
             finalized,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::client::{Slot, SlotStatus};
+    use gpux_types::{Amount, UnixSeconds};
+
+    fn slot(deposit: u128, claimed: u128, status: SlotStatus) -> Slot {
+        Slot {
+            deposit: Amount::new(deposit).unwrap(),
+            claimed: Amount::new(claimed).unwrap(),
+            expiry: UnixSeconds(if status == SlotStatus::None { 0 } else { 100 }),
+            status,
+        }
+    }
+
+    #[test]
+    fn each_transaction_of_a_lease_takes_its_slot_on_and_never_back() {
+        use SlotStatus::{Closed, None, Open};
+        let life = [
+            slot(0, 0, None),
+            slot(50, 0, Open),
+            slot(80, 0, Open),
+            slot(80, 20, Open),
+            slot(80, 30, Closed),
+        ];
+        for (early, before) in life.iter().enumerate() {
+            for (late, after) in life.iter().enumerate() {
+                assert_eq!(before.is_behind(after), early < late, "{before:?} {after:?}");
+            }
+        }
     }
 }

@@ -109,6 +109,31 @@ async fn a_chain_that_is_set_back_to_an_older_block_is_believed_after_a_while() 
 }
 
 #[tokio::test]
+async fn a_refresh_that_is_due_believes_no_older_block_sooner() {
+    let mut world = World::manual().await;
+    let chain = world.chain.clone();
+    let always_due = WatcherConfig {
+        refresh: Duration::ZERO,
+        ..WatcherConfig::default()
+    };
+    let (handle, task) = watcher(chain.clone(), always_due, None);
+    let cancel = world.cancelled();
+    world.spawn(task.run(cancel));
+    let mut receiver = handle.watch(world.lease(1));
+    let renter = world.renter_sender();
+    until(&mut receiver, |_| true).await;
+    world.devnet.control("evm_snapshot", json!([])).await.unwrap();
+    renter.send(world.open(1, dai(2)).await).await.unwrap();
+    world.devnet.mine().await.unwrap();
+    until(&mut receiver, |seen| seen.latest.status == SlotStatus::Open).await;
+    world.devnet.control("evm_revert", json!(["0x0"])).await.unwrap();
+    let begun = tokio::time::Instant::now();
+    until(&mut receiver, |seen| seen.latest.status == SlotStatus::None).await;
+    let polls = begun.elapsed().as_millis() / chain.config().poll_interval.as_millis();
+    assert!(polls >= 8, "believed after {polls} polls");
+}
+
+#[tokio::test]
 async fn a_chain_node_that_is_away_only_delays_what_is_seen() {
     let mut world = World::instant().await;
     let renter = world.renter_sender();
