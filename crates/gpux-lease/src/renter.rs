@@ -222,6 +222,7 @@ impl RenterLease {
     pub fn must_be_written(&self, journal: &Self) -> bool {
         let facts = |lease: &Self| {
             let Account {
+                drawn,
                 signed,
                 top_ups,
                 top_up,
@@ -230,7 +231,7 @@ impl RenterLease {
                 away_until,
                 ..
             } = lease.account;
-            (lease.state, signed, top_ups, top_up, closing, ahead, away_until)
+            (lease.state, drawn, signed, top_ups, top_up, closing, ahead, away_until)
         };
         facts(self) != facts(journal) || self.config != journal.config
     }

@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn what_may_have_been_paid_in_counts_as_paid_in() {
         let (_dir, store) = of_version_1();
-        let jobs: Vec<JobRecord> = store.jobs().unwrap();
+        let jobs: Vec<JobRecord> = store.jobs().unwrap().readable;
         let lease = jobs.first().and_then(|job| job.leases.first()).unwrap();
         let mut record: LeaseRecord = store.lease(Role::Renter, *lease).unwrap().expect("its record");
         let amount = |units| Amount::new(units).unwrap();
@@ -224,6 +224,7 @@ mod tests {
         let seen = gpux_lease::EscrowView::Open {
             deposit: more,
             assured: more,
+            drawn: Amount::ZERO,
             expiry: UnixSeconds(1),
         };
         record
