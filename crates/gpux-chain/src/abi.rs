@@ -21,6 +21,11 @@ mod bindings {
         NodeDirectory,
         "../../contracts/abi/NodeDirectory.json"
     );
+    sol!(
+        #[derive(Debug)]
+        Collector,
+        "../../contracts/abi/Collector.json"
+    );
     sol!(TestDai, "../../contracts/abi/TestDai.json");
     sol!(TestUsdc, "../../contracts/abi/TestUsdc.json");
     sol! {
@@ -64,10 +69,12 @@ mod bindings {
 pub type EscrowRevert = bindings::Escrow::EscrowErrors;
 /// The node directory's own errors.
 pub type DirectoryRevert = bindings::NodeDirectory::NodeDirectoryErrors;
+/// A collector's own errors.
+pub type CollectorRevert = bindings::Collector::CollectorErrors;
 /// The errors of a token that follows OpenZeppelin's names.
 pub type TokenRevert = bindings::Token::TokenErrors;
 
-pub(crate) use bindings::{Escrow, L1Block, NodeDirectory, Permit, TestDai, TestUsdc, Token};
+pub(crate) use bindings::{Collector, Escrow, L1Block, NodeDirectory, Permit, TestDai, TestUsdc, Token};
 
 /// The terms as the escrow takes them.
 pub(crate) fn terms(terms: &Terms) -> Escrow::Terms {

@@ -3,9 +3,11 @@
 mod bounds;
 mod encode;
 
-use crate::keys::Signature;
+pub(crate) use encode::compact;
+
+use crate::{collector::Collector, keys::Signature};
 use alloy::primitives::{Bytes, U256};
-use gpux_lease::Terms;
+use gpux_lease::{Handover, Terms};
 use gpux_types::{Address, Amount, B256, BasisPoints, LeaseId, NodeId, UnixSeconds};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -71,6 +73,11 @@ impl IntentKey {
     #[must_use]
     pub fn draw(lease: LeaseId, number: u32) -> Self {
         Self(format!("draw:{lease}:{number}"))
+    }
+
+    /// A key of this crate's own making, which fits.
+    pub(crate) const fn of(text: String) -> Self {
+        Self(text)
     }
 
     /// The same act on many leases, named by the first of them: `act` is a key of that lease alone.
@@ -307,6 +314,17 @@ pub enum Call {
         /// How to reach it, in the encoding of the wire.
         addr: Vec<u8>,
     },
+    /// Deploys a provider's collector; anybody may.
+    DeployCollector(Collector),
+    /// Collects for a provider what its signer allowed; anybody may.
+    Collect(Box<Handover>),
+    /// Sends on what lies at a collector, to its payout address; anybody may.
+    Sweep {
+        /// Where it lies.
+        collector: Address,
+        /// The token.
+        token: Address,
+    },
     /// Lets the escrow pull up to this amount.
     Approve {
         /// The token.
@@ -376,6 +394,9 @@ impl Call {
             | Self::ReclaimMany(_)
             | Self::Withdraw { .. }
             | Self::Announce { .. }
+            | Self::DeployCollector(_)
+            | Self::Collect(_)
+            | Self::Sweep { .. }
             | Self::Approve { .. }
             | Self::TransferToken { .. }
             | Self::TransferNative { .. } => return None,
@@ -412,6 +433,10 @@ mod tests {
             IntentKey::reclaim(lease),
             IntentKey::close(lease),
             IntentKey::draw(lease, 1),
+            IntentKey::collect(lease, Amount::new(1).unwrap()),
+            IntentKey::collect(lease, Amount::MAX),
+            IntentKey::deploy(Address::ZERO),
+            IntentKey::sweep(Address::ZERO, UnixSeconds(u64::MAX)),
             IntentKey::many(&IntentKey::open(lease)),
             IntentKey::many(&IntentKey::top_up(lease, u32::MAX)),
             IntentKey::open(LeaseId([2; 32])),

@@ -6,6 +6,7 @@
 mod abi;
 mod call;
 mod client;
+mod collector;
 mod confirm;
 mod connect;
 mod devnet;
@@ -26,6 +27,7 @@ pub use call::{
     Call, CloseLeg, EncodeCallError, Intent, IntentKey, InvalidIntentKey, JobTerms, NodeTerms, OpenLeg, TopUpLeg,
 };
 pub use client::{Chain, ChainConfig, Head, Slot, SlotStatus};
+pub use collector::Collector;
 pub use confirm::{ConfirmPolicy, Depth};
 pub use connect::ConnectError;
 pub use devnet::{Devnet, DevnetConfig, DevnetError, DevnetInfo, DevnetToken, Funding, ProcessRef, find_anvil};
@@ -38,7 +40,7 @@ pub use keys::{
 };
 pub use keystore::KdfCost;
 pub use mined::Mined;
-pub use revert::{DirectoryRevert, EscrowRevert, RevertReason, TokenRevert};
+pub use revert::{CollectorRevert, DirectoryRevert, EscrowRevert, RevertReason, TokenRevert};
 pub use rpc::{ChainNode, NodeAnswer, Refusal, Retry, RpcClientError, RpcError};
 pub use sender::{ConfirmError, SendError, SenderConfig, SenderHandle, SenderTask, Sent, sender};
 pub use token::{PermitDomain, TokenError, TokenInfo};

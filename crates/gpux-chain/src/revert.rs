@@ -17,6 +17,8 @@ pub enum RevertReason {
     Escrow(Box<EscrowRevert>),
     /// One of the node directory's own errors.
     Directory(Box<DirectoryRevert>),
+    /// One of a collector's own errors.
+    Collector(Box<CollectorRevert>),
     /// An error of the token, by OpenZeppelin's names.
     Token(Box<TokenRevert>),
     /// A text, as `require` gives it.
@@ -25,7 +27,7 @@ pub enum RevertReason {
     Unknown(Bytes),
 }
 
-pub use crate::abi::{DirectoryRevert, EscrowRevert, TokenRevert};
+pub use crate::abi::{CollectorRevert, DirectoryRevert, EscrowRevert, TokenRevert};
 
 impl RevertReason {
     /// The reason in a node's refusal; `None` when the refusal is not about a revert.
@@ -47,6 +49,9 @@ impl RevertReason {
         if let Ok(error) = DirectoryRevert::abi_decode_validate(data) {
             return Self::Directory(Box::new(error));
         }
+        if let Ok(error) = CollectorRevert::abi_decode_validate(data) {
+            return Self::Collector(Box::new(error));
+        }
         match Revert::abi_decode_validate(data) {
             Ok(revert) => Self::Message(gpux_types::shown(&revert.reason, MAX_REASON_CHARS)),
             Err(_) => Self::Unknown(data.clone()),
@@ -59,6 +64,7 @@ impl fmt::Display for RevertReason {
         match self {
             Self::Escrow(error) => error_name(f, &format!("{error:?}")),
             Self::Directory(error) => error_name(f, &format!("{error:?}")),
+            Self::Collector(error) => error_name(f, &format!("{error:?}")),
             Self::Token(error) => error_name(f, &format!("{error:?}")),
             Self::Message(text) => write!(f, "the contract says {text:?}"),
             Self::Unknown(data) if data.is_empty() => f.write_str("the contract gives no reason"),

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod exposure;
+mod handover;
 mod lifecycle;
 mod meter;
 #[cfg(test)]
@@ -22,6 +23,10 @@ mod simulation;
 mod terms;
 
 pub use exposure::{Exposed, Exposure};
+pub use handover::{
+    Admission, Claimable, HANDOVER_EVERY, Handover, HandoverPace, TowerStep, VerifyHandoverError, WatchLimits,
+    WatchRefusal, WatchedSlot, Watching, admit, check_slot, is_worth_collecting, not_before, reward, tower_step,
+};
 pub use lifecycle::{Actor, End, EndReason, EscrowView, JOURNAL_VERSION, UnexpectedEvent, Work};
 pub use meter::{FREEZE_MARGIN, HOLD, INTERVAL, Tariff, WorkClock, draw_from, sign, slack};
 pub use parts::{

@@ -63,6 +63,9 @@ pub struct DaemonConfig {
     /// The local API.
     #[serde(default)]
     pub api: ApiSection,
+    /// What is watched for others.
+    #[serde(default)]
+    pub watch: WatchSection,
     /// What is sold. Absent: this node only rents.
     pub provide: Option<ProvideSection>,
 }
@@ -160,12 +163,41 @@ impl Default for ApiSection {
     }
 }
 
+/// What is watched for other providers, as their watch-tower (decision 11).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WatchSection {
+    /// Whether this node takes what others hand over, and collects it from its wallet once they are gone. Absent: no.
+    pub serve: bool,
+    /// How many leases are watched at most. Absent: 10,000, below 1 KiB each.
+    pub max_leases: usize,
+    /// How many of them one node may have handed over. Absent: 1,000.
+    pub max_leases_of_one: usize,
+    /// What one whole coin of the chain is worth in the token: how fees are weighed. Absent: as in `[provide]`, or 4,000.
+    pub coin_price: Option<String>,
+}
+
+impl Default for WatchSection {
+    fn default() -> Self {
+        Self {
+            serve: false,
+            max_leases: 10_000,
+            max_leases_of_one: 1_000,
+            coin_price: None,
+        }
+    }
+}
+
 /// What is sold.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProvideSection {
     /// Where payments go. Absent: the wallet.
     pub payout: Option<Address>,
+    /// Tickets of nodes that serve as this provider's watch-towers: while there is one, leases are paid to a collector, which pays
+    /// `payout`. Absent: none.
+    #[serde(default)]
+    pub towers: Vec<gpux_net::PeerTicket>,
     /// Net price of one core for an hour, in the token's units, such as `0.05`.
     pub price_cpu: String,
     /// Net price of one GiB of memory for an hour.

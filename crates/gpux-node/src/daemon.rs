@@ -7,21 +7,22 @@ use crate::{
     directory, http,
     market::Market,
     node::Node,
-    provider::{Provider, Selling, TakeOverError},
+    provider::{Provider, Selling, TakeOverError, Towers},
     records::Records,
     renter::Renter,
     store::{Store, StoreError},
     wallet::WalletError,
+    watch::Watch,
 };
 use gpux_api::ErrorCode;
 use gpux_chain::{
-    Chain, ConnectError, DigestSigner, KeyFileError, SenderConfig, SenderHandle, SenderTask, WatcherConfig, sender,
-    watcher,
+    Chain, Collector, ConnectError, DigestSigner, HotKey, KeyFileError, SenderConfig, SenderHandle, SenderTask,
+    WatcherConfig, sender, watcher,
 };
 use gpux_market::Rates;
 use gpux_net::StartNetError;
 use gpux_runtime::{Machine, MeasureError, Runtime};
-use gpux_types::{ByteSize, Cpu, ParseAmountError, PricePerHour, Resources, Token};
+use gpux_types::{Amount, ByteSize, Cpu, ParseAmountError, PricePerHour, Resources, Token};
 use std::{io, num::NonZeroU64, path::Path, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, signal::unix::SignalKind};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -183,18 +184,19 @@ pub(crate) fn assemble(dir: DaemonDir, config: DaemonConfig, adapters: Adapters)
     tasks.spawn(task.run(cancel.clone()));
     let (provider_sender, task) = open_sender(&chain, Arc::new(signer.clone()), &store, max_fee)?;
     tasks.spawn(task.run(cancel.clone()));
-    let (watch, task) = watcher(chain.clone(), WatcherConfig::default(), None);
+    let (watcher, task) = watcher(chain.clone(), WatcherConfig::default(), None);
     tasks.spawn(task.run(cancel.clone()));
     let (local, why_no_runtime) = match local {
         Ok(local) => (Some(local), None),
         Err(why) => (None, Some(why)),
     };
+    let coin_price = coin_price(&config, &chain.token().token)?;
+    let watch = Watch::open(&config.watch, &store)?;
     let provider = match (&config.provide, machine) {
-        (Some(section), Some(machine)) => Some(Provider::new(
-            selling(section, machine, &wallet, &chain.token().token)?,
-            signer,
-            assurance.exposure,
-        )),
+        (Some(section), Some(machine)) => {
+            let (selling, towers) = selling(section, machine, &wallet, &signer, &chain)?;
+            Some(Provider::new(selling, signer, assurance.exposure, towers))
+        }
         (Some(_) | None, _) => None,
     };
     let market = Market::new(chain.token().token.clone());
@@ -209,9 +211,10 @@ pub(crate) fn assemble(dir: DaemonDir, config: DaemonConfig, adapters: Adapters)
         wallet,
         chain,
         assurance,
+        coin_price,
         sender: wallet_sender,
         provider_sender,
-        watcher: watch,
+        watcher,
         net,
         market,
         images,
@@ -220,6 +223,7 @@ pub(crate) fn assemble(dir: DaemonDir, config: DaemonConfig, adapters: Adapters)
         provider,
         renter: Renter::default(),
         records: Records::default(),
+        watch,
     });
     peers.connect(&node);
     Ok(node)
@@ -238,6 +242,9 @@ pub(crate) async fn begin(node: &Arc<Node>) -> Result<(), DaemonError> {
     );
     node.tasks.spawn(keep_peers(node.clone()));
     node.tasks.spawn(crate::records::keep(node.clone()));
+    if let (true, ..) | (_, 1.., _) = node.watch.load() {
+        node.tasks.spawn(crate::watch::keep(node.clone()));
+    }
     if node.config.network.directory {
         node.tasks.spawn(directory::read_while_alone(node.clone()));
     }
@@ -267,21 +274,24 @@ fn selling(
     section: &ProvideSection,
     machine: Machine,
     wallet: &Arc<gpux_chain::WalletKey>,
-    token: &Token,
-) -> Result<Selling, DaemonError> {
-    let price = |key, text: &str| {
-        token
-            .parse(text)
-            .map(PricePerHour)
-            .map_err(|source| DaemonError::Price { key, source })
-    };
+    signer: &HotKey,
+    chain: &Chain,
+) -> Result<(Selling, Option<Towers>), DaemonError> {
+    let price = |key, text: &str| price(&chain.token().token, key, text).map(PricePerHour);
     let region = section
         .region
         .as_ref()
         .map(|region| region.parse().map_err(|_| DaemonError::Region(region.clone())))
         .transpose()?;
-    Ok(Selling {
-        payout: section.payout.unwrap_or_else(|| wallet.address()),
+    let payout = section.payout.unwrap_or_else(|| wallet.address());
+    let collector = Collector {
+        escrow: chain.escrow().address,
+        signer: signer.address(),
+        payout,
+    };
+    let towers = (!section.towers.is_empty()).then(|| Towers::new(&section.towers, collector));
+    let selling = Selling {
+        payee: towers.as_ref().map_or(payout, Towers::address),
         rates: Rates {
             cpu_core: price("price_cpu", &section.price_cpu)?,
             memory_gib: price("price_memory", &section.price_memory)?,
@@ -289,11 +299,22 @@ fn selling(
         },
         total: offered(&machine, section),
         longest: section.longest_lease,
-        coin_price: price("coin_price", section.coin_price.as_deref().unwrap_or(COIN_PRICE))?.0,
         region,
         cpu_score: machine.cpu_score,
         cpu_model: machine.cpu_model,
-    })
+    };
+    Ok((selling, towers))
+}
+
+/// What one whole coin of the chain is worth in the token.
+fn coin_price(config: &DaemonConfig, token: &Token) -> Result<Amount, DaemonError> {
+    let provide = config.provide.as_ref().and_then(|section| section.coin_price.as_ref());
+    let text = provide.or(config.watch.coin_price.as_ref());
+    price(token, "coin_price", text.map_or(COIN_PRICE, String::as_str))
+}
+
+fn price(token: &Token, key: &'static str, text: &str) -> Result<Amount, DaemonError> {
+    token.parse(text).map_err(|source| DaemonError::Price { key, source })
 }
 
 /// The part of the measured machine that is offered: never more than was measured.

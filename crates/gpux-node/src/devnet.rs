@@ -1,7 +1,7 @@
 //! A whole market on one machine: a chain, providers and a renter, as separate processes that talk over real sockets.
 
 use crate::{
-    config::{ApiSection, ChainSection, DaemonConfig, NetworkSection, ProvideSection, WalletSection},
+    config::{ApiSection, ChainSection, DaemonConfig, NetworkSection, ProvideSection, WalletSection, WatchSection},
     dir::{DaemonDir, spawn_daemon, tail_of_file, write_private},
     wallet::{self, WalletError},
 };
@@ -244,6 +244,7 @@ fn config(chain: &ChainSection, bootstrap: &[PeerTicket], provide: Option<Provid
         wallet: WalletSection::default(),
         network,
         api: ApiSection::default(),
+        watch: WatchSection::default(),
         provide,
     }
 }
@@ -280,6 +281,7 @@ impl Share {
         };
         ProvideSection {
             payout: None,
+            towers: Vec::new(),
             price_cpu: pick(prices).into(),
             price_memory: "0.02".into(),
             price_disk: "0.001".into(),

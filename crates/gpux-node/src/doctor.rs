@@ -30,6 +30,8 @@ pub(crate) async fn examine(node: &Node) -> DoctorView {
             None,
         ));
     }
+    checks.extend(towers(node));
+    checks.extend(watching(node));
     DoctorView {
         schema: "gpux.doctor/v1".into(),
         checks,
@@ -111,6 +113,38 @@ fn offers(node: &Node) -> DoctorCheck {
         format!("{count} heard"),
         Some("offers come from neighbours: mend `peers` first"),
     )
+}
+
+/// Who collects for this provider should its machine die.
+fn towers(node: &Node) -> Option<DoctorCheck> {
+    let towers = node.provider.as_ref()?.towers.as_ref()?;
+    let (count, troubles) = towers.troubles();
+    let found = match troubles.as_slice() {
+        [] => format!(
+            "{count} watch-towers; leases are paid to the collector {}",
+            towers.address()
+        ),
+        troubles => format!(
+            "of {count} watch-towers these did not take the newest: {}",
+            troubles.join("; ")
+        ),
+    };
+    let hint = "the tower's owner sets watch.serve = true; its ticket is in `gpux doctor` on its machine";
+    Some(check("towers", troubles.is_empty(), found, Some(hint)))
+}
+
+/// What this node watches for others.
+fn watching(node: &Node) -> Option<DoctorCheck> {
+    let (serves, leases, nodes) = node.watch.load();
+    (serves || leases > 0).then(|| {
+        let found = format!("watches {leases} leases for {nodes} nodes");
+        check(
+            "watch",
+            serves,
+            found,
+            Some("watch.serve is off: these are watched to their end, and no others"),
+        )
+    })
 }
 
 fn runtime(node: &Node) -> DoctorCheck {

@@ -15,6 +15,7 @@ mod doctor;
 mod embed;
 mod entropy;
 mod fault;
+mod fees;
 mod http;
 mod market;
 mod node;
@@ -24,11 +25,13 @@ mod records;
 mod renter;
 mod store;
 mod wallet;
+mod watch;
 
 pub use adapters::Adapters;
 pub use clock::Clock;
 pub use config::{
     ApiSection, ChainSection, DaemonConfig, LoadConfigError, NetworkSection, ProvideSection, WalletSection,
+    WatchSection,
 };
 pub use daemon::{DaemonError, install_tls, run_daemon, run_daemon_on};
 pub use dir::{ApiAddress, DaemonDir, spawn_daemon, tail_of_file};

@@ -11,11 +11,13 @@ use crate::{
     records::Records,
     renter::Renter,
     store::Store,
+    watch::Watch,
 };
 use gpux_api::{DaemonView, ErrorBody, ErrorCode, WalletView};
 use gpux_chain::{Chain, SenderHandle, WalletKey, WatcherHandle};
 use gpux_net::PeerNet;
 use gpux_runtime::{ImageStore, LayerStore, Runtime};
+use gpux_types::Amount;
 use std::sync::Arc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -52,6 +54,8 @@ pub(crate) struct Node {
     pub(crate) chain: Chain,
     /// How deep deposits must lie to count.
     pub(crate) assurance: Assurance,
+    /// What one whole coin of the chain is worth in the token: how fees are weighed.
+    pub(crate) coin_price: Amount,
     /// Sends the wallet's transactions.
     pub(crate) sender: SenderHandle,
     /// Sends the provider signer's transactions; the wallet's own when the node does not provide.
@@ -66,6 +70,7 @@ pub(crate) struct Node {
     pub(crate) provider: Option<Provider>,
     pub(crate) renter: Renter,
     pub(crate) records: Records,
+    pub(crate) watch: Watch,
 }
 
 impl Node {

@@ -1,4 +1,4 @@
-//! What peers ask of this node: each call goes to the provider or the renter that it is for.
+//! What peers ask of this node: each call goes to the provider, the renter or the watch-tower that it is for.
 
 use crate::node::Node;
 use futures_util::future::{BoxFuture, FutureExt};
@@ -32,6 +32,7 @@ impl Peers {
             Request::PartReport(report) => return node.renter.part_report(from, report).await,
             Request::Closing(offer) => return node.renter.closing_offered(from, offer).await,
             Request::Record(signed) => return crate::records::answer(&node, from, *signed),
+            Request::Watch(handover) => return node.watch.take(&node, from, *handover).await,
             Request::Quote(_)
             | Request::Lease(_)
             | Request::Part(..)
@@ -50,9 +51,11 @@ impl Peers {
             Request::CancelPart(cancel) => provider.cancel_part(from, cancel).await,
             Request::Stop(stop) => provider.stop(from, stop).await,
             Request::Status(lease) => provider.status(from, lease),
-            Request::Meter(_) | Request::PartReport(_) | Request::Closing(_) | Request::Record(_) => {
-                Err(PeerError::new(ErrorCode::BadRequest, "not understood"))
-            }
+            Request::Meter(_)
+            | Request::PartReport(_)
+            | Request::Closing(_)
+            | Request::Record(_)
+            | Request::Watch(_) => Err(PeerError::new(ErrorCode::BadRequest, "not understood")),
         }
     }
 }

@@ -17,6 +17,11 @@ mod prepare;
 mod quote;
 mod receipt;
 mod record;
+mod sweep;
+mod towers;
+
+pub(crate) use sweep::{CollectorError, DEPLOY, deploy, make};
+pub(crate) use towers::{COLLECT, Towers};
 
 use crate::{
     node::Node,
@@ -59,16 +64,14 @@ pub enum TakeOverError {
 /// What the provider sells and by whose hand.
 #[derive(Debug, Clone)]
 pub(crate) struct Selling {
-    /// Where payments go.
-    pub(crate) payout: Address,
+    /// Whom the escrow pays: the payout address, or the collector that pays it.
+    pub(crate) payee: Address,
     /// Net rates.
     pub(crate) rates: Rates,
     /// Everything that is offered.
     pub(crate) total: Resources,
     /// The longest lease.
     pub(crate) longest: Millis,
-    /// What one whole coin of the chain is worth in the token.
-    pub(crate) coin_price: Amount,
     /// Where the node says that it is.
     pub(crate) region: Option<gpux_market::Tag>,
     /// The measured speed of one core.
@@ -104,13 +107,15 @@ pub(crate) struct Provider {
     signer: HotKey,
     desk: Arc<Mutex<Desk>>,
     disk: Disk,
+    /// Who collects for this provider should it die.
+    pub(crate) towers: Option<Towers>,
     /// Wakes the task that publishes the offer.
     changed: Arc<Notify>,
 }
 
 impl Provider {
     /// A provider with nothing leased.
-    pub(crate) fn new(selling: Selling, signer: HotKey, exposure: Amount) -> Self {
+    pub(crate) fn new(selling: Selling, signer: HotKey, exposure: Amount, towers: Option<Towers>) -> Self {
         let desk = Desk {
             capacity: Capacity::new(selling.total),
             leases: HashMap::new(),
@@ -123,6 +128,7 @@ impl Provider {
             signer,
             desk: Arc::new(Mutex::new(desk)),
             disk: Disk::default(),
+            towers,
             changed: Arc::new(Notify::new()),
         }
     }
@@ -135,6 +141,13 @@ impl Provider {
     /// done about what the runtime still has.
     pub(crate) async fn start(&self, node: &Arc<Node>) -> Result<(), TakeOverError> {
         let leases = node.store.open_leases::<LeaseRecord>(Role::Provider)?;
+        let collectors = sweep::collectors(node, self)?;
+        if !collectors.is_empty() {
+            node.tasks.spawn(sweep::keep_swept(node.clone(), collectors));
+        }
+        if let Some(towers) = &self.towers {
+            towers.remember(node);
+        }
         let mut adopted: HashMap<_, _> = match &node.local {
             Some(local) => local
                 .runtime

@@ -133,6 +133,7 @@ pub struct WriteFault;
 const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("store/0001-first.sql")),
     M::up(include_str!("store/0002-closing-records.sql")),
+    M::up(include_str!("store/0003-watched-leases.sql")),
 ];
 
 impl Store {
@@ -385,6 +386,32 @@ impl Store {
         let rows = statement.query_map([role.name()], |row| row.get::<_, String>(0));
         let read = |row: Result<String, _>| from_json("a closing record", &row.map_err(sql)?);
         Ok(rows.map_err(sql)?.map(read).collect())
+    }
+
+    /// Keeps what was handed over of a lease that is watched, replacing what was kept of it.
+    pub(crate) fn put_watched<T: Serialize>(&self, lease: LeaseId, watched: &T) -> Result<(), StoreError> {
+        let statement = "INSERT INTO watched_leases (lease, state) VALUES (?1, ?2) \
+                         ON CONFLICT (lease) DO UPDATE SET state = ?2";
+        let text = to_json("a watched lease", watched)?;
+        let done = self.write(statement, params![lease.as_bytes(), text]);
+        done.map_err(|source| StoreError::Sql {
+            attempted: "keeping a watched lease",
+            source,
+        })
+    }
+
+    /// Forgets a lease that was watched.
+    pub(crate) fn drop_watched(&self, lease: LeaseId) -> Result<(), StoreError> {
+        let done = self.write("DELETE FROM watched_leases WHERE lease = ?1", [lease.as_bytes()]);
+        done.map_err(|source| StoreError::Sql {
+            attempted: "forgetting a watched lease",
+            source,
+        })
+    }
+
+    /// Every lease that is watched, the oldest first.
+    pub(crate) fn watched<T: DeserializeOwned>(&self) -> Result<Vec<T>, StoreError> {
+        self.json_rows("a watched lease", "SELECT state FROM watched_leases ORDER BY rowid", [])
     }
 
     /// Keeps a small fact under a name.

@@ -1,9 +1,10 @@
 //! Calls between the two nodes of a lease. Renter to provider: quote, lease, part, stop, status, logs. Provider to renter:
-//! meter (which asks for a receipt), part reports, the closing amount and the statement for the closing record.
+//! meter (which asks for a receipt), part reports, the closing amount and the statement for the closing record. And one between a
+//! provider and its watch-tower.
 
 use crate::{JobSpec, OutputSpec, PartSpec, QuoteRequest, SignedQuote, SignedQuoteRequest};
 use alloy_primitives::{B256, Signature};
-use gpux_lease::{Actor, End, EndReason, SignedStatement, Work};
+use gpux_lease::{Actor, End, EndReason, Handover, SignedStatement, Work};
 use gpux_types::{Amount, ByteSize, LeaseId, Millis, PartIndex, UnixSeconds};
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,8 @@ pub enum Request {
     Closing(ClosingOffer),
     /// Gives the renter the provider's statement of the lease's end, for the closing record. Idempotent.
     Record(Box<SignedStatement>),
+    /// Leaves with a watch-tower what it may collect once this node is gone. Idempotent.
+    Watch(Box<Handover>),
 }
 
 /// One answer.

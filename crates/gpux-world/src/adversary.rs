@@ -96,6 +96,10 @@ fn lease(request: &Request) -> LeaseId {
         Request::Meter(report) => report.lease,
         Request::Stop(stop) => stop.lease,
         Request::Record(signed) => signed.statement.lease,
-        Request::Quote(_) | Request::CancelPart(_) | Request::PartReport(_) | Request::Closing(_) => LeaseId([0; 32]),
+        Request::Quote(_)
+        | Request::CancelPart(_)
+        | Request::PartReport(_)
+        | Request::Closing(_)
+        | Request::Watch(_) => LeaseId([0; 32]),
     }
 }

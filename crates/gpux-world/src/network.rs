@@ -474,6 +474,7 @@ fn name(request: &Request) -> &'static str {
         Request::PartReport(_) => "report",
         Request::Closing(_) => "closing",
         Request::Record(_) => "record",
+        Request::Watch(_) => "watch",
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{Call, CloseLeg, EncodeCallError, JobTerms, NodeTerms, OpenLeg, RawCall, SignedPermit, TopUpLeg};
 use crate::{
     abi::{self, Escrow, NodeDirectory, Token},
+    collector,
     keys::Signature,
 };
 use alloy::{
@@ -24,6 +25,9 @@ impl Call {
         permit: Option<SignedPermit>,
     ) -> Result<RawCall, EncodeCallError> {
         let to = match self {
+            Self::DeployCollector(collector) => return Ok(collector.deploy()),
+            Self::Collect(handover) => return collector::collect(handover),
+            Self::Sweep { collector, token } => return Ok(collector::sweep(*collector, *token)),
             Self::Open { .. }
             | Self::OpenMany { .. }
             | Self::TopUp { .. }
@@ -105,7 +109,10 @@ impl Call {
                 amount: uint(amount),
             }
             .abi_encode(),
-            Self::TransferNative { .. } => Vec::new(),
+            // Encoded whole, with where they go.
+            Self::DeployCollector(_) | Self::Collect(_) | Self::Sweep { .. } | Self::TransferNative { .. } => {
+                Vec::new()
+            }
         })
     }
 }
@@ -296,7 +303,7 @@ impl SignedPermit {
 
 /// A receipt's or closing amount's signature as the escrow takes it: `r`, and `s` with the parity in its highest bit
 /// (EIP-2098), which is free where `s` is in the lower half.
-fn compact(signature: &Signature) -> Result<(B256, B256), EncodeCallError> {
+pub(crate) fn compact(signature: &Signature) -> Result<(B256, B256), EncodeCallError> {
     if signature.normalize_s().is_some() {
         return Err(EncodeCallError::UpperHalf);
     }

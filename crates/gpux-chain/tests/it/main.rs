@@ -1,6 +1,8 @@
 //! The chain adapter against a real anvil with the real contracts.
 
 #[cfg(test)]
+mod collecting;
+#[cfg(test)]
 mod devnet;
 #[cfg(test)]
 mod many;

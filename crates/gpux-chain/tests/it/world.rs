@@ -215,10 +215,22 @@ impl World {
         total
     }
 
-    async fn block_senders(&self, number: u64) -> Vec<Address> {
-        let question = serde_json::json!({
-            "jsonrpc": "2.0", "id": 1, "method": "eth_getBlockByNumber", "params": [format!("{number:#x}"), true],
-        });
+    /// Makes the chain's time `to`, in a block of its own.
+    pub(crate) async fn jump(&self, to: UnixSeconds) {
+        let now = self.chain.head().await.unwrap().timestamp;
+        let by = to.0.saturating_sub(now.0);
+        self.ask("evm_increaseTime", serde_json::json!([by])).await;
+        self.ask("evm_mine", serde_json::json!([])).await;
+    }
+
+    /// Gives an account what fees need.
+    pub(crate) async fn give_coins(&self, account: Address) {
+        let coins = format!("{TEN_COINS:#x}");
+        self.ask("anvil_setBalance", serde_json::json!([account, coins])).await;
+    }
+
+    async fn ask(&self, method: &str, params: serde_json::Value) -> serde_json::Value {
+        let question = serde_json::json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let answer = reqwest::Client::new()
             .post(&self.devnet.info().rpc_url)
             .json(&question)
@@ -226,7 +238,14 @@ impl World {
             .await
             .unwrap();
         let answer: serde_json::Value = answer.json().await.unwrap();
-        let transactions = answer["result"]["transactions"].as_array().unwrap();
+        assert!(answer.get("error").is_none(), "{method}: {answer}");
+        answer["result"].clone()
+    }
+
+    async fn block_senders(&self, number: u64) -> Vec<Address> {
+        let params = serde_json::json!([format!("{number:#x}"), true]);
+        let block = self.ask("eth_getBlockByNumber", params).await;
+        let transactions = block["transactions"].as_array().unwrap();
         transactions
             .iter()
             .map(|transaction| transaction["from"].as_str().unwrap().parse().unwrap())

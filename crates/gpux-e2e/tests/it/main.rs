@@ -52,4 +52,6 @@ mod verifier;
 #[cfg(test)]
 mod wait;
 #[cfg(test)]
+mod watch_tower;
+#[cfg(test)]
 mod wishes;

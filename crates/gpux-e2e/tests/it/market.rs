@@ -159,6 +159,21 @@ impl Market {
         self.replace(name, process);
     }
 
+    /// Stops a daemon, changes words of its configuration, and starts it again.
+    pub(crate) fn reconfigure(&mut self, name: &str, words: &[(&str, &str)]) {
+        let Daemon { process, dir, .. } = self.daemon(name);
+        process.signal("TERM");
+        wait_for("the daemon to end", PATIENCE, || (!process.runs()).then_some(()));
+        let file = dir.join("config.toml");
+        let mut text = fs::read_to_string(&file).unwrap();
+        for (from, to) in words {
+            assert_eq!(text.matches(from).count(), 1, "{from} stands once in {text}");
+            text = text.replace(from, to);
+        }
+        fs::write(&file, text).unwrap();
+        self.restart(name);
+    }
+
     /// Puts a provider that cheats in an honest one's place: the same node, wallet and price, and waits until the renter
     /// has heard its new offer.
     pub(crate) fn corrupt(&mut self, name: &str, lie: &str) {

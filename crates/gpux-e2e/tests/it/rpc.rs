@@ -12,6 +12,11 @@ const TRANSFER: &str = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a
 /// The selector of ERC-20's `balanceOf(address)`.
 const BALANCE_OF: &str = "0x70a08231";
 
+/// The selector of the test tokens' `mint(address,uint256)`.
+const MINT: &str = "0x40c10f19";
+/// Anvil's first account, which deployed everything.
+const DEPLOYER: &str = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266";
+
 /// A JSON-RPC endpoint.
 #[derive(Debug, Clone)]
 pub(crate) struct Rpc {
@@ -87,6 +92,15 @@ impl Rpc {
             wei: number(&self.call("eth_getBalance", json!([address, "latest"]))),
             transactions_sent: number(&self.call("eth_getTransactionCount", json!([address, "pending"]))),
         }
+    }
+
+    /// Gives `address` new test tokens, from the account that anvil itself signs for.
+    pub(crate) fn mint(&self, token: &str, address: &str, units: u128) {
+        let data = format!("{MINT}{:0>64}{units:064x}", address.trim_start_matches("0x"));
+        self.call(
+            "eth_sendTransaction",
+            json!([{"from": DEPLOYER, "to": token, "data": data}]),
+        );
     }
 
     /// Every transfer of the token since the first block, in order.

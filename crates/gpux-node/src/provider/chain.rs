@@ -3,7 +3,10 @@
 //! Called by the lease's task with what its machine decided and journaled; nothing is decided here.
 
 use super::lease::{LeaseInput, LeaseTask};
-use crate::node::Node;
+use crate::{
+    fees::{self, Burden},
+    node::Node,
+};
 use gpux_chain::{Call, Intent, IntentKey};
 use gpux_lease::{ProviderState, VerifiedReceipt, closing_digest};
 use gpux_proto::{ClosingOffer, Request};
@@ -12,12 +15,13 @@ use std::time::Duration;
 
 /// How long to wait before the renter is told the closing amount again.
 const TELL_AGAIN: Duration = Duration::from_secs(5);
-/// Gas of a draw with two payments, and the bytes of its transaction.
-const DRAW_GAS: u128 = 90_000;
-const DRAW_BYTES: usize = 640;
+/// A draw with two payments.
+const DRAW: Burden = Burden {
+    gas: 90_000,
+    bytes: 640,
+};
 /// A draw is never below one whole token: small change waits for the settlement.
-const LEAST_DRAW: &str = "1";
-const WEI_PER_COIN: u128 = 1_000_000_000_000_000_000;
+pub(super) const LEAST_DRAW: &str = "1";
 
 impl LeaseTask {
     /// Signs what was decided and gives it to the renter, until it has it or the wait is over. The same amount is the same
@@ -107,45 +111,7 @@ impl LeaseTask {
 
 /// From how much unclaimed money on a lease of this node is drawn; `None` while no block was seen.
 pub(super) fn draw_from(node: &Node) -> Option<Amount> {
-    let provider = node.provider.as_ref()?;
-    let head = (*node.watcher.head().borrow())?;
-    // Twice the base fee: it may rise before the draw. L1 data is as incompressible as a transaction gets.
-    let noise: Vec<u8> = (0..DRAW_BYTES / 32)
-        .flat_map(|index| *blake3::hash(&index.to_be_bytes()).as_bytes())
-        .collect();
-    let l1 = node.chain.l1_scalars().estimate(&noise).wei;
-    let wei = head
-        .base_fee
-        .saturating_mul(2)
-        .saturating_mul(DRAW_GAS)
-        .saturating_add(l1);
-    let fee = in_token(wei, provider.selling.coin_price);
+    let fee = fees::fee_of(node, DRAW)?;
     let least = node.chain.token().token.parse(LEAST_DRAW).unwrap_or(Amount::ZERO);
     Some(gpux_lease::draw_from(fee, node.assurance.exposure.max(least)))
-}
-
-/// What so many wei are worth, rounded up; more than an amount can be is the most that it can.
-fn in_token(wei: u128, coin_price: Amount) -> Amount {
-    let (coins, rest) = (wei / WEI_PER_COIN, wei % WEI_PER_COIN);
-    let whole = coins.checked_mul(coin_price.units());
-    // 60 bits of wei and 96 of price do not fit together: the rest is weighed in millionths of a coin.
-    let micros = rest.div_ceil(WEI_PER_COIN / 1_000_000);
-    let part = micros.saturating_mul(coin_price.units() / 1_000_000 + 1);
-    let units = whole.and_then(|whole| whole.checked_add(part));
-    units.and_then(|units| Amount::new(units).ok()).unwrap_or(Amount::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fees_are_weighed_in_the_token_and_never_below_what_they_are() {
-        let price = Amount::new(4_000_000_000).unwrap();
-        assert_eq!(in_token(WEI_PER_COIN, price), price);
-        let tenth = in_token(WEI_PER_COIN / 10, price).units();
-        assert!((400_000_000..=400_200_000).contains(&tenth), "{tenth}");
-        assert!(in_token(1, price) > Amount::ZERO);
-        assert_eq!(in_token(u128::MAX, Amount::MAX), Amount::MAX);
-    }
 }

@@ -16,7 +16,7 @@ use super::{
     journal::{self, Journal},
     meter, outputs,
     parts::{self, Parts, Told},
-    prepare, quote, receipt, record,
+    prepare, quote, receipt, record, towers,
 };
 use crate::{node::Node, store::known_version};
 use futures_util::{FutureExt, future::BoxFuture};
@@ -27,7 +27,7 @@ use gpux_lease::{
 };
 use gpux_proto::{LeaseReport, LeaseRequest, MeterReport, PartReport, PartSpec, PeerError, Phase};
 use gpux_runtime::{LeaseStatus, PartKey, PartState};
-use gpux_types::{Amount, ByteSize, LeaseId, Millis};
+use gpux_types::{Amount, ByteSize, LeaseId, Millis, NodeId};
 use serde::{Deserialize, Serialize};
 use std::sync::{
     Arc,
@@ -96,6 +96,8 @@ pub(super) enum LeaseInput {
     PartCollected(PartReport),
     /// The renter knows.
     PartTold(PartKey, Told),
+    /// A watch-tower has what may be claimed up to this amount.
+    HandedOver(NodeId, Amount),
     /// Something was done that leads to nothing by itself.
     Done,
 }
@@ -131,6 +133,8 @@ pub(super) struct LeaseTask {
     released: bool,
     /// Whether the closing record is drafted: only then is the lease over on the disk, so that a crash before it is made good.
     pub(super) recorded: bool,
+    /// What the watch-towers have.
+    pub(super) paces: towers::Paces,
     /// The lease's part of the machine's disk; given back when its work is gone, or with this task.
     disk: Option<Reserved>,
 }
@@ -220,6 +224,7 @@ impl LeaseTask {
             in_runtime: false,
             released: false,
             recorded: false,
+            paces: towers::Paces::new(),
         }
     }
 
@@ -243,7 +248,10 @@ impl LeaseTask {
                     }
                 }
                 Woken::Timer => self.read_meter(),
-                Woken::Minute => self.reconcile(*chain.borrow()),
+                Woken::Minute => {
+                    self.reconcile(*chain.borrow());
+                    self.hand_over();
+                }
                 Woken::Cancelled => return,
             }
         }
@@ -332,12 +340,14 @@ impl LeaseTask {
                 self.asking = false;
                 if let Some(receipt) = receipt {
                     self.event(ProviderEvent::ReceiptReceived(receipt));
+                    self.hand_over();
                 }
             }
             LeaseInput::PartStarted(key, state) => self.part_started(key, state),
             LeaseInput::PartPutOff(key) => self.record.parts.put_off(key),
             LeaseInput::PartCollected(report) => self.record.parts.collected(report),
             LeaseInput::PartTold(key, told) => self.record.parts.told(key, told),
+            LeaseInput::HandedOver(tower, amount) => self.handed_over(tower, amount),
         }
         self.keep();
         self.advance_parts();

@@ -46,7 +46,7 @@ fn offer(node: &Node, provider: &Provider, sequence: u64) -> Offer {
     Offer {
         node: node.net.node_id(),
         wallet: node.wallet.address(),
-        provider: selling.payout,
+        provider: selling.payee,
         signer: provider.signer.address(),
         sequence,
         ttl: OFFER_TTL,

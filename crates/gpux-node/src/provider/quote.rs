@@ -83,7 +83,7 @@ pub(super) fn check(
 pub(super) fn make(selling: &Selling, signer: Address, node: &Node, request: &QuoteRequest) -> Quote {
     Quote {
         nonce: node.entropy.bytes(),
-        provider: selling.payout,
+        provider: selling.payee,
         provider_signer: signer,
         resources: request.resources,
         price: selling.rates.price_of(&request.resources),

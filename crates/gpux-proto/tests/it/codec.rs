@@ -131,6 +131,14 @@ fn a_length_beyond_the_message_allocates_nothing() {
 }
 
 #[test]
+fn what_a_watch_tower_keeps_of_a_lease_is_below_a_kibibyte() {
+    let mut draw = Draw::fixed();
+    (draw.amount, draw.large, draw.small) = (gpux_types::Amount::MAX.units(), u64::MAX, u32::MAX);
+    let bytes = encode(&samples::handover(&draw)).len();
+    assert!(bytes < 1_024, "{bytes}");
+}
+
+#[test]
 fn the_largest_honest_message_is_a_tenth_of_the_limit_or_less() {
     let mut draw = Draw::fixed();
     draw.text = "/".repeat(64);

@@ -57,6 +57,7 @@ const fn request_name(request: &Request) -> &'static str {
         Request::WillClose(_) => "request-will-close",
         Request::Closing(_) => "request-closing",
         Request::Record(_) => "request-record",
+        Request::Watch(_) => "request-watch",
     }
 }
 

@@ -2,7 +2,8 @@
 
 use alloy_primitives::{Address, B256, Signature, U256};
 use gpux_lease::{
-    Actor, Amounts, End, EndReason, EscrowRef, ExitCount, LastLog, Move, MoveKind, SignedStatement, Statement, Work,
+    Actor, Amounts, End, EndReason, EscrowRef, ExitCount, Handover, LastLog, Move, MoveKind, SignedStatement,
+    Statement, Work,
 };
 use gpux_market::{Offer, Rates, Tag};
 use gpux_proto::{
@@ -267,6 +268,7 @@ fn later_requests(draw: &Draw) -> Vec<Request> {
         Request::WillClose(lease),
         Request::Closing(closing(draw)),
         Request::Record(Box::new(signed_statement(draw))),
+        Request::Watch(Box::new(handover(draw))),
     ]
 }
 
@@ -278,6 +280,20 @@ fn closing(draw: &Draw) -> ClosingOffer {
         signature: draw.signature(),
         metered: Millis(draw.large),
         end: End::new(EndReason::Completed, Actor::Renter),
+    }
+}
+
+/// What a watch-tower gets.
+pub(crate) fn handover(draw: &Draw) -> Handover {
+    Handover {
+        terms: quote(draw).terms(&quote_request(draw)),
+        payout: draw.address(7),
+        amount: draw.amount(),
+        cumulative: draw.amount(),
+        receipt: draw.signature(),
+        not_before: UnixSeconds(draw.large),
+        reward: draw.amount(),
+        signature: draw.signature(),
     }
 }
 

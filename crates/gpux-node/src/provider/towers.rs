@@ -1,0 +1,159 @@
+//! A provider's watch-towers: what is left with them, so that they collect what this node has earned should it die for ever
+//! (decision 11). When and how much is decided by `gpux_lease::HandoverPace` and `ProviderLease::claimable`.
+//!
+//! Nothing here is journaled: a handover can only pay this provider, and after a restart it is made anew.
+
+use super::lease::{LeaseInput, LeaseTask};
+use crate::{
+    fees::{self, Burden},
+    node::Node,
+};
+use gpux_chain::Collector;
+use gpux_lease::{Claimable, Handover, HandoverPace, is_worth_collecting, not_before, reward};
+use gpux_net::PeerTicket;
+use gpux_proto::Request;
+use gpux_types::{Address, Amount, NodeId};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// A draw through a collector.
+pub(crate) const COLLECT: Burden = Burden {
+    gas: 110_000,
+    bytes: 900,
+};
+
+/// The towers of a provider, and what each last said. A cheap clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Towers {
+    tickets: Arc<[PeerTicket]>,
+    collector: Collector,
+    /// Computed once: it hashes the contract's code.
+    address: Address,
+    said: Arc<Mutex<BTreeMap<NodeId, Result<(), String>>>>,
+}
+
+impl Towers {
+    /// These towers, and the collector that they collect through.
+    pub(crate) fn new(tickets: &[PeerTicket], collector: Collector) -> Self {
+        Self {
+            tickets: tickets.into(),
+            collector,
+            address: collector.address(),
+            said: Arc::default(),
+        }
+    }
+
+    /// What is paid in the provider's place.
+    pub(crate) const fn collector(&self) -> Collector {
+        self.collector
+    }
+
+    /// Where that is, or will be.
+    pub(crate) const fn address(&self) -> Address {
+        self.address
+    }
+
+    /// Learns how to reach them.
+    pub(super) fn remember(&self, node: &Node) {
+        for ticket in self.tickets.iter() {
+            node.net.remember(ticket.clone());
+        }
+    }
+
+    /// How many there are, and what went wrong with those that did not take what they were given last.
+    pub(crate) fn troubles(&self) -> (usize, Vec<String>) {
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let trouble = |(node, said): (&NodeId, &Result<(), String>)| {
+            let why = said.as_ref().err()?;
+            Some(format!("{}: {why}", node.short()))
+        };
+        (self.tickets.len(), said.iter().filter_map(trouble).collect())
+    }
+
+    fn note(&self, tower: NodeId, said: Result<(), String>) {
+        let mut all = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(tower, said);
+    }
+
+    /// Leaves a handover with one tower.
+    async fn leave(self, node: Arc<Node>, tower: NodeId, handover: Handover) -> LeaseInput {
+        let (lease, amount) = (handover.lease(&node.chain.escrow()), handover.amount);
+        match node.net.call(tower, &Request::Watch(Box::new(handover))).await {
+            Ok(_) => {
+                tracing::debug!(lease = %lease.short(), tower = %tower.short(), %amount, "handed over");
+                self.note(tower, Ok(()));
+                LeaseInput::HandedOver(tower, amount)
+            }
+            Err(error) => {
+                let why = crate::error_chain(&error);
+                tracing::warn!(lease = %lease.short(), tower = %tower.short(), error = %why, "handing over to a watch-tower");
+                self.note(tower, Err(why));
+                LeaseInput::Done
+            }
+        }
+    }
+}
+
+/// How one lease stands with each tower.
+pub(super) type Paces = BTreeMap<NodeId, HandoverPace>;
+
+impl LeaseTask {
+    /// Leaves with each tower what it does not have yet, where that is due.
+    pub(super) fn hand_over(&mut self) {
+        let Some(towers) = self.provider.towers.clone() else {
+            return;
+        };
+        // A lease from before there were towers is paid elsewhere.
+        let here = self.record.terms.provider == towers.address;
+        let Some(claimable) = self.record.machine.claimable().filter(|_| here) else {
+            return;
+        };
+        let worth = |fee: &Amount| is_worth_collecting(claimable.amount, *fee);
+        let Some(fee) = fees::fee_of(&self.node, COLLECT).filter(worth) else {
+            return;
+        };
+        let now = self.node.clock.now();
+        let mut due = Vec::new();
+        for ticket in towers.tickets.iter() {
+            let pace = self.paces.entry(ticket.node).or_default();
+            if pace.is_due(now, claimable.amount) {
+                pace.tried(now);
+                due.push(ticket.node);
+            }
+        }
+        if due.is_empty() {
+            return;
+        }
+        let handover = self.sign_handover(&towers, claimable, fee);
+        for tower in due {
+            let leaving = towers.clone().leave(self.node.clone(), tower, handover.clone());
+            self.effects.spawn(leaving);
+        }
+    }
+
+    /// A tower has it.
+    pub(super) fn handed_over(&mut self, tower: NodeId, amount: Amount) {
+        self.paces.entry(tower).or_default().taken(amount);
+    }
+
+    /// What is left with a tower, where a transaction costs `fee`.
+    fn sign_handover(&self, towers: &Towers, claimable: Claimable, fee: Amount) -> Handover {
+        let terms = self.record.terms.clone();
+        let receipt = claimable.receipt.receipt().signature;
+        let mut handover = Handover {
+            not_before: not_before(claimable.expiry, terms.grace_secs),
+            terms,
+            payout: towers.collector.payout,
+            amount: claimable.amount,
+            cumulative: claimable.receipt.cumulative(),
+            receipt,
+            reward: reward(claimable.amount, fee),
+            // Takes the place until what it signs is whole.
+            signature: receipt,
+        };
+        handover.signature = self.provider.sign(handover.digest(&self.node.chain.escrow()));
+        handover
+    }
+}

@@ -1,0 +1,248 @@
+//! The watch-tower: keeps what other providers hand over, and collects it for them once they are gone (decision 11).
+//!
+//! ```text
+//! peer call (`Watch`) ──> Watch (book: one entry a lease, on the disk first) <──due, drop── collecting (one task) ──> wallet
+//! ```
+//!
+//! What is taken, when it is used and when it is forgotten is decided by `gpux_lease::{admit, check_slot, tower_step}`. Everything
+//! that comes here is a stranger's: both signatures are checked before a word of it is believed, and the contract lets it pay
+//! nobody but its provider and, a hundredth, this wallet.
+
+mod collecting;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use collecting::keep;
+
+use crate::{
+    config::WatchSection,
+    fees::fee_of,
+    node::Node,
+    provider::COLLECT,
+    store::{Store, StoreError},
+};
+use gpux_chain::{Collector, Depth, Slot, SlotStatus};
+use gpux_lease::{Admission, Handover, WatchLimits, WatchRefusal, WatchedSlot, Watching, admit, check_slot};
+use gpux_proto::{ErrorCode, PeerError, Response};
+use gpux_types::{LeaseId, Millis, NodeId, UnixSeconds};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::Semaphore;
+
+/// The layout of a row in the database. Refuse to read a newer one.
+const VERSION: u16 = 1;
+/// How many slots are read at a time for what is handed over: whoever hands over more is told to come again.
+const READS: usize = 4;
+
+/// One lease that is watched, as it is kept.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Kept {
+    version: u16,
+    lease: LeaseId,
+    /// Who handed it over.
+    from: NodeId,
+    handover: Handover,
+}
+
+#[derive(Debug)]
+struct Entry {
+    from: NodeId,
+    handover: Handover,
+    taken: Millis,
+    /// When it is looked at again, should it be due.
+    look_at: Millis,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    leases: HashMap<LeaseId, Entry>,
+    of_node: HashMap<NodeId, usize>,
+}
+
+/// What this node watches. A cheap clone. The book is a mutex rather than a task: every use is short and synchronous.
+#[derive(Debug, Clone)]
+pub(crate) struct Watch {
+    serve: bool,
+    limits: WatchLimits,
+    book: Arc<Mutex<Book>>,
+    reads: Arc<Semaphore>,
+}
+
+impl Book {
+    fn insert(&mut self, lease: LeaseId, entry: Entry) {
+        self.remove(lease);
+        let count = self.of_node.entry(entry.from).or_default();
+        *count = count.saturating_add(1);
+        self.leases.insert(lease, entry);
+    }
+
+    fn remove(&mut self, lease: LeaseId) {
+        let Some(entry) = self.leases.remove(&lease) else {
+            return;
+        };
+        if let Some(count) = self.of_node.get_mut(&entry.from) {
+            *count = count.saturating_sub(1);
+        }
+        self.of_node.retain(|_, count| *count > 0);
+    }
+
+    fn watching(&self, lease: LeaseId, from: NodeId) -> Watching {
+        let entry = self.leases.get(&lease);
+        Watching {
+            held: entry.map(|entry| (entry.handover.amount, entry.taken)),
+            leases: self.leases.len(),
+            of_one: self.of_node.get(&from).copied().unwrap_or_default(),
+        }
+    }
+}
+
+impl Watch {
+    /// What an earlier daemon watched is watched on, also when nothing new is taken.
+    pub(crate) fn open(section: &WatchSection, store: &Store) -> Result<Self, StoreError> {
+        let mut book = Book::default();
+        for kept in store.watched::<Kept>()? {
+            if kept.version != VERSION {
+                tracing::error!(lease = %kept.lease, "a newer version keeps this watched lease: it is left alone");
+                continue;
+            }
+            let entry = Entry {
+                from: kept.from,
+                handover: kept.handover,
+                taken: Millis::ZERO,
+                look_at: Millis::ZERO,
+            };
+            book.insert(kept.lease, entry);
+        }
+        Ok(Self {
+            serve: section.serve,
+            limits: WatchLimits {
+                leases: section.max_leases,
+                of_one: section.max_leases_of_one,
+            },
+            book: Arc::new(Mutex::new(book)),
+            reads: Arc::new(Semaphore::new(READS)),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this node takes what others hand over, how many leases it watches, and of how many nodes.
+    pub(crate) fn load(&self) -> (bool, usize, usize) {
+        let book = self.lock();
+        (self.serve, book.leases.len(), book.of_node.len())
+    }
+
+    /// Answers a provider that hands a lease over.
+    pub(crate) async fn take(&self, node: &Node, from: NodeId, handover: Handover) -> Result<Response, PeerError> {
+        let refuse = |code, message: &str| Err(PeerError::new(code, message));
+        if !self.serve {
+            return refuse(ErrorCode::Unsupported, "this node watches no leases");
+        }
+        if handover.terms.token != node.chain.token().address {
+            return refuse(ErrorCode::Unsupported, "this node trades in another token");
+        }
+        let escrow = node.chain.escrow();
+        let collector = Collector {
+            escrow: escrow.address,
+            signer: handover.terms.provider_signer,
+            payout: handover.payout,
+        };
+        let lease = handover
+            .verify(&escrow, collector.address())
+            .map_err(|error| PeerError::new(ErrorCode::BadRequest, crate::error_chain(&error)))?;
+        if self.admission(node, lease, from, &handover)? == Admission::Known {
+            return Ok(Response::Accepted);
+        }
+        let Ok(_reading) = self.reads.try_acquire() else {
+            return refuse(ErrorCode::TooMany, "this node is looking at other leases; try again");
+        };
+        let latest = node.chain.lease(lease, Depth::Latest).await;
+        let latest =
+            latest.map_err(|_| PeerError::new(ErrorCode::Internal, "the chain could not be asked; try again"))?;
+        let fee = fee_of(node, COLLECT);
+        let fee = fee.ok_or_else(|| PeerError::new(ErrorCode::TooMany, "this node is starting; try again"))?;
+        check_slot(&handover, &slot(latest, false), fee).map_err(refusal)?;
+        self.keep(node, lease, from, handover)
+    }
+
+    fn admission(&self, node: &Node, lease: LeaseId, from: NodeId, offered: &Handover) -> Result<Admission, PeerError> {
+        let watching = self.lock().watching(lease, from);
+        admit(offered.amount, node.clock.now(), watching, self.limits).map_err(refusal)
+    }
+
+    /// Puts it on the disk and into the book, unless another call was faster.
+    fn keep(&self, node: &Node, lease: LeaseId, from: NodeId, handover: Handover) -> Result<Response, PeerError> {
+        let now = node.clock.now();
+        let mut book = self.lock();
+        let admitted = admit(handover.amount, now, book.watching(lease, from), self.limits);
+        if admitted.map_err(refusal)? == Admission::Known {
+            return Ok(Response::Accepted);
+        }
+        let kept = Kept {
+            version: VERSION,
+            lease,
+            from,
+            handover,
+        };
+        if let Err(error) = node.store.put_watched(lease, &kept) {
+            tracing::error!(lease = %lease.short(), error = %crate::error_chain(&error), "keeping a watched lease");
+            return Err(PeerError::new(ErrorCode::Internal, "the handover could not be kept"));
+        }
+        let handover = kept.handover;
+        tracing::info!(lease = %lease.short(), from = %from.short(), amount = %handover.amount, not_before = handover.not_before.0, "watching a lease");
+        let entry = Entry {
+            from,
+            handover,
+            taken: now,
+            look_at: now,
+        };
+        book.insert(lease, entry);
+        Ok(Response::Accepted)
+    }
+
+    /// What may be used at block time `time`, but for what was looked at just now.
+    fn due(&self, time: UnixSeconds, now: Millis) -> Vec<(LeaseId, Handover)> {
+        let book = self.lock();
+        let due = |entry: &&Entry| entry.handover.not_before <= time && entry.look_at <= now;
+        let entries = book.leases.iter().filter(|(_, entry)| due(entry));
+        entries.map(|(lease, entry)| (*lease, entry.handover.clone())).collect()
+    }
+
+    /// Looks at it again at `at`, and not before.
+    fn put_off(&self, lease: LeaseId, at: Millis) {
+        if let Some(entry) = self.lock().leases.get_mut(&lease) {
+            entry.look_at = at;
+        }
+    }
+
+    fn forget(&self, lease: LeaseId) {
+        self.lock().remove(lease);
+    }
+}
+
+fn refusal(refusal: WatchRefusal) -> PeerError {
+    let code = match refusal {
+        WatchRefusal::Full(_) | WatchRefusal::FullForOne(_) => ErrorCode::NoCapacity,
+        WatchRefusal::TooSoon => ErrorCode::TooMany,
+        WatchRefusal::Lower(_) | WatchRefusal::NotOpen | WatchRefusal::TooLate | WatchRefusal::NotWorth(_) => {
+            ErrorCode::BadRequest
+        }
+    };
+    PeerError::new(code, refusal.to_string())
+}
+
+/// A slot as the rules take it.
+fn slot(latest: Slot, closed_for_ever: bool) -> WatchedSlot {
+    WatchedSlot {
+        deposit: latest.deposit,
+        claimed: latest.claimed,
+        expiry: latest.expiry,
+        open: latest.status == SlotStatus::Open,
+        closed_for_ever,
+    }
+}

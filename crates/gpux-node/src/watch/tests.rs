@@ -1,0 +1,99 @@
+//! What a tower's book keeps, over restarts.
+
+use super::*;
+use gpux_chain::HotKey;
+use gpux_lease::Terms;
+use gpux_types::{Address, Amount, B256, BasisPoints};
+
+fn kept(lease: u8, from: u8, version: u16) -> Kept {
+    let signature = HotKey::generate().sign_digest(B256::ZERO);
+    let handover = Handover {
+        terms: Terms {
+            renter: Address::ZERO,
+            receipt_key: Address::ZERO,
+            provider: Address::ZERO,
+            provider_signer: Address::ZERO,
+            token: Address::ZERO,
+            builder: Address::ZERO,
+            builder_share: BasisPoints::default(),
+            grace_secs: 0,
+            salt: B256::repeat_byte(lease),
+        },
+        payout: Address::ZERO,
+        amount: Amount::new(5).unwrap(),
+        cumulative: Amount::new(5).unwrap(),
+        receipt: signature,
+        not_before: UnixSeconds(u64::from(lease)),
+        reward: Amount::ZERO,
+        signature,
+    };
+    Kept {
+        version,
+        lease: LeaseId([lease; 32]),
+        from: NodeId([from; 32]),
+        handover,
+    }
+}
+
+fn open(store: &Store) -> Watch {
+    Watch::open(&WatchSection::default(), store).unwrap()
+}
+
+#[test]
+fn what_was_handed_over_is_watched_after_a_restart_until_it_is_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("state.sqlite")).unwrap();
+    for (lease, from) in [(1, 7), (2, 7), (3, 8)] {
+        let kept = kept(lease, from, VERSION);
+        store.put_watched(kept.lease, &kept).unwrap();
+    }
+    let watch = open(&store);
+    assert_eq!(watch.load(), (false, 3, 2));
+    let due = |time| {
+        let mut due: Vec<u8> = watch
+            .due(UnixSeconds(time), Millis(10))
+            .iter()
+            .map(|(lease, _)| lease.0[0])
+            .collect();
+        due.sort_unstable();
+        due
+    };
+    assert_eq!(due(0), Vec::<u8>::new(), "nothing before its time");
+    assert_eq!(due(2), [1, 2]);
+    watch.put_off(LeaseId([1; 32]), Millis(11));
+    assert_eq!(due(2), [2], "what was looked at just now waits");
+    store.drop_watched(LeaseId([2; 32])).unwrap();
+    watch.forget(LeaseId([2; 32]));
+    assert_eq!(due(9), [3]);
+    assert_eq!(watch.lock().watching(LeaseId([1; 32]), NodeId([7; 32])).of_one, 1);
+    assert_eq!(open(&store).load(), (false, 2, 2));
+}
+
+#[test]
+fn what_a_newer_version_keeps_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("state.sqlite")).unwrap();
+    let newer = kept(1, 7, VERSION + 1);
+    store.put_watched(newer.lease, &newer).unwrap();
+    assert_eq!(open(&store).load(), (false, 0, 0));
+    assert_eq!(store.watched::<Kept>().unwrap().len(), 1, "it is still there");
+}
+
+#[test]
+fn a_higher_amount_takes_the_place_of_a_lower_one_and_is_counted_once() {
+    let mut book = Book::default();
+    for amount in [5, 6] {
+        let mut kept = kept(1, 7, VERSION);
+        kept.handover.amount = Amount::new(amount).unwrap();
+        let entry = Entry {
+            from: kept.from,
+            handover: kept.handover,
+            taken: Millis::ZERO,
+            look_at: Millis::ZERO,
+        };
+        book.insert(kept.lease, entry);
+    }
+    let watching = book.watching(LeaseId([1; 32]), NodeId([7; 32]));
+    assert_eq!((watching.leases, watching.of_one), (1, 1));
+    assert_eq!(watching.held, Some((Amount::new(6).unwrap(), Millis::ZERO)));
+}
