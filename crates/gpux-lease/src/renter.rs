@@ -409,30 +409,15 @@ impl RenterLease {
         Ok(next)
     }
 
-    const fn take_view(&mut self, view: EscrowView) {
+    fn take_view(&mut self, view: EscrowView) {
         self.account.escrow = view;
-        if let EscrowView::Open { drawn, .. } = view {
-            self.account.drawn = drawn;
-        }
+        // What is closed, and not deeply so, still shows as open, with what was drawn at that depth.
+        self.account.drawn = self.account.drawn.max(view.drawn());
     }
 
     const fn unfunded(&self, end: End, expiry: UnixSeconds) -> RenterState {
         let until = expiry.plus_secs(self.config.grace_secs);
         RenterState::Unfunded { end, until }
-    }
-
-    /// Work up to the horizon is signed ahead from the next ask on, and silence until then is expected.
-    fn go_away(&mut self, now: Millis, horizon: Millis) {
-        let horizon = horizon.min(self.until_expiry());
-        let (ahead, until) = (self.counted().saturating_add(horizon), now.saturating_add(horizon));
-        self.account.ahead = self.account.ahead.max(Some(ahead));
-        self.account.away_until = self.account.away_until.max(Some(until));
-    }
-
-    /// What is signed without being asked for: the work up to the horizon.
-    fn ahead_amount(&self, deposit: Amount) -> Amount {
-        let upto = self.account.ahead.unwrap_or_default();
-        self.config.tariff.due(upto).min(deposit)
     }
 
     /// `None` for more than a settlement could take, and for a second amount.

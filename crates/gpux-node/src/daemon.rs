@@ -190,8 +190,6 @@ pub(crate) fn assemble(dir: DaemonDir, config: DaemonConfig, adapters: Adapters)
         Ok(local) => (Some(local), None),
         Err(why) => (None, Some(why)),
     };
-    let coin_price = coin_price(&config, &chain.token().token)?;
-    let watch = Watch::open(&config.watch, &store)?;
     let provider = match (&config.provide, machine) {
         (Some(section), Some(machine)) => {
             let (selling, towers) = selling(section, machine, &wallet, &signer, &chain)?;
@@ -199,8 +197,10 @@ pub(crate) fn assemble(dir: DaemonDir, config: DaemonConfig, adapters: Adapters)
         }
         (Some(_) | None, _) => None,
     };
-    let market = Market::new(chain.token().token.clone());
     let node = Arc::new(Node {
+        coin_price: coin_price(&config, &chain.token().token)?,
+        watch: Watch::open(&config.watch, &store)?,
+        market: Market::new(chain.token().token.clone()),
         config,
         dir,
         clock,
@@ -211,19 +211,16 @@ pub(crate) fn assemble(dir: DaemonDir, config: DaemonConfig, adapters: Adapters)
         wallet,
         chain,
         assurance,
-        coin_price,
         sender: wallet_sender,
         provider_sender,
         watcher,
         net,
-        market,
         images,
         local,
         why_no_runtime,
         provider,
         renter: Renter::default(),
         records: Records::default(),
-        watch,
     });
     peers.connect(&node);
     Ok(node)

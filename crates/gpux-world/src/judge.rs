@@ -186,11 +186,9 @@ impl Judge {
         entry.horizons = entry.horizons.saturating_add(horizon);
     }
 
-    /// Whether every lease that was ever funded is closed.
+    /// Whether no lease is open: a deposit that a reorganisation took away for ever holds nothing.
     pub(crate) fn all_closed(&self) -> bool {
-        self.leases
-            .values()
-            .all(|entry| entry.funded == 0 || entry.slot.status == CLOSED)
+        self.leases.values().all(|entry| entry.slot.status != OPEN)
     }
 
     /// Compares everything. Called after every block.
@@ -412,7 +410,7 @@ impl Judge {
                 .any(|host| host.node == agreed.provider && host.alive.is_some());
             let lives = |node: NodeId| hosts.iter().any(|host| host.node == node && !host.gone);
             let somebody = lives(agreed.renter) || (agreed.taken && lives(agreed.provider));
-            if entry.funded > 0 && entry.slot.status != CLOSED && somebody {
+            if entry.slot.status == OPEN && somebody {
                 self.breaks(
                     Invariant::LeaseEnds,
                     format!("{} holds {}", lease.short(), entry.slot.deposit),

@@ -51,7 +51,6 @@ impl Call {
     }
 
     fn input(&self, escrow: Address, permit: Option<SignedPermit>) -> Result<Vec<u8>, EncodeCallError> {
-        let uint = |amount: &Amount| U256::from(amount.units());
         Ok(match self {
             Self::Open {
                 terms, deposit, expiry, ..
@@ -99,22 +98,24 @@ impl Call {
                 let (endpoint, addr) = (endpoint.0.into(), addr.clone().into());
                 NodeDirectory::announceCall { endpoint, addr }.abi_encode()
             }
-            Self::Approve { amount, .. } => Token::approveCall {
-                spender: escrow,
-                amount: uint(amount),
-            }
-            .abi_encode(),
-            Self::TransferToken { to, amount, .. } => Token::transferCall {
-                to: *to,
-                amount: uint(amount),
-            }
-            .abi_encode(),
+            Self::Approve { amount, .. } => approve(escrow, *amount),
+            Self::TransferToken { to, amount, .. } => transfer(*to, *amount),
             // Encoded whole, with where they go.
             Self::DeployCollector(_) | Self::Collect(_) | Self::Sweep { .. } | Self::TransferNative { .. } => {
                 Vec::new()
             }
         })
     }
+}
+
+fn approve(spender: Address, amount: Amount) -> Vec<u8> {
+    let amount = U256::from(amount.units());
+    Token::approveCall { spender, amount }.abi_encode()
+}
+
+fn transfer(to: Address, amount: Amount) -> Vec<u8> {
+    let amount = U256::from(amount.units());
+    Token::transferCall { to, amount }.abi_encode()
 }
 
 fn settle(

@@ -162,11 +162,13 @@ async fn what_lies_at_a_collector_is_swept_by_anybody_to_where_it_belongs() {
 
 #[tokio::test]
 async fn a_handover_with_a_word_changed_is_worth_nothing() {
+    type Change = fn(&mut Handover);
+
     let world = World::instant().await;
     let (escrow, good) = (world.chain.escrow(), handover(&world, dai(10), UnixSeconds(7_200)));
     let collector = collector(&world).address();
     assert_eq!(good.verify(&escrow, collector), Ok(terms(&world).lease_id(&escrow)));
-    let changes: [(&str, fn(&mut Handover)); 5] = [
+    let changes: [(&str, Change); 5] = [
         ("amount", |words| words.amount = dai(9)),
         ("time", |words| words.not_before = words.not_before.plus_secs(1)),
         ("reward", |words| words.reward = dai(2)),

@@ -53,18 +53,7 @@ fn a_tower_collects_for_a_provider_whose_machine_is_gone_for_ever() {
         .find(on_victim)
         .expect("a lease on the victim")
         .clone();
-    kill_everything(victim.process, &victim.dir);
-    for file in [
-        "state.sqlite",
-        "state.sqlite-wal",
-        "signer.key",
-        "endpoint.key",
-        "wallet.json",
-    ] {
-        // What is not there is as gone as it should be.
-        let _ = fs::remove_file(victim.dir.join(file));
-    }
-
+    destroy(&victim);
     assert!(paid(&market, &collector, PAYOUT).is_empty());
     market.rpc.jump(before.expiry.0 + GRACE_SECS / 2 + 1);
     let payout = wait_for("the tower to collect", MINUTE, || {
@@ -80,13 +69,30 @@ fn a_tower_collects_for_a_provider_whose_machine_is_gone_for_ever() {
     let lost = before.signed.units().saturating_sub(received);
     let most = before.price.cost_of(LOST_AT_MOST).units();
     assert!(lost <= most, "{received} of {} came in", before.signed);
+    the_rest_comes_back(&market, JOB.name, &before, received);
+}
 
+fn destroy(victim: &Daemon) {
+    kill_everything(victim.process, &victim.dir);
+    for file in [
+        "state.sqlite",
+        "state.sqlite-wal",
+        "signer.key",
+        "endpoint.key",
+        "wallet.json",
+    ] {
+        // What is not there is as gone as it should be.
+        let _ = fs::remove_file(victim.dir.join(file));
+    }
+}
+
+fn the_rest_comes_back(market: &Market, job: &str, before: &LeaseView, received: u128) {
     market.rpc.jump(before.expiry.0 + GRACE_SECS + 1);
-    market.job_when(JOB.name, "the rest to come back", MINUTE, |job| {
+    market.job_when(job, "the rest to come back", MINUTE, |job| {
         let back = |lease: &LeaseView| lease.id == before.id && lease.state == LeaseState::Reclaimed;
         job.leases.iter().any(back)
     });
-    let cost = market.cost(JOB.name);
+    let cost = market.cost(job);
     let bill = cost
         .leases
         .iter()
@@ -124,6 +130,8 @@ fn watched_provider(market: &mut Market) -> String {
     );
     let grace = format!("grace_secs = {GRACE_SECS}");
     market.reconfigure("provider-1", &[("towers = []", &towers), ("grace_secs = 30", &grace)]);
+    // The longest grace that a renter takes is its own.
+    market.reconfigure("renter", &[("grace_secs = 30", &grace)]);
     let found = check(market, &market.daemon("provider-1"), "towers").found;
     let (_, collector) = found.rsplit_once(' ').expect("an address");
     let collector = collector.to_lowercase();

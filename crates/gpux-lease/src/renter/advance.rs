@@ -14,6 +14,20 @@ const RECLAIM_RETRY: Millis = Millis::from_secs(30);
 const POLL: Millis = Millis::from_secs(5);
 
 impl RenterLease {
+    /// Work up to the horizon is signed ahead from the next ask on, and silence until then is expected.
+    pub(super) fn go_away(&mut self, now: Millis, horizon: Millis) {
+        let horizon = horizon.min(self.until_expiry());
+        let (ahead, until) = (self.counted().saturating_add(horizon), now.saturating_add(horizon));
+        self.account.ahead = self.account.ahead.max(Some(ahead));
+        self.account.away_until = self.account.away_until.max(Some(until));
+    }
+
+    /// What is signed without being asked for: the work up to the horizon.
+    pub(super) fn ahead_amount(&self, deposit: Amount) -> Amount {
+        let upto = self.account.ahead.unwrap_or_default();
+        self.config.tariff.due(upto).min(deposit)
+    }
+
     /// Moves on until nothing more follows. Every state leads only to later ones, save among opening,
     /// running and lost, whose conditions exclude each other, so this ends.
     pub(super) fn advance(&mut self, effects: &mut Vec<RenterEffect>) {

@@ -236,7 +236,7 @@ pub(super) async fn mined(node: &Node, intent: Intent) -> Result<Mined, Undone> 
         Ok(mined) => Ok(mined),
         Err(why) => Err(Undone {
             why,
-            signed: node.sender.has_signed(&key).await != Some(false),
+            signed: node.sender.could_take_effect(&key).await != Some(false),
         }),
     }
 }
