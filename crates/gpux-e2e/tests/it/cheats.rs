@@ -6,10 +6,11 @@ use super::{
     ledger::Ledger,
     market::{Daemon, Market},
     process::{jobs, shims},
+    receipts::assert_csv,
     wait::wait_for,
 };
-use gpux_api::JobState;
-use gpux_types::{Amount, Millis, PricePerHour};
+use gpux_api::{JobState, ReceiptsView, RecordStanding};
+use gpux_types::{Amount, LeaseId, Millis, PricePerHour};
 use std::{
     fs,
     process::Stdio,
@@ -152,6 +153,7 @@ fn a_provider_that_asks_too_much_gets_what_the_renters_own_clock_supports_and_no
     let slack = (elapsed / 100).min(Duration::from_secs(4) + elapsed / 2_000);
     let most = rent(lease.price, elapsed + slack + INTERVAL);
     assert!(paid <= most, "paid {paid} for {elapsed:?}, which supports {most}");
+    assert_disputed(&market, lease.id);
     let due = rent(
         market.lease_on(&job, &honest).price,
         Duration::from_secs(JOB.seconds.into()),
@@ -161,6 +163,23 @@ fn a_provider_that_asks_too_much_gets_what_the_renters_own_clock_supports_and_no
     let cost = market.cost("greedy");
     assert!(cost.balanced, "{cost:?}");
     assert_eq!(cost.held.units(), 0);
+}
+
+/// Both sides signed how that lease ended, each its own words, and people and programs are told in what they differ.
+fn assert_disputed(market: &Market, lease: LeaseId) {
+    let receipt = wait_for("both sides to sign, each its own", MINUTE, || {
+        let view: ReceiptsView = market.ask(&["receipts", "greedy"]);
+        let mut receipts = view.receipts.into_iter();
+        receipts.find(|receipt| receipt.lease == lease && receipt.standing == RecordStanding::Disputed)
+    });
+    assert!(
+        receipt.differs.iter().any(|what| what == "metered"),
+        "the meter is what it lied about: {:?}",
+        receipt.differs
+    );
+    let (provider, renter) = (receipt.provider.unwrap(), receipt.renter.unwrap());
+    assert_ne!(provider.digest, renter.digest);
+    assert_csv(market, &["receipts", "--csv"], lease, "disputed");
 }
 
 #[test]

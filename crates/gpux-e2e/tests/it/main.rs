@@ -14,6 +14,8 @@ mod cancelled_part;
 #[cfg(test)]
 mod cheats;
 #[cfg(test)]
+mod draws;
+#[cfg(test)]
 mod exit_codes;
 #[cfg(test)]
 mod firm_prices;

@@ -159,32 +159,41 @@ impl Market {
         self.replace(name, process);
     }
 
-    /// Stops a daemon, changes words of its configuration, and starts it again.
-    pub(crate) fn reconfigure(&mut self, name: &str, words: &[(&str, &str)]) {
-        let Daemon { process, dir, .. } = self.daemon(name);
-        process.signal("TERM");
-        wait_for("the daemon to end", PATIENCE, || (!process.runs()).then_some(()));
-        let file = dir.join("config.toml");
-        let mut text = fs::read_to_string(&file).unwrap();
-        for (from, to) in words {
-            assert_eq!(text.matches(from).count(), 1, "{from} stands once in {text}");
-            text = text.replace(from, to);
-        }
-        fs::write(&file, text).unwrap();
-        self.restart(name);
-    }
-
     /// Puts a provider that cheats in an honest one's place: the same node, wallet and price, and waits until the renter
     /// has heard its new offer.
     pub(crate) fn corrupt(&mut self, name: &str, lie: &str) {
-        let Daemon { process, dir, .. } = self.daemon(name);
-        process.signal("TERM");
-        wait_for("the honest daemon to end", PATIENCE, || (!process.runs()).then_some(()));
+        let dir = self.end(name);
         let mut cheat = Command::new(env!("CARGO_BIN_EXE_gpux-e2e-cheat"));
         cheat.arg(lie).arg(&dir).current_dir(self.path()).stdin(Stdio::null());
         let began = Instant::now();
         let process = self.spawn_daemon(cheat, &dir);
         self.replace(name, process);
+        self.await_offer(name, began);
+    }
+
+    /// Starts a daemon again with another configuration, where its peers know it to be.
+    pub(crate) fn reconfigure(&mut self, name: &str, change: impl Fn(&str) -> String) {
+        let running = fs::read(self.daemon(name).dir.join("daemon.json")).unwrap();
+        let running: Value = serde_json::from_slice(&running).unwrap();
+        let (_, socket) = text(&running["ticket"]).rsplit_once('@').expect("a ticket");
+        let path = self.end(name).join("config.toml");
+        let config = fs::read_to_string(&path).unwrap();
+        let config = config.replace("[\"127.0.0.1:0\"]", &format!("[\"{socket}\"]"));
+        assert!(config.contains(socket), "it listens for peers at {socket}: {config}");
+        fs::write(&path, change(&config)).unwrap();
+        self.restart(name);
+    }
+
+    /// Ends a daemon as its owner does, and tells where its folder is.
+    fn end(&self, name: &str) -> PathBuf {
+        let Daemon { process, dir, .. } = self.daemon(name);
+        process.signal("TERM");
+        wait_for("the daemon to end", PATIENCE, || (!process.runs()).then_some(()));
+        dir
+    }
+
+    /// Waits until the renter has heard an offer of the provider that is newer.
+    pub(crate) fn await_offer(&self, name: &str, began: Instant) {
         let address = self.address(&self.daemon(name));
         wait_for("the renter to hear of it", PATIENCE, || {
             let offers: OffersView = self.ask(&["offers"]);
@@ -345,6 +354,16 @@ impl Drop for Market {
         assert!(left.is_empty(), "left behind: {left:?}");
         // The kernel takes a disk down a moment after its last user.
         vanish("what the devnet had", LEAVES_WITHIN, || leftovers(self.path()));
+    }
+}
+
+/// Changes a configuration in which each of these words stands once.
+pub(crate) fn replacing(words: &[(&str, &str)]) -> impl Fn(&str) -> String {
+    move |config| {
+        words.iter().fold(config.to_owned(), |text, (from, to)| {
+            assert_eq!(text.matches(from).count(), 1, "{from} stands once in {text}");
+            text.replace(from, to)
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{job::Job, market::Market, wait::wait_for};
 use gpux_api::{ReceiptView, ReceiptsView, RecordStanding};
+use gpux_types::LeaseId;
 use std::time::Duration;
 
 const JOB: Job = Job {
@@ -43,6 +44,17 @@ fn both_sides_sign_the_same_words_for_a_lease_that_did_its_work_and_both_keep_th
     assert!(
         lines[1].contains(&signed.lease.to_string()) && lines[1].contains(",agreed,"),
         "{csv}"
+    );
+}
+
+/// A table for spreadsheets has a line for the lease that says how its record stands.
+pub(crate) fn assert_csv(market: &Market, words: &[&str], lease: LeaseId, standing: &str) {
+    let csv = String::from_utf8(market.run(words).stdout).unwrap();
+    let standing = format!(",{standing},");
+    assert!(
+        csv.split_terminator("\r\n")
+            .any(|line| line.contains(&lease.to_string()) && line.contains(&standing)),
+        "{standing} of {lease}: {csv}"
     );
 }
 

@@ -2,11 +2,12 @@
 
 use super::{
     job::Job,
-    market::Market,
+    market::{Daemon, Market},
     process::{Process, jobs, shims},
+    receipts::assert_csv,
     wait::{stays, wait_for},
 };
-use gpux_api::{AwayView, JobState};
+use gpux_api::{AwayView, JobState, ReceiptsView, RecordStanding};
 use gpux_types::{LeaseId, Millis};
 use serde_json::Value;
 use std::{fs, path::Path, time::Duration};
@@ -89,6 +90,9 @@ fn providers_whose_renter_never_comes_back_freeze_then_stop_and_settle_with_the_
         work.iter().all(|process| !process.runs()),
         "the work was stopped before it was settled"
     );
+    for provider in market.providers() {
+        assert_one_sided(&market, provider);
+    }
     // Only to read what it had signed: everything is settled.
     market.restart("renter");
     let job = market.job_when("abandoned", "the renter to learn of it", MINUTE, |job| {
@@ -111,6 +115,24 @@ fn providers_whose_renter_never_comes_back_freeze_then_stop_and_settle_with_the_
             "{metered:?} were worked, more than two intervals beyond what was paid: {bill:?}"
         );
     }
+}
+
+/// A provider keeps its own word for the end of a lease whose renter does not answer.
+fn assert_one_sided(market: &Market, provider: &Daemon) {
+    let dir = provider.dir.display().to_string();
+    let kept = wait_for("the provider's own record", MINUTE, || {
+        let view: ReceiptsView = market.ask(&["receipts", "--dir", &dir]);
+        view.receipts.into_iter().next().filter(|kept| kept.provider.is_some())
+    });
+    assert_eq!(
+        (kept.standing, kept.renter.is_none()),
+        (RecordStanding::OneSided, true),
+        "{kept:?}"
+    );
+    let own = kept.provider.expect("it signed");
+    assert_eq!((own.reason.as_str(), own.by), ("unpaid", gpux_api::Actor::Renter));
+    assert_eq!(own.earned, own.signed, "all that was signed was paid");
+    assert_csv(market, &["receipts", "--csv", "--dir", &dir], kept.lease, "one_sided");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{
     job::Job,
-    market::{Daemon, Market, PATIENCE},
+    market::{Daemon, Market, PATIENCE, replacing},
     process::kill_everything,
     wait::wait_for,
 };
@@ -121,7 +121,7 @@ fn what_lies_at_the_collector_of_a_living_provider_is_sent_on_by_itself() {
 fn watched_provider(market: &mut Market) -> String {
     // Fees of this chain are far above a hundredth of a minute's rent: a coin is worth next to nothing to this tower.
     let serve = "serve = true\ncoin_price = \"0.000001\"";
-    market.reconfigure("provider-2", &[("serve = false", serve)]);
+    market.reconfigure("provider-2", replacing(&[("serve = false", serve)]));
     let running = fs::read(market.daemon("provider-2").dir.join("daemon.json")).unwrap();
     let running: Value = serde_json::from_slice(&running).unwrap();
     let towers = format!(
@@ -129,9 +129,10 @@ fn watched_provider(market: &mut Market) -> String {
         running["ticket"]
     );
     let grace = format!("grace_secs = {GRACE_SECS}");
-    market.reconfigure("provider-1", &[("towers = []", &towers), ("grace_secs = 30", &grace)]);
+    let words = [("towers = []", towers.as_str()), ("grace_secs = 30", grace.as_str())];
+    market.reconfigure("provider-1", replacing(&words));
     // The longest grace that a renter takes is its own.
-    market.reconfigure("renter", &[("grace_secs = 30", &grace)]);
+    market.reconfigure("renter", replacing(&[("grace_secs = 30", &grace)]));
     let found = check(market, &market.daemon("provider-1"), "towers").found;
     let (_, collector) = found.rsplit_once(' ').expect("an address");
     let collector = collector.to_lowercase();
