@@ -140,7 +140,7 @@ pub struct LeaseView {
     pub id: LeaseId,
     /// The node.
     pub node: NodeId,
-    /// The provider's payout address.
+    /// What the escrow pays: the provider's payout address, or its collector.
     pub provider: String,
     /// Where it stands.
     pub state: LeaseState,
