@@ -98,7 +98,7 @@ pub(crate) struct Jobs<T> {
     pub(crate) unreadable: Vec<(String, StoreError)>,
 }
 
-/// One side of the leases that are not over.
+/// Leases that are not over: one side of them, or those that are watched for others.
 #[derive(Debug)]
 pub(crate) struct OpenLeases<T> {
     /// The oldest first.
@@ -295,15 +295,23 @@ impl Store {
 
     /// One side of every lease that is not over, the oldest first. One that cannot be read hides no other.
     pub(crate) fn open_leases<T: DeserializeOwned>(&self, role: Role) -> Result<OpenLeases<T>, StoreError> {
+        let statement = "SELECT id, state FROM leases WHERE role = ?1 AND NOT over ORDER BY rowid";
+        self.lease_rows(statement, [role.name()])
+    }
+
+    /// Rows of a lease's id and its text.
+    fn lease_rows<T: DeserializeOwned>(
+        &self,
+        statement: &str,
+        parameters: impl rusqlite::Params,
+    ) -> Result<OpenLeases<T>, StoreError> {
         let sql = |source| StoreError::Sql {
             attempted: "reading the leases",
             source,
         };
         let connection = self.lock();
-        let mut statement = connection
-            .prepare("SELECT id, state FROM leases WHERE role = ?1 AND NOT over ORDER BY rowid")
-            .map_err(sql)?;
-        let mut rows = statement.query([role.name()]).map_err(sql)?;
+        let mut statement = connection.prepare(statement).map_err(sql)?;
+        let mut rows = statement.query(parameters).map_err(sql)?;
         let mut leases = OpenLeases {
             readable: Vec::new(),
             unreadable: Vec::new(),
@@ -409,9 +417,9 @@ impl Store {
         })
     }
 
-    /// Every lease that is watched, the oldest first.
-    pub(crate) fn watched<T: DeserializeOwned>(&self) -> Result<Vec<T>, StoreError> {
-        self.json_rows("a watched lease", "SELECT state FROM watched_leases ORDER BY rowid", [])
+    /// Every lease that is watched, the oldest first. One that cannot be read hides no other.
+    pub(crate) fn watched<T: DeserializeOwned>(&self) -> Result<OpenLeases<T>, StoreError> {
+        self.lease_rows("SELECT lease, state FROM watched_leases ORDER BY rowid", [])
     }
 
     /// Keeps a small fact under a name.

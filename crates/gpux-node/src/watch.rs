@@ -19,7 +19,7 @@ use crate::{
     fees::fee_of,
     node::Node,
     provider::COLLECT,
-    store::{Store, StoreError},
+    store::{Store, StoreError, known_version},
 };
 use gpux_chain::{Collector, Depth, Slot, SlotStatus};
 use gpux_lease::{Admission, Handover, WatchLimits, WatchRefusal, WatchedSlot, Watching, admit, check_slot};
@@ -40,6 +40,7 @@ const READS: usize = 4;
 /// One lease that is watched, as it is kept.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Kept {
+    #[serde(deserialize_with = "known_version::<_, VERSION>")]
     version: u16,
     lease: LeaseId,
     /// Who handed it over.
@@ -103,11 +104,12 @@ impl Watch {
     /// What an earlier daemon watched is watched on, also when nothing new is taken.
     pub(crate) fn open(section: &WatchSection, store: &Store) -> Result<Self, StoreError> {
         let mut book = Book::default();
-        for kept in store.watched::<Kept>()? {
-            if kept.version != VERSION {
-                tracing::error!(lease = %kept.lease, "a newer version keeps this watched lease: it is left alone");
-                continue;
-            }
+        let watched = store.watched::<Kept>()?;
+        for (lease, error) in &watched.unreadable {
+            let lease = lease.map_or_else(|| "an unknown one".to_owned(), |lease| lease.to_string());
+            tracing::error!(lease, error = %crate::error_chain(error), "a watched lease cannot be read: it is left alone");
+        }
+        for kept in watched.readable {
             let entry = Entry {
                 from: kept.from,
                 handover: kept.handover,

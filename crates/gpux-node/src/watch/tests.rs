@@ -75,8 +75,15 @@ fn what_a_newer_version_keeps_is_left_alone() {
     let store = Store::open(&dir.path().join("state.sqlite")).unwrap();
     let newer = kept(1, 7, VERSION + 1);
     store.put_watched(newer.lease, &newer).unwrap();
-    assert_eq!(open(&store).load(), (false, 0, 0));
-    assert_eq!(store.watched::<Kept>().unwrap().len(), 1, "it is still there");
+    let of_another_form = LeaseId([2; 32]);
+    store.put_watched(of_another_form, &["nothing that is known"]).unwrap();
+    let known = kept(3, 7, VERSION);
+    store.put_watched(known.lease, &known).unwrap();
+    let (_, leases, _) = open(&store).load();
+    assert_eq!(leases, 1, "they hide no other");
+    let unreadable = store.watched::<Kept>().unwrap().unreadable;
+    let still_there: Vec<Option<LeaseId>> = unreadable.into_iter().map(|(lease, _)| lease).collect();
+    assert_eq!(still_there, [Some(newer.lease), Some(of_another_form)]);
 }
 
 #[test]
