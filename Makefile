@@ -52,6 +52,8 @@ e2e: deps image unit
 
 # Without nextest, which would end a long run.
 sim: deps  ## more and larger simulated worlds than CI's: make sim SEEDS=100000 WORLDS=5000 NODES=50; one again: SEEDS=7..8
+	GPUX_SIM_SCENARIOS=$(or $(SCENARIOS),100000) \
+	    cargo test --package gpux-lease --lib -- --nocapture simulation::tests::no_scenario
 	GPUX_SIM_SEEDS=$(or $(SEEDS),10000) GPUX_SIM_NODES=$(or $(NODES),5) \
 	    cargo test --package gpux-lease --lib -- --nocapture simulation::seeds::no_seed
 	GPUX_WORLD_SEEDS=$(or $(WORLDS),1000) GPUX_WORLD_NODES=$(or $(NODES),5) \

@@ -787,11 +787,9 @@ impl Lease {
                 world.call(self.plan.renter, self.index, Call::TopUp { number, amount })
             }
             Do::AskStop { end } => self.send(world, Message::ToProvider(Said::Stop { end })),
-            Do::Close { amount } if self.plan.deal.renter == RenterKind::Honest => {
-                world.call(self.plan.renter, self.index, Call::Close { amount, signed: true });
-            }
-            // Left to the provider, who settles after its wait.
-            Do::Close { .. } => {}
+            // Left to the provider, who settles after its wait. Its own money every renter wants back.
+            Do::Close { .. } if !self.wants_to_close() => {}
+            Do::Close { amount } => world.call(self.plan.renter, self.index, Call::Close { amount, signed: true }),
             Do::Reclaim if world.bug == Some(Bug::NeverReclaims) => {}
             Do::Reclaim => world.call(self.plan.renter, self.index, Call::Reclaim),
             Do::WakeAt(at) => self.renter.wake = Some(at),
@@ -808,6 +806,11 @@ impl Lease {
             Do::Forget => {}
         }
         Ok(())
+    }
+
+    const fn wants_to_close(&self) -> bool {
+        matches!(self.plan.deal.renter, RenterKind::Honest)
+            || matches!(self.renter.machine.state(), RenterState::Reclaimable { .. })
     }
 
     fn opening(&self) -> Call {

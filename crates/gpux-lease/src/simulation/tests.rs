@@ -138,8 +138,14 @@ prop_compose! {
     }
 }
 
+/// As many as `make sim` asks for, or what CI has time for.
+fn cases() -> u32 {
+    let asked = std::env::var("GPUX_SIM_SCENARIOS");
+    asked.map_or(3_000, |asked| asked.parse().unwrap())
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3_000, max_shrink_iters: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_scenario_breaks_an_invariant(scenario in any_scenario()) {
