@@ -92,31 +92,11 @@ async fn a_deposit_that_is_only_on_the_other_side_of_a_reorganisation_is_seen() 
     until(&mut receiver, |seen| seen.latest.status == SlotStatus::Open).await;
 }
 
-#[tokio::test]
-async fn a_chain_that_is_set_back_to_an_older_block_is_believed_after_a_while() {
+/// Sets the chain back to before a deposit that was seen, and returns after how many polls that is believed.
+async fn polls_until_a_chain_set_back_is_believed(config: WatcherConfig) -> u128 {
     let mut world = World::manual().await;
     let chain = world.chain.clone();
-    let handle = watching(&mut world, &chain, None);
-    let mut receiver = handle.watch(world.lease(1));
-    let renter = world.renter_sender();
-    until(&mut receiver, |_| true).await;
-    world.devnet.control("evm_snapshot", json!([])).await.unwrap();
-    renter.send(world.open(1, dai(2)).await).await.unwrap();
-    world.devnet.mine().await.unwrap();
-    until(&mut receiver, |seen| seen.latest.status == SlotStatus::Open).await;
-    world.devnet.control("evm_revert", json!(["0x0"])).await.unwrap();
-    until(&mut receiver, |seen| seen.latest.status == SlotStatus::None).await;
-}
-
-#[tokio::test]
-async fn a_refresh_that_is_due_believes_no_older_block_sooner() {
-    let mut world = World::manual().await;
-    let chain = world.chain.clone();
-    let always_due = WatcherConfig {
-        refresh: Duration::ZERO,
-        ..WatcherConfig::default()
-    };
-    let (handle, task) = watcher(chain.clone(), always_due, None);
+    let (handle, task) = watcher(chain.clone(), config, None);
     let cancel = world.cancelled();
     world.spawn(task.run(cancel));
     let mut receiver = handle.watch(world.lease(1));
@@ -129,8 +109,20 @@ async fn a_refresh_that_is_due_believes_no_older_block_sooner() {
     world.devnet.control("evm_revert", json!(["0x0"])).await.unwrap();
     let begun = tokio::time::Instant::now();
     until(&mut receiver, |seen| seen.latest.status == SlotStatus::None).await;
-    let polls = begun.elapsed().as_millis() / chain.config().poll_interval.as_millis();
-    assert!(polls >= 8, "believed after {polls} polls");
+    begun.elapsed().as_millis() / chain.config().poll_interval.as_millis()
+}
+
+#[tokio::test]
+async fn a_chain_that_is_set_back_to_an_older_block_is_believed_after_a_while_and_a_refresh_that_is_due_makes_it_no_sooner()
+ {
+    let always_due = WatcherConfig {
+        refresh: Duration::ZERO,
+        ..WatcherConfig::default()
+    };
+    for config in [WatcherConfig::default(), always_due] {
+        let polls = polls_until_a_chain_set_back_is_believed(config).await;
+        assert!(polls >= 8, "believed after {polls} polls");
+    }
 }
 
 #[tokio::test]
