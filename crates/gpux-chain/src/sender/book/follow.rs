@@ -220,7 +220,7 @@ impl Book {
     }
 
     fn may_have_moved(&self, track: &Track) -> bool {
-        !track.is_refused() || track.nonce() < self.counted.max(self.used_up())
+        track.may_have_left() && (!track.is_refused() || track.nonce() < self.counted.max(self.used_up()))
     }
 
     pub(super) fn on_polled(&mut self, now: Instant, result: Result<Poll, RpcError>) -> Vec<Effect> {
@@ -242,6 +242,9 @@ impl Book {
         self.counted = poll.count;
         let mut effects = Vec::new();
         for (key, receipts) in &poll.receipts {
+            if self.tracks.get(key).is_some_and(|track| !track.may_have_left()) {
+                continue;
+            }
             effects.extend(match self.telling(key, receipts) {
                 Some(receipt) => self.on_receipt(now, key, receipt, &poll),
                 None => self.on_no_receipt(now, key, &poll),

@@ -110,6 +110,11 @@ impl Track {
         }
     }
 
+    /// False while nothing of it can have left this machine: whoever tells of a block with it lies.
+    pub(super) const fn may_have_left(&self) -> bool {
+        self.maybe_out || !self.handing_over
+    }
+
     /// True when its effects are not in what was read at `block`.
     pub(super) fn is_unseen(&self, block: u64) -> bool {
         match &self.progress.borrow().status {

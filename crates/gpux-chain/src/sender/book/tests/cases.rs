@@ -1,6 +1,6 @@
 //! Single facts, each as short a history as shows it.
 
-use super::world::{Publish, World, key, refusal};
+use super::world::{Lie, Publish, Step, World, key, receipt, refusal};
 use crate::{
     call::{Call, Intent},
     client::Head,
@@ -405,6 +405,34 @@ fn bytes_that_the_journal_did_not_take_are_free_of_their_nonce_and_taken_back_in
     assert_eq!(world.journaled()[0].state, EntryState::Superseded);
     world.sent(1, Publish::Accepted);
     assert_eq!(world.nonce_of(1), Some(0));
+}
+
+#[test]
+fn nobody_can_tell_of_a_block_with_bytes_that_never_left() {
+    let mut world = World::new(None);
+    world.send(0);
+    let [prepare]: [Effect; 1] = mem::take(&mut world.effects).try_into().ok().unwrap();
+    world.run(prepare, Publish::Accepted, 0);
+    world.step(&Step::Lie(Some(Lie::Receipts)));
+    // Asked before the bytes were signed, answered after.
+    let hash = world.book.tracks[&key(0)].newest().entry.hash;
+    let early = Event::Polled(Ok(Poll {
+        head: head(),
+        safe: Some(1),
+        finalized: Some(1),
+        count: 0,
+        firm_count: Some(0),
+        receipts: vec![(key(0), vec![receipt(hash, 0, true)])],
+    }));
+    let [publish]: [Effect; 1] = mem::take(&mut world.effects).try_into().ok().unwrap();
+    world.handle(early);
+    assert!(world.is_pending(0));
+    world.run(publish, Publish::NotJournaled { kept: false }, 0);
+    let [fail]: [Effect; 1] = mem::take(&mut world.effects).try_into().ok().unwrap();
+    world.handle(Event::PollDue);
+    assert_eq!(world.effects.len(), 0, "nothing is asked about");
+    world.run(fail, Publish::Accepted, 0);
+    assert!(world.book.done.is_empty() && world.book.tracks.is_empty());
 }
 
 #[test]

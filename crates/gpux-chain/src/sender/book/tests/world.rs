@@ -658,7 +658,7 @@ impl World {
     }
 }
 
-fn receipt(hash: B256, number: usize, succeeded: bool) -> RawReceipt {
+pub(super) fn receipt(hash: B256, number: usize, succeeded: bool) -> RawReceipt {
     let receipt = json!({
         "transactionHash": hash,
         "blockHash": B256::with_last_byte(u8::try_from(number % 250).unwrap()),
