@@ -440,6 +440,11 @@ impl Book {
         let Some(waiting) = self.preparing.remove(key) else {
             return Vec::new();
         };
+        // Refused before, and meanwhile in a final block all the same.
+        if let Some(done) = self.done.get(key).filter(|done| done.succeeded) {
+            answer(waiting.replies, Ok(Sent { hash: done.hash }));
+            return Vec::new();
+        }
         let result = result.and_then(|prepared| {
             let checked = self.check_count(now, prepared.count.max(prepared.mined));
             let key = key.clone();

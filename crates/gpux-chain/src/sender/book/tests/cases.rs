@@ -131,7 +131,7 @@ fn a_refused_intent_keeps_its_nonce_and_gets_no_other_until_it_is_final_what_tha
     world.sent(1, Publish::Accepted);
     assert_eq!(world.nonce_of(1), Some(0), "others may use it");
     assert_eq!(world.book.claim(&key(0), 0), Claim::Undecided(0));
-    world.step(&super::Step::Block {
+    world.step(&Step::Block {
         transactions: 1,
         choice: 1,
     });
@@ -157,7 +157,7 @@ fn a_refused_intent_keeps_its_nonce_and_gets_no_other_until_it_is_final_what_tha
 fn what_was_refused_and_mined_all_the_same_is_found_and_not_sent_again() {
     let mut world = World::new(None);
     world.sent(0, Publish::Refused { kept: true });
-    world.step(&super::Step::Block {
+    world.step(&Step::Block {
         transactions: 1,
         choice: 1,
     });
@@ -166,6 +166,26 @@ fn what_was_refused_and_mined_all_the_same_is_found_and_not_sent_again() {
     world.later(1, 0);
     let status = world.book.tracks[&key(0)].progress.borrow().status.clone();
     assert!(matches!(status, Status::Mined { .. }), "{status:?}");
+}
+
+#[test]
+fn what_is_found_to_be_final_while_it_is_prepared_again_is_not_signed_again() {
+    let mut world = World::new(None);
+    world.sent(0, Publish::Refused { kept: true });
+    world.step(&Step::Block {
+        transactions: 1,
+        choice: 1,
+    });
+    world.step(&Step::Finalize);
+    world.send(0);
+    let [prepare]: [Effect; 1] = mem::take(&mut world.effects).try_into().ok().unwrap();
+    // Another call makes the book hear how many of its transactions are in blocks.
+    world.sent(2, Publish::Accepted);
+    world.later(1, 0);
+    world.run(prepare, Publish::Accepted, 0);
+    world.settle(Publish::Accepted);
+    assert_eq!(world.nonce_of(0), None);
+    assert!(world.book.done[&key(0)].succeeded);
 }
 
 #[test]
@@ -477,7 +497,7 @@ fn money_is_not_free_before_a_final_block_says_that_its_transaction_did_nothing(
     assert!(world.could_take_effect(0), "refused, and perhaps kept");
     world.sent(0, Publish::Accepted);
     // The choice of a block that reverts its first transaction.
-    world.step(&super::Step::Block {
+    world.step(&Step::Block {
         transactions: 1,
         choice: 0,
     });
