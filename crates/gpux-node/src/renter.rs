@@ -380,7 +380,7 @@ fn lease_record(node: &Node, (job, planned): (JobId, &Planned), firm: Firm, now:
         terms: firm.terms,
         price,
         quoted_at: firm.asked_at,
-        expiry: now.plus_secs(lasts.as_secs()),
+        expiry: now.plus_secs(lasts.as_secs().min(job::LONGEST_AHEAD_SECS)),
         topped_up: gpux_types::Amount::ZERO,
         doubtful: gpux_types::Amount::ZERO,
         machine: RenterLease::quoted(config, node.clock.now()),

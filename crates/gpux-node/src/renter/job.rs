@@ -42,6 +42,7 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
+pub(super) use top_up::LONGEST_AHEAD_SECS;
 
 /// How often each node is asked how its lease is.
 const POLL: Duration = Duration::from_secs(2);
@@ -130,7 +131,8 @@ struct Live {
     report: Option<LeaseReport>,
     wake: Option<Millis>,
     polling: bool,
-    silent_polls: u32,
+    /// How often it was asked in vain lately: for anything, or once it is settled for its last reading.
+    polls_in_vain: u32,
     /// What is being added to its deposit by itself.
     adding: Option<Amount>,
     /// Nothing is added by itself before then: the last try failed.
@@ -147,7 +149,7 @@ struct Live {
     asked: Option<(MeterReport, PeerReply)>,
 }
 
-/// How many polls a settled lease's node may leave unanswered before its last reading is done without.
+/// How many polls a settled lease's node may leave without its last reading before that is done without.
 const FINAL_POLLS: u32 = 5;
 
 impl Live {
@@ -157,10 +159,27 @@ impl Live {
         self.record.final_reading |= work == Work::Gone;
     }
 
+    /// A node that answers a poll with anything but the last reading holds nobody up by it.
+    fn count_poll(&mut self, told: Option<Work>) {
+        let in_vain = match told {
+            None => true,
+            Some(Work::Gone) => false,
+            Some(_) => self.is_settled(),
+        };
+        self.polls_in_vain = if in_vain {
+            self.polls_in_vain.saturating_add(1)
+        } else {
+            0
+        };
+    }
+
+    fn is_settled(&self) -> bool {
+        self.closed || matches!(self.record.machine.state(), RenterState::Settled { .. })
+    }
+
     /// Whether the lease was settled before its node told the last reading of its meter.
     fn wants_final_reading(&self) -> bool {
-        let settled = matches!(self.record.machine.state(), RenterState::Settled { .. });
-        (settled || self.closed) && !self.record.final_reading && self.silent_polls < FINAL_POLLS
+        self.is_settled() && !self.record.final_reading && self.polls_in_vain < FINAL_POLLS
     }
 }
 
@@ -180,6 +199,8 @@ pub(super) struct JobTask {
     together: together::Together,
     /// What the part queue asked for while the disk took nothing; nothing where the disk has the queue as it is.
     put_off: Option<Vec<PartEffect>>,
+    /// What happened to leases while the disk took nothing, and nobody tells again.
+    not_kept: Vec<(LeaseId, RenterEvent)>,
     fetching: HashSet<(LeaseId, PartIndex, u32)>,
 }
 
@@ -204,7 +225,7 @@ impl JobTask {
                     report: None,
                     wake: None,
                     polling: false,
-                    silent_polls: 0,
+                    polls_in_vain: 0,
                     closed: false,
                     recorded: false,
                     slot: None,
@@ -228,6 +249,7 @@ impl JobTask {
             top_up: None,
             together: together::Together::default(),
             put_off: None,
+            not_kept: Vec::new(),
             fetching: HashSet::new(),
         }
     }
@@ -249,6 +271,7 @@ impl JobTask {
                 }
                 Woken::Poll => {
                     self.poll();
+                    self.give_again();
                     self.perform_what_was_put_off();
                     self.add_to_low_deposits();
                 }

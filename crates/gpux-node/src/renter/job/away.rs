@@ -2,7 +2,7 @@
 //!
 //! The rule is the lease machine's ([`RenterEvent::GoesAway`]); here it is shown, asked for, and handed to each lease.
 
-use super::{JobTask, Live};
+use super::{JobTask, Live, leases::Unchanged};
 use gpux_api::{AwayLease, AwayRequest, AwayView, ErrorBody, ErrorCode};
 use gpux_lease::{RenterEvent, RenterState, away_at_risk};
 use gpux_types::{Amount, LeaseId, Millis};
@@ -19,7 +19,7 @@ impl JobTask {
         let leases: Vec<AwayLease> = leases
             .map(|(lease, live)| view(*lease, live, request.horizon))
             .collect();
-        let name = &self.record.name;
+        let name = self.record.name.clone();
         if leases.is_empty() {
             let message = format!("leaving job {name} alone: none of its leases is open; nothing was signed");
             return Err(ErrorBody::new(ErrorCode::Conflict, message));
@@ -40,7 +40,12 @@ impl JobTask {
             tracing::info!(job = %name, horizon = ?request.horizon, %at_risk, "the renter goes away");
             for lease in &leases {
                 let horizon = lease.horizon;
-                self.lease_event(lease.lease, RenterEvent::GoesAway { horizon });
+                let signed = self.change_lease(lease.lease, RenterEvent::GoesAway { horizon }, |_| {});
+                if signed == Err(Unchanged::NotKept) {
+                    let message = format!("leaving job {name} alone: this machine's disk takes nothing now");
+                    let body = ErrorBody::new(ErrorCode::Internal, message);
+                    return Err(body.with_hint("make room on the disk and try again").retryable());
+                }
             }
         }
         Ok(AwayView {

@@ -5,10 +5,11 @@
 
 use super::{
     JobTask,
-    top_up::{self, Undone},
+    leases::Unchanged,
+    top_up::{self, Undone, is_send},
 };
 use crate::renter::view;
-use gpux_lease::{RenterEffect, RenterEvent, RenterState, TopUp};
+use gpux_lease::{RenterEvent, RenterState, TopUp};
 use gpux_types::{Amount, LeaseId, Millis};
 
 /// How long to wait after a top-up that failed.
@@ -56,16 +57,16 @@ impl JobTask {
             self.addition_ended(lease, Some(&Undone::unsigned("it could not be written down first")));
             return;
         }
-        let effects = self.lease_event(lease, event);
-        if effects
-            .iter()
-            .any(|effect| matches!(effect, RenterEffect::SendTopUp(_)))
-        {
-            let token = &self.node.chain.token().token;
-            tracing::info!(lease = %lease.short(), added = %token.format(amount), "the deposit ran low");
-        } else {
-            self.addition_ended(lease, Some(&Undone::unsigned("another top-up is on its way")));
-        }
+        let why = match self.change_lease(lease, event, |_| {}) {
+            Ok(effects) if effects.iter().any(is_send) => {
+                let token = &self.node.chain.token().token;
+                tracing::info!(lease = %lease.short(), added = %token.format(amount), "the deposit ran low");
+                return;
+            }
+            Ok(_) | Err(Unchanged::Refused) => "another top-up is on its way",
+            Err(Unchanged::NotKept) => "it could not be written down first",
+        };
+        self.addition_ended(lease, Some(&Undone::unsigned(why)));
     }
 
     /// What was being added by itself is there, or is not: then it may be spent again, unless it was signed. A chain node that told

@@ -26,9 +26,34 @@ pub(super) enum Unchanged {
 }
 
 impl JobTask {
-    /// Gives a lease's machine an event, journals it, and performs what follows.
+    /// Gives a lease's machine an event, journals it, and performs what follows; once there is room, where the disk takes
+    /// nothing now.
     pub(super) fn lease_event(&mut self, lease: LeaseId, event: RenterEvent) -> Vec<RenterEffect> {
-        self.change_lease(lease, event, |_| {}).unwrap_or_default()
+        match self.change_lease(lease, event, |_| {}) {
+            Ok(effects) => effects,
+            Err(Unchanged::Refused) => Vec::new(),
+            Err(Unchanged::NotKept) => {
+                let waiting = (lease, event);
+                if !comes_again(event) && !self.not_kept.contains(&waiting) {
+                    self.not_kept.push(waiting);
+                }
+                Vec::new()
+            }
+        }
+    }
+
+    /// Gives again what the disk did not take, in the order in which it happened.
+    pub(super) fn give_again(&mut self) {
+        for (lease, event) in std::mem::take(&mut self.not_kept) {
+            self.lease_event(lease, event);
+        }
+        let unseen = self.leases.iter().filter_map(|(lease, live)| {
+            let view = live.slot.filter(|view| *view != live.record.machine.escrow())?;
+            (!live.record.is_over()).then_some((*lease, view))
+        });
+        for (lease, view) in unseen.collect::<Vec<_>>() {
+            self.lease_event(lease, RenterEvent::EscrowSeen(view));
+        }
     }
 
     /// The same, with what else the event says about the lease, written down with the machine or not at all.
@@ -293,6 +318,7 @@ impl JobTask {
     pub(super) fn given_back(&mut self, from: NodeId, offer: &ClosingOffer) {
         if let Some(live) = self.leases.get_mut(&offer.lease) {
             live.polling = false;
+            live.count_poll(None);
         }
         if let Err(error) = self.take_closing(from, offer) {
             tracing::warn!(lease = %offer.lease.short(), %error, "a deposit given back was refused");
@@ -336,11 +362,8 @@ impl JobTask {
             return;
         };
         live.polling = false;
-        let Some(report) = report else {
-            live.silent_polls = live.silent_polls.saturating_add(1);
-            return;
-        };
-        live.silent_polls = 0;
+        live.count_poll(report.as_ref().map(|report| report.work));
+        let Some(report) = report else { return };
         live.note_reading(report.metered, report.work);
         let event = RenterEvent::Reported {
             metered: report.metered,
@@ -400,6 +423,28 @@ impl JobTask {
         if !over {
             self.watch_chain(lease, seen);
         }
+    }
+}
+
+/// Whether an event is told again by itself: by its provider, by the next block, or by [`JobTask::give_again`].
+const fn comes_again(event: RenterEvent) -> bool {
+    use RenterEvent as On;
+    match event {
+        On::EscrowSeen(_)
+        | On::BlockSeen { .. }
+        | On::Reported { .. }
+        | On::ReceiptAsked { .. }
+        | On::ProviderEnded { .. }
+        | On::ClosingOffered { .. }
+        | On::Ticked => true,
+        On::Accepted
+        | On::OpenFailed { .. }
+        | On::PartsDrained
+        | On::GoesAway { .. }
+        | On::StopRequested
+        | On::TopUpRequested(_)
+        | On::TopUpEnded { .. }
+        | On::Restarted => false,
     }
 }
 

@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, time::Duration};
 /// How long to wait before the disk is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 /// The longest that an expiry may lie ahead, a minute short of the escrow's own limit of 90 days.
-const LONGEST_AHEAD_SECS: u64 = 90 * 86_400 - 60;
+pub(in crate::renter) const LONGEST_AHEAD_SECS: u64 = 90 * 86_400 - 60;
 
 /// What became of a top-up.
 pub(in crate::renter) type Outcome = Result<TransactionView, Undone>;
@@ -53,7 +53,7 @@ impl JobTask {
             return;
         }
         let ids: Vec<LeaseId> = self.leases.keys().copied().collect();
-        let mut waiting = BTreeSet::new();
+        let (mut waiting, mut not_kept) = (BTreeSet::new(), false);
         for lease in ids {
             let Some(live) = self.leases.get(&lease) else { continue };
             let record = &live.record;
@@ -64,13 +64,22 @@ impl JobTask {
                 amount,
                 new_expiry,
             });
-            let sent = self
-                .lease_event(lease, event)
-                .iter()
-                .any(|effect| matches!(effect, RenterEffect::SendTopUp(_)));
-            if sent {
-                waiting.insert((lease, number));
+            match self.change_lease(lease, event, |_| {}) {
+                Ok(effects) if effects.iter().any(is_send) => {
+                    waiting.insert((lease, number));
+                }
+                Ok(_) | Err(Unchanged::Refused) => {}
+                Err(Unchanged::NotKept) => not_kept = true,
             }
+        }
+        if waiting.is_empty() && not_kept {
+            let message = format!(
+                "topping up job {}: this machine's disk takes nothing now; nothing was spent",
+                self.record.name
+            );
+            let body = ErrorBody::new(ErrorCode::Internal, message);
+            let _ = reply.send(Err(body.with_hint("make room on the disk and try again").retryable()));
+            return;
         }
         if waiting.is_empty() {
             let body = ErrorBody::new(
@@ -227,6 +236,11 @@ impl JobTask {
             let _ = pending.reply.send(answer);
         }
     }
+}
+
+/// Whether a lease asks for a top-up to be sent.
+pub(super) const fn is_send(effect: &RenterEffect) -> bool {
+    matches!(effect, RenterEffect::SendTopUp(_))
 }
 
 /// Sends, and waits for the newest block.
