@@ -40,7 +40,7 @@ use gpux_proto::{
 use gpux_types::{Address, Amount, B256, LeaseId, Millis, NodeId, Resources};
 use lease::{LeaseInput, LeaseRecord, LeaseTask};
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -91,9 +91,9 @@ struct Entry {
 #[derive(Debug)]
 struct Desk {
     capacity: Capacity,
-    leases: HashMap<LeaseId, Entry>,
+    leases: BTreeMap<LeaseId, Entry>,
     /// Renters whose preparation is not paid by a deposit yet: one each.
-    unpaid: HashMap<Address, LeaseId>,
+    unpaid: BTreeMap<Address, LeaseId>,
     /// What all leases work off on deposits that are not deep enough.
     exposure: Exposure,
     /// The newest answer to each wallet, while it holds.
@@ -118,8 +118,8 @@ impl Provider {
     pub(crate) fn new(selling: Selling, signer: HotKey, exposure: Amount, towers: Option<Towers>) -> Self {
         let desk = Desk {
             capacity: Capacity::new(selling.total),
-            leases: HashMap::new(),
-            unpaid: HashMap::new(),
+            leases: BTreeMap::new(),
+            unpaid: BTreeMap::new(),
             exposure: Exposure::new(exposure),
             answers: quote::Answers::default(),
         };
@@ -148,7 +148,7 @@ impl Provider {
         if let Some(towers) = &self.towers {
             towers.remember(node);
         }
-        let mut adopted: HashMap<_, _> = match &node.local {
+        let mut adopted: BTreeMap<_, _> = match &node.local {
             Some(local) => local
                 .runtime
                 .adopt()
@@ -156,7 +156,7 @@ impl Provider {
                 .into_iter()
                 .map(|status| (status.lease, status))
                 .collect(),
-            None => HashMap::new(),
+            None => BTreeMap::new(),
         };
         let unread: Vec<Option<LeaseId>> = leases.unreadable.iter().map(|(lease, _)| *lease).collect();
         for (lease, error) in &leases.unreadable {

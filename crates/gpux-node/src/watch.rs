@@ -27,7 +27,7 @@ use gpux_proto::{ErrorCode, PeerError, Response};
 use gpux_types::{LeaseId, Millis, NodeId, UnixSeconds};
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::Semaphore;
@@ -59,8 +59,8 @@ struct Entry {
 
 #[derive(Debug, Default)]
 struct Book {
-    leases: HashMap<LeaseId, Entry>,
-    of_node: HashMap<NodeId, usize>,
+    leases: BTreeMap<LeaseId, Entry>,
+    of_node: BTreeMap<NodeId, usize>,
 }
 
 /// What this node watches. A cheap clone. The book is a mutex rather than a task: every use is short and synchronous.

@@ -32,7 +32,8 @@ pub enum Invariant {
     RenterLosesTwoIntervalsAtMost,
     /// It signs for no more than its own time, whatever it is told: what a lying node can get.
     RenterSignsForItsOwnTime,
-    /// A deposit that its provider gives back is the renter's again within two minutes, once nothing troubles the world.
+    /// A deposit that its provider gives back is the renter's again within two minutes, once nothing troubles the world; where the
+    /// provider is gone for ever, if the renter heard it before.
     LateDepositComesBack,
     /// Nothing runs before the first receipt.
     NoWorkBeforeTheFirstReceipt,
@@ -347,9 +348,12 @@ impl Judge {
         let (Some(entry), Some(since)) = (self.leases.get(&lease), agreed.given_back) else {
             return;
         };
-        let lives = hosts.iter().any(|host| host.node == agreed.renter && !host.gone);
+        let lives = |node| hosts.iter().any(|host| host.node == node && !host.gone);
+        // Who is gone for ever says nothing twice. Its word counts where the renter has heard it and has not crashed since.
+        let heard = agreed.heard_back.as_ref().is_some_and(|life| !life.is_over());
+        let told = heard || lives(agreed.provider);
         let late = now > since.max(self.calm) + PATIENCE;
-        if lives && late && entry.slot.status == OPEN {
+        if lives(agreed.renter) && told && late && entry.slot.status == OPEN {
             let what = format!("{} was given back at {since:?} and is open", lease.short());
             self.breaks(Invariant::LateDepositComesBack, what);
         }

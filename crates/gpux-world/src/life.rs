@@ -112,6 +112,11 @@ impl Life {
         }
     }
 
+    /// Whether what it writes now is there for its next life.
+    pub(crate) fn can_write(&self) -> bool {
+        !self.is_over() && !self.disk.full.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn writes(&self) -> u64 {
         self.writes.load(Ordering::Relaxed)
     }

@@ -144,6 +144,9 @@ impl PeerNet for SimNet {
         self.life.lives().await;
         let answer = self.network.carry(self.me, peer, request).await;
         self.life.lives().await;
+        if let Ok(Response::TooLate(offer)) = &answer {
+            self.network.heard_back(offer.lease, &self.life);
+        }
         answer
     }
 

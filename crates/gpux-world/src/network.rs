@@ -78,6 +78,8 @@ pub(crate) struct Agreed {
     pub(crate) recorded: bool,
     /// When the provider gave the deposit back as too late.
     pub(crate) given_back: Option<Duration>,
+    /// The life of the renter's daemon that heard so, and had a disk to write it down.
+    pub(crate) heard_back: Option<Arc<Life>>,
 }
 
 /// A request that somebody heard.
@@ -312,6 +314,7 @@ impl SimNetwork {
                         since: None,
                         recorded: false,
                         given_back: None,
+                        heard_back: None,
                     });
                 }
             }
@@ -343,6 +346,13 @@ impl SimNetwork {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A renter's daemon heard that its deposit is given back.
+    pub(crate) fn heard_back(&self, lease: LeaseId, life: &Arc<Life>) {
+        if let Some(agreed) = self.lock().agreed.get_mut(&lease).filter(|_| life.can_write()) {
+            agreed.heard_back = Some(life.clone());
         }
     }
 

@@ -30,7 +30,7 @@ use gpux_chain::{Head, HotKey, LeaseSeen};
 use gpux_lease::{EscrowView, PartEffect, PartEvent, PartFault, RenterEvent, RenterState, Work};
 use gpux_proto::{ClosingOffer, LeaseReport, MeterReport, PartReport, PeerError, Response};
 use gpux_runtime::ResolvedImage;
-use gpux_types::{Amount, LeaseId, Millis, NodeId, PartIndex};
+use gpux_types::{Amount, B256, LeaseId, Millis, NodeId, PartIndex};
 use std::{
     collections::{BTreeMap, HashSet},
     path::PathBuf,
@@ -96,6 +96,8 @@ pub(super) enum JobInput {
     },
     /// A node gives a deposit back, which came too late for its quote.
     GivenBack(NodeId, Box<ClosingOffer>),
+    /// The transaction that opens these leases is sent; of some of them their providers are to be told.
+    OpenManySent(B256, Vec<LeaseId>, Vec<LeaseId>),
     /// The deposits that were to be made together cannot be.
     OpenManyFailed(Vec<LeaseId>, String),
     /// Top-ups that were sent, each by itself or together, are mined, or failed.
@@ -348,6 +350,7 @@ impl JobTask {
             JobInput::ReceiptAsked(from, report, reply) => self.receipt_asked(from, &report, reply),
             JobInput::PartReported(from, report, reply) => self.part_reported(from, report, reply),
             JobInput::ClosingOffered(from, offer, reply) => self.closing_offered(from, &offer, reply),
+            JobInput::OpenManySent(transaction, opened, told) => self.open_many_sent(transaction, opened, &told),
             JobInput::OpenManyFailed(leases, why) => self.open_many_failed(leases, &why),
             JobInput::GivenBack(from, offer) => self.given_back(from, &offer),
             JobInput::TopUpsEnded(results) => {

@@ -42,7 +42,8 @@ pub(super) fn write(output: &Path, path: &Path, source: &mut impl Read) -> io::R
 
 /// Waits until the bytes of a file are on the disk.
 pub(super) async fn sync(path: &Path) -> io::Result<()> {
-    tokio::fs::File::open(path).await?.sync_all().await
+    let path = path.to_owned();
+    crate::blocking(move || File::open(path)?.sync_all()).await
 }
 
 /// Waits until the names of these files below `output` are on the disk, with those of the folders that they are in: a result that

@@ -16,7 +16,7 @@ impl JobTask {
 
     fn go_away(&mut self, request: AwayRequest) -> Result<AwayView, ErrorBody> {
         let leases = self.leases.iter().filter(|(_, live)| can_go_on(live));
-        let leases: Vec<AwayLease> = leases
+        let mut leases: Vec<AwayLease> = leases
             .map(|(lease, live)| view(*lease, live, request.horizon))
             .collect();
         let name = self.record.name.clone();
@@ -24,9 +24,7 @@ impl JobTask {
             let message = format!("leaving job {name} alone: none of its leases is open; nothing was signed");
             return Err(ErrorBody::new(ErrorCode::Conflict, message));
         }
-        let at_risk = leases
-            .iter()
-            .fold(Amount::ZERO, |sum, lease| sum.saturating_add(lease.at_risk));
+        let mut at_risk = most(&leases);
         if let Some(agreed) = request.agreed {
             if at_risk > agreed {
                 let token = &self.node.chain.token().token;
@@ -38,15 +36,17 @@ impl JobTask {
                 return Err(ErrorBody::new(ErrorCode::OverBudget, message).retryable());
             }
             tracing::info!(job = %name, horizon = ?request.horizon, %at_risk, "the renter goes away");
-            for lease in &leases {
-                let horizon = lease.horizon;
-                let signed = self.change_lease(lease.lease, RenterEvent::GoesAway { horizon }, |_| {});
-                if signed == Err(Unchanged::NotKept) {
-                    let message = format!("leaving job {name} alone: this machine's disk takes nothing now");
-                    let body = ErrorBody::new(ErrorCode::Internal, message);
-                    return Err(body.with_hint("make room on the disk and try again").retryable());
-                }
+            // Signed ahead is what is written down, and no other lease is told as if it were.
+            leases.retain(|lease| {
+                let gone = RenterEvent::GoesAway { horizon: lease.horizon };
+                self.change_lease(lease.lease, gone, |_| {}) != Err(Unchanged::NotKept)
+            });
+            if leases.is_empty() {
+                let message = format!("leaving job {name} alone: this machine's disk takes nothing now");
+                let body = ErrorBody::new(ErrorCode::Internal, message);
+                return Err(body.with_hint("make room on the disk and try again").retryable());
             }
+            at_risk = most(&leases);
         }
         Ok(AwayView {
             schema: "gpux.away/v1".into(),
@@ -55,6 +55,11 @@ impl JobTask {
             leases,
         })
     }
+}
+
+fn most(leases: &[AwayLease]) -> Amount {
+    let each = leases.iter().map(|lease| lease.at_risk);
+    each.fold(Amount::ZERO, Amount::saturating_add)
 }
 
 fn can_go_on(live: &Live) -> bool {

@@ -328,17 +328,26 @@ impl JobTask {
     /// Asks every node that still matters how its lease is.
     pub(super) fn poll(&mut self) {
         for (lease, live) in &mut self.leases {
-            let waits = matches!(
-                live.record.machine.state(),
-                RenterState::Quoted { .. } | RenterState::Unfunded { .. } | RenterState::Reclaimable { .. }
-            );
+            // What is told when the node does not know the lease: a deposit may have gone to it untold.
+            let machine = &live.record.machine;
+            let untold = machine.signed() == Amount::ZERO && matches!(machine.escrow(), EscrowView::Open { .. });
+            let waits = match machine.state() {
+                RenterState::Quoted { .. } | RenterState::Unfunded { .. } => true,
+                // An endpoint may have lied about the time: long before the grace is over its node may give all of it back.
+                RenterState::Reclaimable { .. } => !untold || live.record.closing.is_some(),
+                RenterState::Opening
+                | RenterState::Open
+                | RenterState::Running
+                | RenterState::Lost { .. }
+                | RenterState::Ending { .. }
+                | RenterState::Settled { .. }
+                | RenterState::Reclaimed { .. }
+                | RenterState::Failed { .. } => false,
+            };
             if live.polling || waits || (live.record.is_over() && !live.wants_final_reading()) {
                 continue;
             }
             live.polling = true;
-            // What is told when the node does not know the lease: a deposit may have gone to it untold.
-            let machine = &live.record.machine;
-            let untold = machine.signed() == Amount::ZERO && matches!(machine.escrow(), EscrowView::Open { .. });
             let again = untold.then(|| lease_request(&self.node, &self.record.spec, &live.record));
             let (node, peer, lease) = (self.node.clone(), live.record.node, *lease);
             self.effects.spawn(async move {

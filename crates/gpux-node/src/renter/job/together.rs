@@ -20,7 +20,7 @@ use gpux_chain::{
 };
 use gpux_lease::{RenterEvent, RenterState, SignedClosing, TopUp, Work};
 use gpux_proto::{ClosingOffer, ErrorCode, PeerError, Request, Response};
-use gpux_types::{Address, Amount, LeaseId, Millis, NodeId};
+use gpux_types::{Address, Amount, B256, LeaseId, Millis, NodeId};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -135,33 +135,36 @@ impl JobTask {
         };
         let live = opened.iter().filter_map(|lease| self.leases.get(lease));
         let deposit = Deposit::new(intent, live);
-        let told = records.iter().filter(|record| asked.contains(&record.lease));
-        let told: Vec<_> = told
-            .map(|record| {
-                let request = leases::lease_request(&self.node, &self.record.spec, record);
-                (record.lease, record.node, request)
-            })
-            .collect();
+        let told: Vec<LeaseId> = opened.iter().copied().filter(|lease| asked.contains(lease)).collect();
         let (node, opened) = (self.node.clone(), opened.to_vec());
         self.effects.spawn(async move {
-            let made = async {
-                let Some(transaction) = deposit.send(&node).await? else {
-                    return Ok(());
-                };
-                let each = told.into_iter().map(|(lease, peer, mut request)| {
-                    request.transaction = transaction;
-                    let node = &node;
-                    async move {
-                        // One that gives its deposit back does so again when it is polled.
-                        if let Told::Taken = leases::tell_lease(node, lease, peer, request).await {
-                            will_close(node, lease, peer).await;
-                        }
-                    }
-                });
-                let (_, mined) = tokio::join!(futures_util::future::join_all(each), deposit::mined(&node, transaction));
-                mined
-            };
-            match made.await {
+            match deposit.send(&node).await {
+                Ok(Some(transaction)) => JobInput::OpenManySent(transaction, opened, told),
+                Ok(None) => JobInput::Done,
+                Err(why) => JobInput::OpenManyFailed(opened, why),
+            }
+        });
+    }
+
+    /// Follows a transaction that opens leases, and tells the provider of each: one that is silent holds up no other.
+    pub(super) fn open_many_sent(&mut self, transaction: B256, opened: Vec<LeaseId>, told: &[LeaseId]) {
+        for lease in told {
+            let Some(live) = self.leases.get(lease) else { continue };
+            let mut request = leases::lease_request(&self.node, &self.record.spec, &live.record);
+            request.transaction = transaction;
+            let (node, lease, peer) = (self.node.clone(), *lease, live.record.node);
+            self.effects.spawn(async move {
+                match leases::tell_lease(&node, lease, peer, request).await {
+                    Told::TooLate(offer) => return JobInput::GivenBack(peer, offer),
+                    Told::Taken => will_close(&node, lease, peer).await,
+                    Told::Unheard => {}
+                }
+                JobInput::Done
+            });
+        }
+        let node = self.node.clone();
+        self.effects.spawn(async move {
+            match deposit::mined(&node, transaction).await {
                 Ok(()) => JobInput::Done,
                 Err(why) => JobInput::OpenManyFailed(opened, why),
             }
