@@ -59,7 +59,7 @@ sim: deps  ## more and larger simulated worlds than CI's: make sim SEEDS=100000 
 	GPUX_WORLD_SEEDS=$(or $(WORLDS),1000) GPUX_WORLD_NODES=$(or $(NODES),5) \
 	    cargo test --package gpux-world --test it -- --nocapture no_seed
 
-mutants: deps  ## plants small bugs in the escrow one by one and counts those that no test notices; half an hour
+mutants: deps  ## plants small bugs in the escrow and the collector one by one and counts those that no test notices; half an hour
 	contracts/tools/mutation
 
 planted: deps  ## every planted bug, of agents and contract, and what caught it; fails if one is missed

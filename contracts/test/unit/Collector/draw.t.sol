@@ -195,6 +195,12 @@ contract CollectorDrawTest is CollectorTest {
         assertBalance(payout, EARNED, "all");
     }
 
+    function test_WhenASingleUnitComesIn() public {
+        use(handover(1, REWARD));
+        assertBalance(tower, 0, "less than a hundredth of it is nothing");
+        assertBalance(payout, 1, "the unit");
+    }
+
     function test_GivenABuilderHasAShare() public {
         terms = builderTerms();
         leaseId = open(terms);
