@@ -57,6 +57,25 @@ impl ConfirmPolicy {
             Depth::Latest
         }
     }
+
+    /// How much of a deposit is good, by what the slot holds at each depth: as much as would be good there by itself. So what was
+    /// good stays good when more is added, which may need more depth.
+    #[must_use]
+    pub fn assured(&self, deposit_at: impl Fn(Depth) -> Amount) -> Amount {
+        let below = |threshold: Option<Amount>| {
+            threshold.map_or(Amount::MAX, |threshold| {
+                threshold.saturating_sub(Amount::new(1).unwrap_or_default())
+            })
+        };
+        let at_safe = below(self.finalized_from);
+        let most = [
+            (Depth::Latest, below(self.safe_from).min(at_safe)),
+            (Depth::Safe, at_safe),
+            (Depth::Finalized, Amount::MAX),
+        ];
+        let good = most.map(|(depth, most)| deposit_at(depth).min(most));
+        good.into_iter().max().unwrap_or_default()
+    }
 }
 
 #[cfg(test)]
@@ -77,6 +96,41 @@ mod tests {
         use Depth::{Finalized, Latest, Safe};
         assert_eq!(depths, [Latest, Latest, Safe, Safe, Finalized, Finalized]);
         assert!(depths.is_sorted());
+    }
+
+    #[test]
+    fn what_was_good_stays_good_when_more_is_added() {
+        let policy = ConfirmPolicy {
+            safe_from: Some(amount(100)),
+            finalized_from: Some(amount(1_000)),
+        };
+        let assured = |latest, safe, finalized| {
+            let at = |depth| match depth {
+                Depth::Latest => amount(latest),
+                Depth::Safe => amount(safe),
+                Depth::Finalized => amount(finalized),
+            };
+            policy.assured(at).units()
+        };
+        assert_eq!(
+            [assured(99, 0, 0), assured(100, 0, 0), assured(100, 100, 0)],
+            [99, 99, 100]
+        );
+        assert_eq!(
+            [assured(990, 990, 0), assured(1_005, 990, 0)],
+            [990, 990],
+            "ten more are new"
+        );
+        assert_eq!([assured(1_005, 1_005, 0), assured(1_005, 1_005, 1_005)], [999, 1_005]);
+        let careful = ConfirmPolicy {
+            safe_from: Some(Amount::ZERO),
+            ..policy
+        };
+        assert_eq!(
+            careful.assured(|depth| amount(if depth == Depth::Latest { 50 } else { 0 })),
+            Amount::ZERO
+        );
+        assert_eq!(ConfirmPolicy::NEWEST.assured(|_| Amount::MAX), Amount::MAX);
     }
 
     #[test]

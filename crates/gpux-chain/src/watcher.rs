@@ -8,8 +8,10 @@
 //! Level-triggered: a receiver always holds the present truth, and who missed ten changes sees the last. Logs only say
 //! which slots to read again; after a reorganisation, and every [`WatcherConfig::refresh`], all are read. A chain node
 //! that does not answer only delays this, and so does one that is behind: what a slot held once it holds until the chain was
-//! reorganised, or until so many looks in a row said otherwise.
+//! reorganised, or until so many looks in a row said otherwise. One that lies for a moment changes nothing that cannot be undone:
+//! a leap of time and the end of a lease must be told for a while.
 
+mod doubt;
 mod history;
 
 use crate::{
@@ -18,8 +20,9 @@ use crate::{
     events::lease_event_topics,
     rpc::{Retry, RpcError},
 };
+use doubt::{Closings, TimeGuard};
 use futures_util::future::try_join_all;
-use gpux_types::{B256, LeaseId};
+use gpux_types::{B256, LeaseId, UnixSeconds};
 use history::{History, Step};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -53,6 +56,10 @@ pub struct WatcherConfig {
     pub history: usize,
     /// How often every slot is read, whatever the logs say. Default: 60 s.
     pub refresh: Duration,
+    /// The wall's time now: the first block is compared with it, later ones with those before. Default: not known.
+    pub date: Option<UnixSeconds>,
+    /// How long a block that is more than an hour ahead of time must be told before it is believed. Default: ten minutes.
+    pub leap_told_for: Duration,
 }
 
 impl Default for WatcherConfig {
@@ -60,6 +67,8 @@ impl Default for WatcherConfig {
         Self {
             history: 128,
             refresh: Duration::from_secs(60),
+            date: None,
+            leap_told_for: Duration::from_secs(600),
         }
     }
 }
@@ -182,6 +191,8 @@ pub struct WatcherTask {
     /// Rounds in a row in which a slot showed less than it did.
     stale_slots: u32,
     refreshed_at: Option<Instant>,
+    time: TimeGuard,
+    closings: Closings,
     in_outage: bool,
 }
 
@@ -197,6 +208,8 @@ pub fn watcher(chain: Chain, config: WatcherConfig, cursor: Option<WatchCursor>)
     };
     let task = WatcherTask {
         history: History::new(config.history, cursor),
+        time: TimeGuard::new(config.date, config.leap_told_for),
+        closings: Closings::default(),
         chain,
         config,
         registry,
@@ -264,8 +277,9 @@ impl WatcherTask {
     /// the end.
     async fn round(&mut self) -> Result<(), RpcError> {
         let head = self.chain.head().await?;
-        let step = self.step(head).await?;
         let now = Instant::now();
+        self.time.check(head.timestamp, now)?;
+        let step = self.step(head).await?;
         let refresh_due = self
             .refreshed_at
             .is_none_or(|at| now.duration_since(at) >= self.config.refresh);
@@ -363,7 +377,7 @@ impl WatcherTask {
     /// Reads the slots that may have changed: those named, those never read, and, in a new block, those that do not
     /// stand at every depth yet. True when one shows less than it did, which is not told unless it is to be believed.
     async fn read_slots(
-        &self,
+        &mut self,
         head: Head,
         reread: &Reread,
         (same_block, believed): (bool, bool),
@@ -385,9 +399,12 @@ impl WatcherTask {
         };
         for batch in due.chunks(READ_BATCH) {
             let seen = try_join_all(batch.iter().map(|lease| self.read_slot(*lease, head))).await?;
-            let leases = self.registry.leases();
-            for seen in seen {
+            let now = Instant::now();
+            let registry = self.registry.clone();
+            let leases = registry.leases();
+            for mut seen in seen {
                 if let Some(sender) = leases.get(&seen.lease) {
+                    self.closings.hold_back(&mut seen, sender.borrow().as_ref(), now);
                     sender.send_if_modified(|known| match known {
                         Some(known) if known.same_slots(&seen) => false,
                         Some(known) if !believed && seen.is_behind(known) => {
@@ -402,6 +419,8 @@ impl WatcherTask {
                 }
             }
         }
+        let registry = self.registry.clone();
+        self.closings.forget_all_but(&registry.leases());
         Ok(behind)
     }
 

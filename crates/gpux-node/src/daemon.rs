@@ -16,13 +16,13 @@ use crate::{
 };
 use gpux_api::ErrorCode;
 use gpux_chain::{
-    Chain, Collector, ConnectError, DigestSigner, HotKey, KeyFileError, SenderConfig, SenderHandle, SenderTask,
-    WatcherConfig, sender, watcher,
+    Chain, Collector, ConnectError, DevnetConfig, DigestSigner, HotKey, KeyFileError, SenderConfig, SenderHandle,
+    SenderTask, WatcherConfig, sender, watcher,
 };
 use gpux_market::Rates;
 use gpux_net::StartNetError;
 use gpux_runtime::{Machine, MeasureError, Runtime};
-use gpux_types::{Amount, ByteSize, Cpu, ParseAmountError, PricePerHour, Resources, Token};
+use gpux_types::{Amount, ByteSize, Cpu, ParseAmountError, PricePerHour, Resources, Token, UnixSeconds};
 use std::{io, num::NonZeroU64, path::Path, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, signal::unix::SignalKind};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -184,7 +184,7 @@ pub(crate) fn assemble(dir: DaemonDir, config: DaemonConfig, adapters: Adapters)
     tasks.spawn(task.run(cancel.clone()));
     let (provider_sender, task) = open_sender(&chain, Arc::new(signer.clone()), &store, max_fee)?;
     tasks.spawn(task.run(cancel.clone()));
-    let (watcher, task) = watcher(chain.clone(), WatcherConfig::default(), None);
+    let (watcher, task) = watcher(chain.clone(), watcher_config(config.chain.chain_id, clock.date()), None);
     tasks.spawn(task.run(cancel.clone()));
     let (local, why_no_runtime) = match local {
         Ok(local) => (Some(local), None),
@@ -199,6 +199,7 @@ pub(crate) fn assemble(dir: DaemonDir, config: DaemonConfig, adapters: Adapters)
     };
     let node = Arc::new(Node {
         coin_price: coin_price(&config, &chain.token().token)?,
+        max_fee_per_gas: max_fee.get().into(),
         watch: Watch::open(&config.watch, &store)?,
         market: Market::new(chain.token().token.clone()),
         config,
@@ -304,6 +305,19 @@ fn selling(
 }
 
 /// What one whole coin of the chain is worth in the token.
+/// People move the time of a devnet; nobody moves that of another chain.
+fn watcher_config(chain_id: u64, date: UnixSeconds) -> WatcherConfig {
+    let usual = WatcherConfig::default();
+    if chain_id == DevnetConfig::CHAIN_ID {
+        let leap_told_for = Duration::ZERO;
+        return WatcherConfig { leap_told_for, ..usual };
+    }
+    WatcherConfig {
+        date: Some(date),
+        ..usual
+    }
+}
+
 fn coin_price(config: &DaemonConfig, token: &Token) -> Result<Amount, DaemonError> {
     let provide = config.provide.as_ref().and_then(|section| section.coin_price.as_ref());
     let text = provide.or(config.watch.coin_price.as_ref());

@@ -32,11 +32,9 @@ pub(crate) fn fee_of(node: &Node, burden: Burden) -> Option<Amount> {
         .flat_map(|index| *blake3::hash(&index.to_be_bytes()).as_bytes())
         .collect();
     let l1 = node.chain.l1_scalars().estimate(&noise).wei;
-    let wei = head
-        .base_fee
-        .saturating_mul(2)
-        .saturating_mul(burden.gas)
-        .saturating_add(l1);
+    // No more than is ever paid: one absurd block must not make everything look too dear for a lease's whole life.
+    let base_fee = head.base_fee.min(node.max_fee_per_gas);
+    let wei = base_fee.saturating_mul(2).saturating_mul(burden.gas).saturating_add(l1);
     Some(in_token(wei, node.coin_price))
 }
 

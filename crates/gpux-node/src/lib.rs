@@ -69,15 +69,17 @@ fn escrow_view(seen: &LeaseSeen, confirm: &ConfirmPolicy) -> EscrowView {
     match latest.status {
         SlotStatus::None => EscrowView::Absent,
         SlotStatus::Open => {
-            let deep = seen.at(confirm.depth_for(latest.deposit));
-            let assured = if deep.status == SlotStatus::Open {
-                deep.deposit
-            } else {
-                Amount::ZERO
+            let open_at = |depth| {
+                let slot = seen.at(depth);
+                if slot.status == SlotStatus::Open {
+                    slot.deposit
+                } else {
+                    Amount::ZERO
+                }
             };
             EscrowView::Open {
                 deposit: latest.deposit,
-                assured,
+                assured: confirm.assured(open_at),
                 drawn: latest.claimed,
                 expiry: latest.expiry,
             }

@@ -56,6 +56,8 @@ pub(crate) struct Node {
     pub(crate) assurance: Assurance,
     /// What one whole coin of the chain is worth in the token: how fees are weighed.
     pub(crate) coin_price: Amount,
+    /// The most wei that is ever offered for a unit of gas.
+    pub(crate) max_fee_per_gas: u128,
     /// Sends the wallet's transactions.
     pub(crate) sender: SenderHandle,
     /// Sends the provider signer's transactions; the wallet's own when the node does not provide.
