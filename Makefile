@@ -51,13 +51,15 @@ e2e: deps image unit
 	scripts/run-e2e
 
 # Without nextest, which would end a long run.
+# The part that is named, or all three.
+sim: ALL := $(if $(SCENARIOS)$(SEEDS)$(WORLDS),,yes)
 sim: deps  ## more and larger simulated worlds than CI's: make sim SEEDS=100000 WORLDS=5000 NODES=50; one again: SEEDS=7..8
-	GPUX_SIM_SCENARIOS=$(or $(SCENARIOS),100000) \
-	    cargo test --package gpux-lease --lib -- --nocapture simulation::tests::no_scenario
-	GPUX_SIM_SEEDS=$(or $(SEEDS),10000) GPUX_SIM_NODES=$(or $(NODES),5) \
-	    cargo test --package gpux-lease --lib -- --nocapture simulation::seeds::no_seed
-	GPUX_WORLD_SEEDS=$(or $(WORLDS),1000) GPUX_WORLD_NODES=$(or $(NODES),5) \
-	    cargo test --package gpux-world --test it -- --nocapture no_seed
+	$(if $(or $(ALL),$(SCENARIOS)),GPUX_SIM_SCENARIOS=$(or $(SCENARIOS),100000) \
+	    cargo test --package gpux-lease --lib -- --nocapture simulation::tests::no_scenario)
+	$(if $(or $(ALL),$(SEEDS)),GPUX_SIM_SEEDS=$(or $(SEEDS),10000) GPUX_SIM_NODES=$(or $(NODES),5) \
+	    cargo test --package gpux-lease --lib -- --nocapture simulation::seeds::no_seed)
+	$(if $(or $(ALL),$(WORLDS)),GPUX_WORLD_SEEDS=$(or $(WORLDS),1000) GPUX_WORLD_NODES=$(or $(NODES),5) \
+	    cargo test --package gpux-world --test it -- --nocapture no_seed)
 
 mutants: deps  ## plants small bugs in the escrow and the collector one by one and counts those that no test notices; half an hour
 	contracts/tools/mutation

@@ -94,7 +94,7 @@ pub enum ErrorCode {
     NoSuchLease,
     /// Not enough free resources.
     NoCapacity,
-    /// The wallet cannot cover the deposit, or holds another quote.
+    /// The wallet cannot cover the deposit; or its node signs nothing for this lease now.
     NotCovered,
     /// The request cannot hold here: another escrow, token or price.
     Unsupported,
