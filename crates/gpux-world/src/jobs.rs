@@ -4,6 +4,7 @@ use crate::{
     bug::Bug,
     chance::Chance,
     ground,
+    life::Life,
     steps::{Away, Steps},
     trace::trace,
     world::World,
@@ -22,14 +23,14 @@ impl World {
             let Some(host) = self.hosts.get(self.plan.providers + number) else {
                 continue;
             };
-            let Some((_, daemon)) = host.alive.clone() else {
+            let Some((life, daemon)) = host.alive.clone() else {
                 continue;
             };
             let (request, said) = (self.job(number), Arc::new(Mutex::new("not started".to_owned())));
             self.jobs.push(said.clone());
             let (trace, name) = (self.commons.trace.clone(), host.name.clone());
             let wait = self.chance.millis(0, 10_000);
-            let go_on = self.after_the_start(number);
+            let go_on = self.after_the_start(number, life);
             tokio::spawn(async move {
                 tokio::time::sleep(wait).await;
                 for _ in 0..5 {
@@ -106,7 +107,7 @@ impl World {
     }
 
     /// What a renter does with its job once it runs.
-    fn after_the_start(&self, number: usize) -> Steps {
+    fn after_the_start(&self, number: usize, life: Arc<Life>) -> Steps {
         let chance = Chance::new(self.plan.seed, &format!("steps of job {number}"));
         let far = self.plan.bug == Some(Bug::FarHorizon);
         let away = (far || chance.in_thousand(self.plan.troubles.absences)).then(|| Away {
@@ -121,6 +122,7 @@ impl World {
         let top_up = (!self.has_fund(number) && chance.in_thousand(500)).then(|| chance.millis(8_000, 80_000));
         Steps {
             job: format!("job-{number}"),
+            life,
             top_up,
             away,
             ahead: self.ahead.clone(),

@@ -2,9 +2,10 @@
 
 use crate::{
     coverage::Reached,
+    life::Life,
     trace::{Trace, trace},
 };
-use gpux_api::{AwayRequest, TopUpRequest};
+use gpux_api::{AwayLease, AwayRequest, TopUpRequest};
 use gpux_node::Daemon;
 use gpux_types::{Amount, LeaseId, Millis};
 use std::{
@@ -15,6 +16,8 @@ use std::{
 /// The steps of one renter.
 pub(crate) struct Steps {
     pub(crate) job: String,
+    /// The daemon's life that takes them.
+    pub(crate) life: Arc<Life>,
     /// When it adds money, after its job started.
     pub(crate) top_up: Option<Duration>,
     pub(crate) away: Option<Away>,
@@ -65,9 +68,16 @@ impl Steps {
 
     async fn leave(&self, daemon: &Daemon, away: Away) {
         let horizon = Millis(away.horizon.0.saturating_mul(away.times));
+        let shown = AwayRequest { horizon, agreed: None };
+        let open = daemon.away(&self.job, shown).await;
+        let open = open.map(|view| view.leases).unwrap_or_default();
         let request = AwayRequest {
             horizon,
             agreed: Some(Amount::MAX),
+        };
+        let said = |leases: &[AwayLease]| {
+            let said = leases.iter().map(|lease| (lease.lease, away.horizon));
+            self.ahead.lock().unwrap_or_else(PoisonError::into_inner).extend(said);
         };
         match daemon.away(&self.job, request).await {
             Ok(view) => {
@@ -78,9 +88,10 @@ impl Steps {
                     self.job,
                     view.leases.len()
                 );
-                let said = view.leases.iter().map(|lease| (lease.lease, away.horizon));
-                self.ahead.lock().unwrap_or_else(PoisonError::into_inner).extend(said);
+                said(&view.leases);
             }
+            // What was agreed to and written down before the crash is signed, though nobody could be told so any more.
+            Err(_) if self.life.is_over() => said(&open),
             Err(error) => trace!(self.trace, "{}: does not go away: {}", self.job, error.message),
         }
     }
