@@ -129,12 +129,41 @@ impl LeaseSeen {
 struct Registry {
     // A lock and not a task: `watch` is called from anywhere and must not wait; it is held for a map operation.
     leases: Mutex<BTreeMap<LeaseId, watch::Sender<Option<LeaseSeen>>>>,
+    heads: Mutex<Heads>,
     changed: Notify,
+}
+
+/// The newest block, and who waits for newer ones: each with a channel of its own, in the order in which they came. The receivers of
+/// one channel are woken in an order that tokio draws by chance.
+#[derive(Debug, Default)]
+struct Heads {
+    newest: Option<Head>,
+    waiting: Vec<watch::Sender<Option<Head>>>,
+}
+
+impl Heads {
+    fn subscribe(&mut self) -> watch::Receiver<Option<Head>> {
+        let (sender, mut receiver) = watch::channel(self.newest);
+        if self.newest.is_some() {
+            receiver.mark_changed();
+        }
+        self.waiting.push(sender);
+        receiver
+    }
+
+    fn tell(&mut self, head: Head) {
+        self.newest = Some(head);
+        self.waiting.retain(|sender| sender.send(Some(head)).is_ok());
+    }
 }
 
 impl Registry {
     fn leases(&self) -> MutexGuard<'_, BTreeMap<LeaseId, watch::Sender<Option<LeaseSeen>>>> {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn heads(&self) -> MutexGuard<'_, Heads> {
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -142,7 +171,6 @@ impl Registry {
 #[derive(Debug, Clone)]
 pub struct WatcherHandle {
     registry: Arc<Registry>,
-    head: watch::Receiver<Option<Head>>,
     cursor: watch::Receiver<Option<WatchCursor>>,
 }
 
@@ -162,8 +190,14 @@ impl WatcherHandle {
 
     /// The newest block; `None` until the chain node answered once.
     #[must_use]
+    pub fn newest(&self) -> Option<Head> {
+        self.registry.heads().newest
+    }
+
+    /// The newest block whenever it changes, and at once where there is one.
+    #[must_use]
     pub fn head(&self) -> watch::Receiver<Option<Head>> {
-        self.head.clone()
+        self.registry.heads().subscribe()
     }
 
     /// Where a watcher should go on after a restart.
@@ -184,7 +218,6 @@ pub struct WatcherTask {
     chain: Chain,
     config: WatcherConfig,
     registry: Arc<Registry>,
-    head: watch::Sender<Option<Head>>,
     cursor: watch::Sender<Option<WatchCursor>>,
     history: History,
     stale_polls: u32,
@@ -200,10 +233,9 @@ pub struct WatcherTask {
 #[must_use]
 pub fn watcher(chain: Chain, config: WatcherConfig, cursor: Option<WatchCursor>) -> (WatcherHandle, WatcherTask) {
     let registry = Arc::new(Registry::default());
-    let ((head, head_receiver), (cursor_sender, cursor_receiver)) = (watch::channel(None), watch::channel(cursor));
+    let (cursor_sender, cursor_receiver) = watch::channel(cursor);
     let handle = WatcherHandle {
         registry: registry.clone(),
-        head: head_receiver,
         cursor: cursor_receiver,
     };
     let task = WatcherTask {
@@ -213,7 +245,6 @@ pub fn watcher(chain: Chain, config: WatcherConfig, cursor: Option<WatchCursor>)
         chain,
         config,
         registry,
-        head,
         cursor: cursor_sender,
         stale_polls: 0,
         stale_slots: 0,
@@ -306,7 +337,7 @@ impl WatcherTask {
         }
         if !matches!(step, Step::Seen | Step::Older) {
             self.history.push(head);
-            self.head.send_replace(Some(head));
+            self.registry.heads().tell(head);
             self.cursor.send_replace(Some(WatchCursor {
                 number: head.number,
                 hash: head.hash,
@@ -440,8 +471,17 @@ impl WatcherTask {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::client::{Slot, SlotStatus};
     use gpux_types::{Amount, UnixSeconds};
+
+    const HEAD: Head = Head {
+        number: 7,
+        hash: B256::ZERO,
+        parent: B256::ZERO,
+        timestamp: UnixSeconds(7),
+        base_fee: 0,
+    };
 
     fn slot(deposit: u128, claimed: u128, status: SlotStatus) -> Slot {
         Slot {
@@ -467,5 +507,24 @@ mod tests {
                 assert_eq!(before.is_behind(after), early < late, "{before:?} {after:?}");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_blocks_is_woken_in_the_order_in_which_it_came() {
+        let registry = Arc::new(Registry::default());
+        let woken = Arc::new(Mutex::new(Vec::new()));
+        let mut waiting = tokio::task::JoinSet::new();
+        for number in 0..20 {
+            let (mut head, woken) = (registry.heads().subscribe(), woken.clone());
+            waiting.spawn(async move {
+                head.changed().await.unwrap();
+                woken.lock().unwrap().push(number);
+            });
+        }
+        tokio::task::yield_now().await;
+        registry.heads().tell(HEAD);
+        waiting.join_all().await;
+        assert_eq!(*woken.lock().unwrap(), (0..20).collect::<Vec<_>>());
+        assert!(registry.heads().subscribe().has_changed().unwrap());
     }
 }

@@ -26,7 +26,7 @@ impl Burden {
 
 /// What it costs; `None` while no block was seen.
 pub(crate) fn fee_of(node: &Node, burden: Burden) -> Option<Amount> {
-    let head = (*node.watcher.head().borrow())?;
+    let head = node.watcher.newest()?;
     // Twice the base fee: it may rise before the transaction. L1 data is as incompressible as a transaction gets.
     let noise: Vec<u8> = (0..burden.bytes / 32)
         .flat_map(|index| *blake3::hash(&index.to_be_bytes()).as_bytes())

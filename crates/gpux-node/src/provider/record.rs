@@ -20,7 +20,7 @@ const SINCE_THE_QUOTE: u64 = 1_000;
 
 /// A block before any transaction of a lease that is asked for now: its deposit is newer than its quote.
 pub(super) fn from_block(node: &Node) -> Option<u64> {
-    let head = (*node.watcher.head().borrow())?;
+    let head = node.watcher.newest()?;
     Some(head.number.saturating_sub(SINCE_THE_QUOTE))
 }
 

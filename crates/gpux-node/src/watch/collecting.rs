@@ -38,7 +38,7 @@ pub(crate) async fn keep(node: Arc<Node>) {
 }
 
 async fn look(node: &Node) {
-    let Some(head) = *node.watcher.head().borrow() else {
+    let Some(head) = node.watcher.newest() else {
         return;
     };
     for (lease, handover) in node.watch.due(head.timestamp, node.clock.now()) {
