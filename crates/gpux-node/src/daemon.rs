@@ -186,10 +186,7 @@ pub(crate) fn assemble(dir: DaemonDir, config: DaemonConfig, adapters: Adapters)
     tasks.spawn(task.run(cancel.clone()));
     let (watcher, task) = watcher(chain.clone(), watcher_config(config.chain.chain_id, clock.date()), None);
     tasks.spawn(task.run(cancel.clone()));
-    let (local, why_no_runtime) = match local {
-        Ok(local) => (Some(local), None),
-        Err(why) => (None, Some(why)),
-    };
+    let (local, why_no_runtime) = local.map_or_else(|why| (None, Some(why)), |local| (Some(local), None));
     let provider = match (&config.provide, machine) {
         (Some(section), Some(machine)) => {
             let (selling, towers) = selling(section, machine, &wallet, &signer, &chain)?;
