@@ -192,7 +192,7 @@ pub struct AtRiskView {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AwayRequest {
-    /// For how long, in milliseconds.
+    /// For how long, in milliseconds. Nothing: the renter is back, whatever it agreed to.
     pub horizon: Millis,
     /// The most at risk that the person said yes to. Absent: nothing is done, and the answer tells what would be at risk.
     #[serde(default)]

@@ -140,6 +140,9 @@ struct Account {
     /// The work up to which is signed ahead, since the renter said that it goes away.
     #[serde(default)]
     ahead: Option<Millis>,
+    /// The most that is signed ahead: what people were shown and agreed to. Nothing more in journals that do not say it.
+    #[serde(default)]
+    ahead_most: Amount,
     /// Until when its own silence is expected. Not after a restart: then it is back.
     #[serde(default)]
     away_until: Option<Millis>,
@@ -173,6 +176,7 @@ impl RenterLease {
             top_up: None,
             closing: None,
             ahead: None,
+            ahead_most: Amount::ZERO,
             away_until: None,
             end_heard: false,
         };
@@ -228,10 +232,12 @@ impl RenterLease {
                 top_up,
                 closing,
                 ahead,
+                ahead_most,
                 away_until,
                 ..
             } = lease.account;
-            (lease.state, drawn, signed, top_ups, top_up, closing, ahead, away_until)
+            let away = (ahead, ahead_most, away_until);
+            (lease.state, drawn, signed, top_ups, top_up, closing, away)
         };
         facts(self) != facts(journal) || self.config != journal.config
     }
@@ -296,12 +302,6 @@ impl RenterLease {
     /// What the provider said is all that it will claim, once it did.
     pub(crate) const fn closing(&self) -> Option<Amount> {
         self.account.closing
-    }
-
-    /// The work up to which is signed ahead, where the renter said that it goes away.
-    #[must_use]
-    pub const fn ahead(&self) -> Option<Millis> {
-        self.account.ahead
     }
 
     /// For how long work can go on at most: until the expiry, as far as block time is known. Nothing while it is not open.

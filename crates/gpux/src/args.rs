@@ -259,12 +259,19 @@ pub(crate) struct TopUpArgs {
 pub(crate) struct AwayArgs {
     #[command(flatten)]
     pub(crate) job: JobName,
-    /// For how long, such as 2h
-    #[arg(value_name = "DURATION")]
+    /// For how long, such as 2h; 0 says that you are back
+    #[arg(value_name = "DURATION", value_parser = horizon)]
     pub(crate) horizon: gpux_types::Millis,
     /// Say yes to what is at risk
     #[arg(short, long)]
     pub(crate) yes: bool,
+}
+
+fn horizon(text: &str) -> Result<gpux_types::Millis, gpux_types::ParseDurationError> {
+    if text == "0" {
+        return Ok(gpux_types::Millis::ZERO);
+    }
+    text.parse()
 }
 
 #[derive(Debug, Args)]

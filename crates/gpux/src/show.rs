@@ -13,7 +13,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use away::{away, away_done, away_question};
+pub(crate) use away::{away, away_done, away_question, back};
 pub(crate) use cost::{bill, top_up};
 pub(crate) use events::Events;
 pub(crate) use job::{end, job_line, jobs, log_line};

@@ -14,18 +14,29 @@ const RECLAIM_RETRY: Millis = Millis::from_secs(30);
 const POLL: Millis = Millis::from_secs(5);
 
 impl RenterLease {
-    /// Work up to the horizon is signed ahead from the next ask on, and silence until then is expected.
+    /// Work up to the horizon is signed ahead from the next ask on, and silence until then is expected. What it costs by the
+    /// deposit of now is what was agreed to: a later top-up does not raise it. The newest word counts, so that a horizon of
+    /// nothing means that the renter is back.
     pub(super) fn go_away(&mut self, now: Millis, horizon: Millis) {
+        self.now = now;
         let horizon = horizon.min(self.until_expiry());
-        let (ahead, until) = (self.counted().saturating_add(horizon), now.saturating_add(horizon));
-        self.account.ahead = self.account.ahead.max(Some(ahead));
-        self.account.away_until = self.account.away_until.max(Some(until));
+        let ahead = self.counted().saturating_add(horizon);
+        self.account.ahead = Some(ahead);
+        self.account.ahead_most = self.config.tariff.due(ahead).min(self.account.escrow.deposit());
+        self.account.away_until = Some(now.saturating_add(horizon));
+    }
+
+    /// The work up to which is signed ahead, where the renter said that it goes away: as much of it as it agreed to.
+    #[must_use]
+    pub fn ahead(&self) -> Option<Millis> {
+        let most = self.config.tariff.covered(self.account.ahead_most);
+        self.account.ahead.map(|ahead| ahead.min(most))
     }
 
     /// What is signed without being asked for: the work up to the horizon.
     pub(super) fn ahead_amount(&self, deposit: Amount) -> Amount {
         let upto = self.account.ahead.unwrap_or_default();
-        self.config.tariff.due(upto).min(deposit)
+        self.config.tariff.due(upto).min(self.account.ahead_most).min(deposit)
     }
 
     /// Moves on until nothing more follows. Every state leads only to later ones, save among opening,

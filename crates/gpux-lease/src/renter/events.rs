@@ -64,10 +64,10 @@ pub enum RenterEvent {
     },
     /// Every part that this lease was wanted for is done.
     PartsDrained,
-    /// The renter's node goes away and the work is to go on meanwhile, paid for: not beyond the deposit and the expiry. Says
-    /// nothing to a lease that is not open.
+    /// The renter's node goes away and the work is to go on meanwhile, paid for: not beyond the deposit of now and the expiry.
+    /// The newest word counts. Says nothing to a lease that is not open.
     GoesAway {
-        /// For how long.
+        /// For how long. Nothing: it is back.
         horizon: Millis,
     },
     /// The renter wants the lease to end.

@@ -89,7 +89,16 @@ fn who_goes_away_signs_ahead_once_as_far_as_deposit_and_expiry_go() {
     );
     assert_eq!(
         lease.ahead(),
-        Some(Millis::from_secs(1 + 998)),
+        Some(Millis::from_secs(100)),
+        "as far as the deposit goes"
+    );
+    let mut rich = opened();
+    handle(&mut rich, 0, open(10_000_000));
+    handle(&mut rich, 1, block(9_000));
+    handle(&mut rich, 4, RenterEvent::GoesAway { horizon });
+    assert_eq!(
+        rich.ahead(),
+        Some(Millis::from_secs(997)),
         "until the expiry, by block time"
     );
 
@@ -104,6 +113,46 @@ fn who_goes_away_signs_ahead_once_as_far_as_deposit_and_expiry_go() {
         (before, None),
         "nothing is signed ahead of an end"
     );
+}
+
+#[test]
+fn what_is_signed_ahead_is_not_raised_by_a_top_up_or_a_restart_and_ends_when_the_renter_is_back() {
+    let away = |lease: &mut RenterLease, secs, horizon| {
+        let horizon = Millis::from_secs(horizon);
+        handle(lease, secs, RenterEvent::GoesAway { horizon });
+    };
+    let mut lease = opened();
+    handle(&mut lease, 1, block(0));
+    away(&mut lease, 1, 600);
+    handle(&mut lease, 1, open(900_000));
+    assert_eq!(
+        handle(&mut lease, 2, ask(5_000, 0)),
+        [signed(100_000)],
+        "what was agreed to"
+    );
+    handle(&mut lease, 3, RenterEvent::Restarted);
+    assert_eq!(handle(&mut lease, 4, ask(105_000, 1)), [signed(100_000)]);
+    away(&mut lease, 5, 200);
+    assert_eq!(
+        handle(&mut lease, 5, ask(105_000, 1)),
+        [signed(201_000)],
+        "agreed to anew"
+    );
+
+    let mut lease = opened();
+    handle(&mut lease, 1, block(0));
+    handle(&mut lease, 2, ask(5_000, 0));
+    away(&mut lease, 3, 60);
+    away(&mut lease, 4, 0);
+    assert_eq!(handle(&mut lease, 4, ask(6_000, 1)), [signed(6_000)], "nothing ahead");
+    handle(&mut lease, 36, RenterEvent::Ticked);
+    assert!(matches!(lease.state(), RenterState::Lost { .. }), "silence counts");
+
+    let old = lease.account;
+    let mut old = serde_json::to_value(old).unwrap();
+    old.as_object_mut().unwrap().remove("ahead_most").unwrap();
+    let old: Account = serde_json::from_value(old).unwrap();
+    assert_eq!(old.ahead_most, Amount::ZERO, "an older journal agreed to nothing more");
 }
 
 #[test]

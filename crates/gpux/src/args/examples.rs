@@ -89,6 +89,7 @@ pub(super) const AWAY: &str = "\
 Examples:
   gpux away first-light 2h               signs for two hours ahead, after asking; then this machine may sleep
   gpux away first-light 20m -y
+  gpux away first-light 0                back before that: nothing more is signed ahead
 
 What is signed ahead is at risk: a provider could take it without working. Work that ends early is not paid for beyond its end.";
 

@@ -1,4 +1,4 @@
-//! `gpux away`.
+//! `gpux away`: says that this node goes away, or that it is back.
 
 use crate::{
     args::{AwayArgs, Global},
@@ -7,6 +7,7 @@ use crate::{
     out, show,
 };
 use gpux_api::{AwayRequest, AwayView, JobView};
+use gpux_types::{Amount, Millis};
 use std::time::Duration;
 
 /// How long nodes have to fetch what is signed ahead: they ask each interval of 5 s.
@@ -21,6 +22,12 @@ pub(super) async fn run(global: &Global, args: &AwayArgs) -> Result<u8, Failure>
         horizon: args.horizon,
         agreed: None,
     };
+    if args.horizon == Millis::ZERO {
+        request.agreed = Some(Amount::ZERO);
+        let done: AwayView = client.post(&path, &request).await?;
+        out::print(global, &done, |done| show::back(done, &job))?;
+        return Ok(0);
+    }
     let would: AwayView = client.post(&path, &request).await?;
     out::talk(global, &show::away(&would, &job.token));
     out::confirm_spending(global, args.yes, &show::away_question(&would, &job))?;

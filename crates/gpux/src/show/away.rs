@@ -42,6 +42,14 @@ pub(crate) fn away_done(done: &AwayView, token: &Token) -> String {
     )
 }
 
+pub(crate) fn back(done: &AwayView, job: &JobView) -> String {
+    format!(
+        "Nothing more is signed ahead for {}; {} at risk at most by what is signed\n",
+        job.name,
+        money(&job.token, done.at_risk)
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

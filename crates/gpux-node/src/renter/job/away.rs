@@ -26,7 +26,8 @@ impl JobTask {
         }
         let mut at_risk = most(&leases);
         if let Some(agreed) = request.agreed {
-            if at_risk > agreed {
+            // Who comes back puts nothing more at risk.
+            if at_risk > agreed && request.horizon > Millis::ZERO {
                 let token = &self.node.chain.token().token;
                 let message = format!(
                     "leaving job {name} alone: {} would be at risk, and you agreed to {}; nothing was signed",
@@ -35,7 +36,7 @@ impl JobTask {
                 );
                 return Err(ErrorBody::new(ErrorCode::OverBudget, message).retryable());
             }
-            tracing::info!(job = %name, horizon = ?request.horizon, %at_risk, "the renter goes away");
+            tracing::info!(job = %name, horizon = ?request.horizon, %at_risk, "the renter goes away, or is back");
             // Signed ahead is what is written down, and no other lease is told as if it were.
             leases.retain(|lease| {
                 let gone = RenterEvent::GoesAway { horizon: lease.horizon };
@@ -47,6 +48,12 @@ impl JobTask {
                 return Err(body.with_hint("make room on the disk and try again").retryable());
             }
             at_risk = most(&leases);
+            for lease in &mut leases {
+                let machine = self.leases.get(&lease.lease).map(|live| &live.record.machine);
+                let upto = machine.and_then(|machine| Some(machine.config().tariff.due(machine.ahead()?)));
+                // A little less where the expiry is near: time has passed since it was shown.
+                lease.signed_ahead = lease.signed_ahead.min(upto.unwrap_or_default());
+            }
         }
         Ok(AwayView {
             schema: "gpux.away/v1".into(),
