@@ -114,6 +114,10 @@ pub struct JobView {
     pub output: String,
     /// The outputs that are here.
     pub outputs: Vec<OutputView>,
+    /// What this machine must be given before it can take results that are ready, such as room on its disk. Written only while
+    /// it is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<String>,
     /// Why it ended.
     pub end: Option<EndView>,
 }

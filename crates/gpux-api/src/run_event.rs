@@ -55,6 +55,13 @@ pub enum RunEventKind {
         /// The file; its path is below the job's output folder.
         output: OutputView,
     },
+    /// Results that are ready wait for this machine, or wait no more.
+    Waits {
+        /// Since the job was accepted.
+        elapsed: Millis,
+        /// What they wait for; absent: for nothing.
+        waits: Option<String>,
+    },
     /// Other numbers of parts are waiting, running or done.
     Parts {
         /// Since the job was accepted.

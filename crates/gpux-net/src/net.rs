@@ -2,7 +2,7 @@
 
 use crate::{
     accept::{self, Server},
-    blobs::{AddMode, BlobRef, BlobServer, Blobs, ExportMode, FetchError, Grants, Keeper, StoreError, open_store},
+    blobs::{AddMode, BlobRef, BlobServer, Blobs, ExportMode, FetchError, Grants, Keeper, OpenStore, StoreError},
     bucket::PeerRates,
     calls::{AnswerLimits, Answerer, CallError, CallHandler, Caller},
     config::{Limits, NetConfig},
@@ -91,7 +91,7 @@ impl Net {
     /// When the store or a socket cannot be had, or a relay's URL is none.
     pub async fn start(config: NetConfig, handler: Arc<dyn CallHandler>) -> Result<Self, StartNetError> {
         let limits = config.limits.clone();
-        let opened = open_store(&config.data_dir, limits.collect_interval).await;
+        let opened = OpenStore::open(&config.data_dir, limits.collect_interval).await;
         let store = opened.map_err(|source| StartNetError::Store {
             path: config.data_dir.clone(),
             source,

@@ -1,5 +1,6 @@
 //! The daemon's folder: what lies where, and the small files by which commands find a running daemon.
 
+use gpux_types::ByteSize;
 use serde::{Deserialize, Serialize};
 use std::{
     io::{self, Read, Seek, SeekFrom, Write},
@@ -243,4 +244,10 @@ pub fn tail_of_file(path: &Path, lines: usize) -> io::Result<String> {
         .get(all.len().saturating_sub(lines)..)
         .unwrap_or_default()
         .join("\n"))
+}
+
+/// What is free for this daemon on the file system of `path`.
+pub(crate) fn free(path: &Path) -> io::Result<ByteSize> {
+    let stat = rustix::fs::statvfs(path)?;
+    Ok(ByteSize(stat.f_bavail.saturating_mul(stat.f_frsize)))
 }

@@ -1,6 +1,6 @@
 //! Looks at everything that a lease needs and says what is not well.
 
-use crate::node::Node;
+use crate::{node::Node, renter::KEPT_FREE};
 use gpux_api::{DoctorCheck, DoctorView};
 
 /// The least native coin that lets a wallet send a handful of transactions, in wei.
@@ -17,6 +17,7 @@ pub(crate) async fn examine(node: &Node) -> DoctorView {
         peers(node),
         offers(node),
         runtime(node),
+        disk(node),
     ];
     if let Some(provider) = &node.provider {
         let (total, free, leases) = provider.load();
@@ -145,6 +146,22 @@ fn watching(node: &Node) -> Option<DoctorCheck> {
             Some("watch.serve is off: these are watched to their end, and no others"),
         )
     })
+}
+
+/// Whether results and receipts can be written.
+fn disk(node: &Node) -> DoctorCheck {
+    let hint = Some("make room; results that wait are fetched by themselves then");
+    let mut jobs = node.renter.list().jobs.into_iter();
+    if let Some((name, waits)) = jobs.find_map(|job| Some((job.name, job.waits?))) {
+        return check("disk", false, format!("job {name}: {waits}"), hint);
+    }
+    match crate::dir::free(node.dir.path()) {
+        Ok(free) => {
+            let found = format!("{free} free below {}", node.dir.path().display());
+            check("disk", free >= KEPT_FREE, found, hint)
+        }
+        Err(error) => check("disk", false, crate::error_chain(&error), hint),
+    }
 }
 
 fn runtime(node: &Node) -> DoctorCheck {

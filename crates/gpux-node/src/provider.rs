@@ -265,7 +265,7 @@ impl Provider {
             disk: request.resources.disk,
             preparation: request.preparation_bytes,
         };
-        let free = disk::free(node.dir.path()).map_err(|error| {
+        let free = crate::dir::free(node.dir.path()).map_err(|error| {
             tracing::error!(%error, "asking how much of the disk is free");
             PeerError::new(ErrorCode::Internal, "this node's disk could not be looked at")
         })?;

@@ -17,6 +17,7 @@ mod record;
 mod view;
 
 pub(crate) use cost::{cost, transaction_kind};
+pub(crate) use job::KEPT_FREE;
 pub(crate) use local::is_local_run;
 pub(crate) use logs::{LogSelection, logs};
 pub(crate) use plan::plan;
@@ -421,6 +422,7 @@ fn job_record(
         leases: leases.iter().map(|lease| lease.lease).collect(),
         outputs: Vec::new(),
         tries: BTreeMap::new(),
+        waiting: Vec::new(),
         finishing: Finishing::NotYet,
         end: None,
         first_exit: None,

@@ -63,6 +63,7 @@ fn job() -> JobView {
         leases: vec![lease],
         output: "/tmp/out".into(),
         outputs: Vec::new(),
+        waits: None,
         end,
     }
 }

@@ -142,7 +142,7 @@ fn write_blob(blobs: &Path, text: &str) -> (String, usize) {
     (digest, text.len())
 }
 
-fn sha256(file: &Path) -> String {
+pub(crate) fn sha256(file: &Path) -> String {
     let output = Command::new("sha256sum")
         .arg(file)
         .output()

@@ -14,6 +14,8 @@ mod cancelled_part;
 #[cfg(test)]
 mod cheats;
 #[cfg(test)]
+mod disk;
+#[cfg(test)]
 mod draws;
 #[cfg(test)]
 mod exit_codes;
@@ -21,6 +23,8 @@ mod exit_codes;
 mod firm_prices;
 #[cfg(test)]
 mod following;
+#[cfg(test)]
+mod full_disk;
 #[cfg(test)]
 mod job;
 #[cfg(test)]

@@ -2,27 +2,17 @@
 //! and not synced.
 
 use super::{
+    disk::Disk,
     job::{self, Job},
-    market::{Daemon, Market},
+    market::Market,
     process::kill_everything,
     wait::wait_for,
 };
 use gpux_api::{JobState, JobView, LeaseCost, TransactionKind};
 use gpux_types::{Amount, LeaseId, Millis};
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fs, time::Duration};
 
 const MINUTE: Duration = Duration::from_secs(60);
-
-/// What makes ext4 take nothing more and forget what it did not write, journal and all: `EXT4_IOC_SHUTDOWN` with
-/// `EXT4_GOING_FLAGS_NOLOGFLUSH`, from the kernel's `fs/ext4/ext4.h`.
-const CUT: &str = "import fcntl, os, struct, sys\n\
-     fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 2 << 30 | 4 << 16 | ord('X') << 8 | 125, struct.pack('I', 2))";
 
 #[test]
 fn a_renter_whose_power_is_cut_keeps_each_result_and_receipt_that_it_acknowledged() {
@@ -33,7 +23,7 @@ fn a_renter_whose_power_is_cut_keeps_each_result_and_receipt_that_it_acknowledge
         seconds: 3,
     };
     let mut market = Market::start(2);
-    let mut disk = onto_a_disk_of_its_own(&mut market, "renter");
+    let mut disk = Disk::in_place_of(&mut market, "renter");
     let output = market.daemon("renter").dir.join("results");
     let file = market.write_job(&JOB);
     market.ask::<JobView>(&["run", &file, "-y", "--detach", "--output", output.to_str().unwrap()]);
@@ -87,7 +77,7 @@ fn a_provider_whose_power_is_cut_is_paid_what_it_worked_and_the_lost_part_is_don
     const UNSYNCED: Millis = Millis::from_secs(1);
 
     let mut market = Market::start(2);
-    let mut disk = onto_a_disk_of_its_own(&mut market, "provider-2");
+    let mut disk = Disk::in_place_of(&mut market, "provider-2");
     market.start_job(&JOB);
     let victim = market.daemon("provider-2");
     let before = market.job_when("darkness", "the victim's second receipt", MINUTE, |job| {
@@ -121,76 +111,4 @@ fn a_provider_whose_power_is_cut_is_paid_what_it_worked_and_the_lost_part_is_don
 
 fn signed(job: &JobView) -> BTreeMap<LeaseId, Amount> {
     job.leases.iter().map(|lease| (lease.id, lease.signed)).collect()
-}
-
-/// A file system in a file, in place of a daemon's folder.
-struct Disk {
-    image: PathBuf,
-    at: PathBuf,
-}
-
-/// Stops the daemon, moves its folder onto a disk of its own, and starts it there.
-fn onto_a_disk_of_its_own(market: &mut Market, name: &str) -> Disk {
-    let daemon = market.daemon(name);
-    daemon.process.signal("TERM");
-    wait_for("the daemon to end", MINUTE, || (!daemon.process.runs()).then_some(()));
-    let disk = Disk {
-        image: market.path().join(format!("{name}.disk")),
-        at: daemon.dir.clone(),
-    };
-    let kept = market.path().join(format!("{name}.kept"));
-    fs::rename(&daemon.dir, &kept).unwrap();
-    fs::create_dir(&daemon.dir).unwrap();
-    run("truncate", &["--size=1G", path(&disk.image)]);
-    run("mkfs.ext4", &["-q", path(&disk.image)]);
-    disk.mount();
-    run("cp", &["--archive", &format!("{}/.", path(&kept)), path(&disk.at)]);
-    run("sync", &["--file-system", path(&disk.at)]);
-    market.restart(name);
-    disk
-}
-
-impl Disk {
-    fn mount(&self) {
-        run("mount", &["-o", "loop", path(&self.image), path(&self.at)]);
-    }
-
-    /// Cuts the power: what is not on the disk never will be.
-    fn cut(&self) {
-        run("python3", &["-c", CUT, path(&self.at)]);
-    }
-
-    /// Gives the power back. What is on the disk is copied: containers of other daemons see the dead file system in their own
-    /// view of the mounts, so that the kernel would give it out again.
-    fn again(&mut self, daemon: &Daemon) {
-        wait_for("the daemon to be gone", MINUTE, || {
-            (!daemon.process.runs()).then_some(())
-        });
-        run("umount", &["--recursive", "--lazy", path(&self.at)]);
-        let dead = self.image.clone();
-        self.image.set_extension("again");
-        run("cp", &["--sparse=always", path(&dead), path(&self.image)]);
-        self.mount();
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // Below the market's own end, which removes the folder; a disk that is in use goes with its last user.
-        let _ = Command::new("umount")
-            .arg("--recursive")
-            .arg("--lazy")
-            .arg(&self.at)
-            .output();
-    }
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-fn run(program: &str, words: &[&str]) {
-    let done = Command::new(program).args(words).output();
-    let done = done.unwrap_or_else(|error| panic!("{program}: {error}"));
-    assert!(done.status.success(), "{program} {words:?}: {done:?}");
 }

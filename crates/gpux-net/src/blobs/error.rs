@@ -144,6 +144,19 @@ pub enum PeerFetchError {
 }
 
 impl FetchError {
+    /// Whether this node could not take the blob, whatever its peers gave.
+    #[must_use]
+    pub const fn is_own(&self) -> bool {
+        matches!(
+            self,
+            Self::Store { .. }
+                | Self::Peer {
+                    source: PeerFetchError::Write(_),
+                    ..
+                }
+        )
+    }
+
     /// Whether asking the same peers again may help.
     #[must_use]
     pub const fn retry(&self) -> Retry {

@@ -22,6 +22,7 @@ use iroh_blobs::{
         fsm::{AtBlobHeaderNextError, DecodeError},
     },
     protocol::{ERR_LIMIT, ERR_PERMISSION},
+    store::fs::FsStore,
     util::{AsyncReadRecvStream, AsyncReadRecvStreamExtra},
 };
 use std::{
@@ -83,14 +84,15 @@ impl Blobs {
                 if let Some(found) = found.map_err(|source| FetchError::Store { hash, source })? {
                     return whole(blob, found, progress);
                 }
-                let mut received = 0;
-                let Err(source) = self.fetch_from(*peer, blob, progress, &mut received).await else {
+                let (mut received, store) = (0, self.store.now());
+                let Err(source) = self.fetch_from(&store, *peer, blob, (progress, &mut received)).await else {
                     // The blob is here now, unless it was incomplete at the peer when the transfer began.
                     tries += 1;
                     continue;
                 };
                 tracing::debug!(blob = %hash, %peer, received, error = %source, "a peer did not give a blob");
-                let again = source.retry() == Retry::Now;
+                let died = matches!(source, PeerFetchError::Write(_)) && self.store.mend(&store).await;
+                let again = died || source.retry() == Retry::Now;
                 last = FetchError::Peer {
                     hash,
                     peer: *peer,
@@ -115,17 +117,17 @@ impl Blobs {
     /// One try with one peer.
     async fn fetch_from(
         &self,
+        store: &FsStore,
         peer: NodeId,
         blob: BlobRef,
-        progress: Option<&watch::Sender<u64>>,
-        received: &mut u64,
+        (progress, received): (Option<&watch::Sender<u64>>, &mut u64),
     ) -> Result<(), PeerFetchError> {
         let _place = self
             .downloads
             .acquire()
             .await
             .map_err(|source| PeerFetchError::Connect(source.into()))?;
-        let local = self.local(blob.hash).await?;
+        let local = local(store, blob.hash).await?;
         let here = local.local_bytes();
         let opened = self.connections.open(peer).await;
         let (guard, send, recv) = opened.map_err(|source| PeerFetchError::Connect(source.into()))?;
@@ -135,7 +137,7 @@ impl Blobs {
             expected: blob.size,
         });
         let pair = StreamPair::new(0, recv, send);
-        let items = self.store.remote().execute_get(pair, local.missing()).stream();
+        let items = store.remote().execute_get(pair, local.missing()).stream();
         let mut items = pin!(items);
         loop {
             let Ok(item) = timeout(self.stall, items.next()).await else {
@@ -158,15 +160,6 @@ impl Blobs {
         }
     }
 
-    async fn local(&self, hash: BlobHash) -> Result<LocalInfo, PeerFetchError> {
-        let content = HashAndFormat::raw(Hash::from_bytes(hash.0));
-        self.store
-            .remote()
-            .local(content)
-            .await
-            .map_err(|source| PeerFetchError::Write(source.into()))
-    }
-
     fn turn(&self, hash: BlobHash) -> std::sync::Arc<tokio::sync::Mutex<()>> {
         let mut fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
         fetching.entry(hash).or_default().clone()
@@ -177,6 +170,12 @@ impl Blobs {
         let mut fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
         fetching.retain(|_, turn| std::sync::Arc::strong_count(turn) > 1);
     }
+}
+
+async fn local(store: &FsStore, hash: BlobHash) -> Result<LocalInfo, PeerFetchError> {
+    let content = HashAndFormat::raw(Hash::from_bytes(hash.0));
+    let local = store.remote().local(content).await;
+    local.map_err(|source| PeerFetchError::Write(source.into()))
 }
 
 fn finished(guard: Use) -> Result<(), PeerFetchError> {

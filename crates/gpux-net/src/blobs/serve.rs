@@ -1,13 +1,12 @@
 //! Giving blobs to peers: only what a lease of theirs names, refused before a byte of it is read.
 
 use crate::{
-    blobs::grants::Grants,
+    blobs::{grants::Grants, open::OpenStore},
     stats::{Counters, bump},
 };
 use gpux_types::{BlobHash, NodeId};
 use iroh::endpoint::{RecvStream, SendStream};
 use iroh_blobs::{
-    api::Store,
     protocol::{ChunkRangesSeq, ERR_LIMIT, ERR_PERMISSION, GetRequest, Request},
     provider::{StreamPair, events::EventSender, handle_get},
 };
@@ -20,14 +19,14 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Answers streams of the blob protocol. One for all connections.
 #[derive(Debug)]
 pub(crate) struct BlobServer {
-    store: Store,
+    store: Arc<OpenStore>,
     grants: Arc<Grants>,
     counters: Arc<Counters>,
     uploads: Semaphore,
 }
 
 impl BlobServer {
-    pub(crate) fn new(store: Store, grants: Arc<Grants>, counters: Arc<Counters>, uploads: usize) -> Self {
+    pub(crate) fn new(store: Arc<OpenStore>, grants: Arc<Grants>, counters: Arc<Counters>, uploads: usize) -> Self {
         let uploads = Semaphore::new(uploads.min(Semaphore::MAX_PERMITS));
         Self {
             store,
@@ -59,11 +58,13 @@ impl BlobServer {
         };
         bump(&self.counters.blobs_served);
         let pair = StreamPair::new(0, recv, send, EventSender::DEFAULT);
+        let store = self.store.now();
         // Either arm may be dropped: what the peer has is verified chunk by chunk, the rest it asks for again.
         tokio::select! {
-            result = handle_get(pair, self.store.clone(), request) => {
+            result = handle_get(pair, (**store).clone(), request) => {
                 if let Err(error) = result {
                     tracing::debug!(%peer, blob = %hash, %error, "a blob transfer ended early");
+                    self.store.mend(&store).await;
                 }
             }
             () = self.grants.until_revoked(peer, hash) => {

@@ -3,18 +3,16 @@
 //! Invariant: a blob without a keeper is deleted at the next collection, one with a keeper never is.
 
 use crate::{
-    blobs::error::StoreError,
+    blobs::{error::StoreError, open::OpenStore},
     config::Limits,
     connections::{Cause, Connections},
 };
 use gpux_types::{BlobHash, JobId, LeaseId};
 use iroh_blobs::{
     BlobFormat, Hash, HashAndFormat,
-    api::Store,
-    api::blobs::{AddPathOptions, AddProgress, BlobStatus, ExportOptions, ImportMode},
-    store::{
-        GcConfig,
-        fs::{FsStore, options::Options},
+    api::{
+        TempTag,
+        blobs::{AddPathOptions, BlobStatus, ExportOptions, ImportMode},
     },
 };
 use std::{
@@ -67,7 +65,7 @@ pub enum ExportMode {
 /// The store and what transfers into it need.
 #[derive(Debug)]
 pub(crate) struct Blobs {
-    pub(crate) store: FsStore,
+    pub(crate) store: Arc<OpenStore>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) downloads: Semaphore,
     pub(crate) stall: Duration,
@@ -86,22 +84,10 @@ impl fmt::Display for Keeper {
     }
 }
 
-/// Opens the store under `dir`, deleting what nobody keeps every `collect`.
-pub(crate) async fn open_store(dir: &Path, collect: Duration) -> Result<FsStore, Cause> {
-    let mut options = Options::new(dir);
-    options.gc = Some(GcConfig {
-        interval: collect,
-        add_protected: None,
-    });
-    // A write is on disk so long after it is made; the default is five times that.
-    options.batch.max_write_duration = Duration::from_millis(100);
-    Ok(FsStore::load_with_opts(dir.join("blobs.db"), options).await?)
-}
-
 impl Blobs {
-    pub(crate) fn new(store: FsStore, connections: Arc<Connections>, limits: &Limits) -> Self {
+    pub(crate) fn new(store: OpenStore, connections: Arc<Connections>, limits: &Limits) -> Self {
         Self {
-            store,
+            store: Arc::new(store),
             connections,
             downloads: Semaphore::new(limits.blob_downloads.clamp(1, Semaphore::MAX_PERMITS)),
             stall: limits.blob_stall,
@@ -110,15 +96,13 @@ impl Blobs {
     }
 
     /// The store, for giving blobs to peers.
-    pub(crate) fn store(&self) -> Store {
-        (*self.store).clone()
+    pub(crate) fn store(&self) -> Arc<OpenStore> {
+        self.store.clone()
     }
 
     /// Writes everything down and closes the store.
     pub(crate) async fn close(&self) {
-        if let Err(error) = self.store.shutdown().await {
-            tracing::warn!(%error, "closing the blob store failed");
-        }
+        self.store.close().await;
     }
 
     /// Takes a file in and keeps it.
@@ -128,25 +112,32 @@ impl Blobs {
             AddMode::Copy => ImportMode::Copy,
             AddMode::Reference => ImportMode::TryReference,
         };
-        let options = AddPathOptions {
-            path: path.clone(),
-            format: BlobFormat::Raw,
-            mode,
-        };
-        let added = self.add(self.store.blobs().add_path_with_opts(options), keeper).await;
-        added.map_err(|source| StoreError::AddFile { path, source })
+        let added = self.store.run(|store| {
+            let options = AddPathOptions {
+                path: path.clone(),
+                format: BlobFormat::Raw,
+                mode,
+            };
+            async move { Ok::<_, Cause>(store.blobs().add_path_with_opts(options).temp_tag().await?) }
+        });
+        let kept = self.keep_added(added.await, keeper).await;
+        kept.map_err(|source| StoreError::AddFile { path, source })
     }
 
     /// Takes bytes in and keeps them.
     pub(crate) async fn add_bytes(&self, bytes: Vec<u8>, keeper: Keeper) -> Result<BlobRef, StoreError> {
         let len = bytes.len();
-        let added = self.add(self.store.blobs().add_bytes(bytes), keeper).await;
-        added.map_err(|source| StoreError::AddBytes { len, source })
+        let added = self.store.run(|store| {
+            let bytes = bytes.clone();
+            async move { Ok::<_, Cause>(store.blobs().add_bytes(bytes).temp_tag().await?) }
+        });
+        let kept = self.keep_added(added.await, keeper).await;
+        kept.map_err(|source| StoreError::AddBytes { len, source })
     }
 
-    async fn add(&self, adding: AddProgress<'_>, keeper: Keeper) -> Result<BlobRef, Cause> {
-        // The temporary tag keeps the blob until the keeper's own is written.
-        let added = adding.temp_tag().await?;
+    /// The temporary tag keeps the blob until the keeper's own is written.
+    async fn keep_added(&self, added: Result<TempTag, Cause>, keeper: Keeper) -> Result<BlobRef, Cause> {
+        let added = added?;
         let hash = BlobHash(*added.hash().as_bytes());
         self.keep(hash, keeper).await?;
         self.find(hash).await?.ok_or_else(|| StoreError::Missing(hash).into())
@@ -154,8 +145,10 @@ impl Blobs {
 
     /// The blob, when it is here as a whole.
     pub(crate) async fn find(&self, hash: BlobHash) -> Result<Option<BlobRef>, StoreError> {
-        let status = self.store.blobs().status(Hash::from_bytes(hash.0)).await;
-        match status.map_err(|source| StoreError::Status {
+        let status = self
+            .store
+            .run(|store| async move { store.blobs().status(Hash::from_bytes(hash.0)).await });
+        match status.await.map_err(|source| StoreError::Status {
             hash,
             source: source.into(),
         })? {
@@ -168,23 +161,33 @@ impl Blobs {
     pub(crate) async fn keep(&self, hash: BlobHash, keeper: Keeper) -> Result<(), StoreError> {
         let tag = format!("{keeper}{hash}");
         let content = HashAndFormat::raw(Hash::from_bytes(hash.0));
-        self.store
-            .tags()
-            .set(tag, content)
-            .await
-            .map_err(|source| StoreError::Keep(source.into()))
+        let kept = self.store.run(|store| {
+            let tag = tag.clone();
+            async move { store.tags().set(tag, content).await }
+        });
+        kept.await.map_err(|source| StoreError::Keep(source.into()))
     }
 
     /// Forgets everything that `keeper` keeps.
     pub(crate) async fn release(&self, keeper: Keeper) -> Result<(), StoreError> {
-        let deleted = self.store.tags().delete_prefix(keeper.to_string()).await;
-        deleted.map(|_| ()).map_err(|source| StoreError::Keep(source.into()))
+        let deleted = self
+            .store
+            .run(|store| async move { store.tags().delete_prefix(keeper.to_string()).await });
+        deleted
+            .await
+            .map(|_| ())
+            .map_err(|source| StoreError::Keep(source.into()))
     }
 
     /// Forgets that `keeper` keeps `hash`.
     pub(crate) async fn release_one(&self, hash: BlobHash, keeper: Keeper) -> Result<(), StoreError> {
-        let deleted = self.store.tags().delete(format!("{keeper}{hash}")).await;
-        deleted.map(|_| ()).map_err(|source| StoreError::Keep(source.into()))
+        let deleted = self
+            .store
+            .run(|store| async move { store.tags().delete(format!("{keeper}{hash}")).await });
+        deleted
+            .await
+            .map(|_| ())
+            .map_err(|source| StoreError::Keep(source.into()))
     }
 
     /// Writes the blob to a file.
@@ -195,13 +198,15 @@ impl Blobs {
             ExportMode::Copy => iroh_blobs::api::blobs::ExportMode::Copy,
             ExportMode::Move => iroh_blobs::api::blobs::ExportMode::TryReference,
         };
-        let options = ExportOptions {
-            hash: Hash::from_bytes(hash.0),
-            mode,
-            target: path.clone(),
-        };
-        let exported = self.store.blobs().export_with_opts(options).finish().await;
-        exported.map(|_| ()).map_err(|source| StoreError::Export {
+        let exported = self.store.run(|store| {
+            let options = ExportOptions {
+                hash: Hash::from_bytes(hash.0),
+                mode,
+                target: path.clone(),
+            };
+            async move { store.blobs().export_with_opts(options).finish().await }
+        });
+        exported.await.map(|_| ()).map_err(|source| StoreError::Export {
             hash,
             path,
             source: source.into(),
@@ -218,8 +223,11 @@ impl Blobs {
                 limit: max,
             });
         }
-        let bytes = self.store.blobs().get_bytes(Hash::from_bytes(hash.0)).await;
+        let bytes = self
+            .store
+            .run(|store| async move { store.blobs().get_bytes(Hash::from_bytes(hash.0)).await });
         Ok(bytes
+            .await
             .map_err(|source| StoreError::Read {
                 hash,
                 source: source.into(),

@@ -5,6 +5,8 @@ use gpux_net::{AddMode, BlobRef, ExportMode, FetchError, Keeper, Limits, PeerFet
 use gpux_types::{BlobHash, JobId, NodeId};
 use iroh::Endpoint;
 use std::{
+    io::Write,
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -432,4 +434,69 @@ async fn a_store_that_is_in_use_is_refused_and_free_after_the_shutdown() {
     eventually("the node is back", || !again.ticket().addresses.is_empty()).await;
     assert_eq!(again.net.find(blob.hash).await.unwrap(), Some(blob));
     again.net.shutdown().await;
+}
+
+/// A file system of a few MiB in memory.
+struct SmallDisk(Arc<tempfile::TempDir>);
+
+impl SmallDisk {
+    /// Fails the test, rather than skipping it, where nothing can be mounted.
+    fn mount(mib: u32) -> Self {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        let size = format!("size={mib}M");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "small"])
+            .arg(dir.path())
+            .output()
+            .unwrap();
+        assert!(
+            mounted.status.success(),
+            "mounting a small file system needs root: {mounted:?}"
+        );
+        Self(dir)
+    }
+
+    fn fill(&self) {
+        let mut filler = std::fs::File::create(self.0.path().join("filler")).unwrap();
+        let mut block = vec![1; 1 << 20];
+        while !block.is_empty() {
+            match filler.write(&block) {
+                Ok(0) | Err(_) => block.truncate(block.len() / 2),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    fn empty(&self) {
+        std::fs::remove_file(self.0.path().join("filler")).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(self.0.path()).output();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_taker_whose_disk_is_full_blames_no_peer_and_fetches_once_there_is_room() {
+    let disk = SmallDisk::mount(24);
+    let giver = start(1, &[]).await;
+    let taker = start_with(2, &[giver.ticket()], Limits::default(), disk.0.clone()).await;
+    let blob = giver.net.add_bytes(noise(3_000_000, 1), KEEPER).await.unwrap();
+    giver.net.allow(lease(1), taker.id(), [blob.hash]);
+    disk.fill();
+    let error = taker.net.fetch(&[giver.id()], blob, KEEPER, None).await.unwrap_err();
+    assert!(error.is_own(), "{error:?} is no fault of the peer");
+    disk.empty();
+    let mut tries = 0;
+    while let Err(error) = taker.net.fetch(&[giver.id()], blob, KEEPER, None).await {
+        tries += 1;
+        assert!(tries < 20 && error.is_own(), "{error:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(taker.net.find(blob.hash).await.unwrap(), Some(blob));
+    let bytes = taker.net.read_bytes(blob.hash, blob.size).await.unwrap();
+    assert_eq!(bytes, noise(3_000_000, 1));
+    taker.net.shutdown().await;
 }

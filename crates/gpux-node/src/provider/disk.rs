@@ -9,8 +9,6 @@
 use gpux_types::{ByteSize, LeaseId};
 use std::{
     collections::BTreeMap,
-    io,
-    path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -163,12 +161,6 @@ fn fits(
         return Err(NoDisk { wanted, free });
     }
     Ok(())
-}
-
-/// What is free for this daemon on the file system of `path`.
-pub(crate) fn free(path: &Path) -> io::Result<ByteSize> {
-    let stat = rustix::fs::statvfs(path)?;
-    Ok(ByteSize(stat.f_bavail.saturating_mul(stat.f_frsize)))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! Nothing here is billed; everything is bounded by what the quote promised.
 
-use super::disk::{self, Disk, NoDisk, Wanted};
+use super::disk::{Disk, NoDisk, Wanted};
 use crate::node::{LocalRuntime, Node};
 use gpux_lease::{Actor, INTERVAL};
 use gpux_net::{BlobRef, ExportMode, FetchError, Keeper, Retry};
@@ -157,7 +157,7 @@ async fn reserve(
         preparation: ByteSize(missing),
     };
     let path = node.dir.path();
-    let free = disk::free(path).map_err(|source| PrepareError::Folder {
+    let free = crate::dir::free(path).map_err(|source| PrepareError::Folder {
         path: path.to_owned(),
         source,
     })?;

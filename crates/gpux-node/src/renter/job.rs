@@ -12,12 +12,16 @@ mod away;
 mod calls;
 mod deposit;
 mod ending;
+mod fetch;
 mod fund;
 mod leases;
 mod parts;
 mod record;
 mod together;
 mod top_up;
+mod waiting;
+
+pub(crate) use fetch::KEPT_FREE;
 
 use super::{
     record::{JobRecord, LeaseRecord, Try},
@@ -28,15 +32,10 @@ use ending::LastStepFailure;
 use gpux_api::{AwayRequest, AwayView, ErrorBody, JobView, OutputView, TransactionView};
 use gpux_chain::{Head, HotKey, LeaseSeen};
 use gpux_lease::{EscrowView, PartEffect, PartEvent, PartFault, RenterEvent, RenterState, Work};
-use gpux_proto::{ClosingOffer, LeaseReport, MeterReport, PartReport, PeerError, Response};
+use gpux_proto::{ClosingOffer, LeaseReport, MeterReport, OutputSpec, PartReport, PeerError, Response};
 use gpux_runtime::ResolvedImage;
 use gpux_types::{Amount, B256, LeaseId, Millis, NodeId, PartIndex};
-use std::{
-    collections::{BTreeMap, HashSet},
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
@@ -92,7 +91,7 @@ pub(super) enum JobInput {
         lease: LeaseId,
         part: PartIndex,
         attempt: u32,
-        files: Result<Vec<Fetched>, String>,
+        files: Result<Vec<Fetched>, fetch::FetchError>,
     },
     /// A node gives a deposit back, which came too late for its quote.
     GivenBack(NodeId, Box<ClosingOffer>),
@@ -203,7 +202,10 @@ pub(super) struct JobTask {
     put_off: Option<Vec<PartEffect>>,
     /// What happened to leases while the disk took nothing, and nobody tells again.
     not_kept: Vec<(LeaseId, RenterEvent)>,
-    fetching: HashSet<(LeaseId, PartIndex, u32)>,
+    /// The outputs that are being fetched, by the try that wrote them.
+    fetching: BTreeMap<waiting::TryKey, Vec<OutputSpec>>,
+    /// Why results could not be taken before their nodes let them go.
+    lost_for_disk: Option<String>,
 }
 
 /// What a job's task starts from.
@@ -252,7 +254,8 @@ impl JobTask {
             together: together::Together::default(),
             put_off: None,
             not_kept: Vec::new(),
-            fetching: HashSet::new(),
+            fetching: BTreeMap::new(),
+            lost_for_disk: None,
         }
     }
 
@@ -275,6 +278,7 @@ impl JobTask {
                     self.poll();
                     self.give_again();
                     self.perform_what_was_put_off();
+                    self.fetch_what_waits();
                     self.add_to_low_deposits();
                 }
                 Woken::Timer => self.tick(),
@@ -378,7 +382,7 @@ impl JobTask {
                 part,
                 attempt,
                 files,
-            } => self.fetched(lease, part, attempt, files),
+            } => self.fetched((lease, part, attempt), files),
             JobInput::LastStepEnded(result) => self.last_step_ended(result),
             JobInput::Done => {}
         }

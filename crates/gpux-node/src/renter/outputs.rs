@@ -18,7 +18,7 @@ pub(super) fn safe_name(name: &str) -> Option<PathBuf> {
 }
 
 /// The files under their names below the pattern's fixed folder; `None` when one is none that the job's own pattern names, or
-/// is there twice. A node chooses the names that it announces: unchecked it could write any file of the output folder,
+/// is there twice, or lies in another. A node chooses the names that it announces: unchecked it could write any file of the output folder,
 /// another part's result or a hidden one.
 pub(super) fn collected(specs: Vec<OutputSpec>, collect: Option<&Collect>) -> Option<Vec<OutputSpec>> {
     let mut seen = HashSet::new();
@@ -27,7 +27,13 @@ pub(super) fn collected(specs: Vec<OutputSpec>, collect: Option<&Collect>) -> Op
         let name = collect?.matches(&path)?.to_owned();
         seen.insert(name.clone()).then_some(OutputSpec { path: name, ..spec })
     });
-    named.collect()
+    let named: Vec<OutputSpec> = named.collect::<Option<_>>()?;
+    let is_folder = |spec: &OutputSpec| {
+        let folders = Path::new(&spec.path).ancestors().skip(1);
+        folders.filter_map(Path::to_str).any(|folder| seen.contains(folder))
+    };
+    // One file cannot lie in another.
+    (!named.iter().any(is_folder)).then_some(named)
 }
 
 /// Puts the bytes of `source` at `path` below `output` in one step, with its folders.
@@ -112,6 +118,13 @@ mod tests {
             collected(announced(&["0001.png"]), None).is_none(),
             "nothing was asked for"
         );
+    }
+
+    #[test]
+    fn a_file_that_lies_in_another_is_refused() {
+        assert!(taken(&["x", "x/y"], "/out/**/*").is_none());
+        assert!(taken(&["x/y/z", "x"], "/out/**/*").is_none());
+        assert!(taken(&["x", "xy", "z/x", "z/y"], "/out/**/*").is_some());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::store::known_version;
 use gpux_api::{EndView, OutputView};
 use gpux_job::Job;
 use gpux_lease::{PartQueue, RenterLease, SignedClosing, Terms, TopUp};
-use gpux_proto::{JobSpec, QuoteRequest, SignedQuote};
+use gpux_proto::{JobSpec, OutputSpec, QuoteRequest, SignedQuote};
 use gpux_types::{Amount, JobId, LeaseId, Millis, NodeId, PartIndex, PricePerHour, UnixSeconds};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, path::PathBuf};
@@ -52,6 +52,9 @@ pub(super) struct JobRecord {
     pub(super) outputs: Vec<OutputView>,
     /// Where the newest try of each part is or was.
     pub(super) tries: BTreeMap<PartIndex, Try>,
+    /// Results that are with their nodes and that this machine's disk did not take.
+    #[serde(default)]
+    pub(super) waiting: Vec<Waiting>,
     pub(super) finishing: Finishing,
     /// Why the job ends, once it does; the first reason counts.
     pub(super) end: Option<EndView>,
@@ -90,6 +93,27 @@ pub(super) struct Try {
     pub(super) node: NodeId,
     pub(super) attempt: u32,
     pub(super) failed: bool,
+}
+
+/// A try of a part that ended well, whose outputs are to be fetched once this machine's disk takes them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Waiting {
+    pub(super) lease: LeaseId,
+    pub(super) part: PartIndex,
+    pub(super) attempt: u32,
+    pub(super) outputs: Vec<OutputSpec>,
+    /// What the disk said last.
+    pub(super) why: String,
+    /// Since when, by the clock of this run.
+    #[serde(skip)]
+    pub(super) since: Option<Millis>,
+}
+
+impl Waiting {
+    /// Which try.
+    pub(super) const fn key(&self) -> (LeaseId, PartIndex, u32) {
+        (self.lease, self.part, self.attempt)
+    }
 }
 
 /// Where the job's last step (`then`) stands.

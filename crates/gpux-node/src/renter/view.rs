@@ -27,8 +27,22 @@ pub(super) fn job(record: &JobRecord, leases: &[Seen<'_>], token: &Token, now: U
         leases: leases.iter().map(|seen| lease(record, seen)).collect(),
         output: record.output.display().to_string(),
         outputs: record.outputs.clone(),
+        waits: waits(record),
         end: record.end.clone(),
     }
+}
+
+/// What this machine must be given before it can take results that are ready.
+fn waits(record: &JobRecord) -> Option<String> {
+    let first = record.waiting.first().filter(|_| record.end.is_none())?;
+    let others = match record.waiting.len() {
+        1 => String::new(),
+        more => format!(" and {} more", more - 1),
+    };
+    Some(format!(
+        "the results of part {}{others} wait at their nodes, which keep them for ten minutes after a lease's end: {}",
+        first.part, first.why
+    ))
 }
 
 fn state(record: &JobRecord, leases: &[Seen<'_>]) -> JobState {

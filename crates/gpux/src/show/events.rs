@@ -11,6 +11,7 @@ pub(crate) struct Events {
     leases: HashMap<LeaseId, LeaseView>,
     parts: PartsView,
     outputs: usize,
+    waits: Option<String>,
 }
 
 impl Events {
@@ -21,6 +22,7 @@ impl Events {
             leases: job.leases.iter().map(|lease| (lease.id, lease.clone())).collect(),
             parts: job.parts,
             outputs: job.outputs.len(),
+            waits: job.waits.clone(),
         }
     }
 
@@ -46,6 +48,11 @@ impl Events {
             events.push(RunEventKind::Output { elapsed, output });
         }
         self.outputs = self.outputs.max(job.outputs.len());
+        if self.waits != job.waits {
+            self.waits.clone_from(&job.waits);
+            let waits = job.waits.clone();
+            events.push(RunEventKind::Waits { elapsed, waits });
+        }
         if self.parts != job.parts {
             self.parts = job.parts;
             let parts = job.parts;

@@ -25,10 +25,11 @@ pub(crate) fn jobs(list: &JobList) -> String {
             .leases
             .iter()
             .fold(gpux_types::Amount::ZERO, |sum, lease| sum.saturating_add(lease.signed));
-        let end = match &job.end {
-            Some(end) => end.reason.clone(),
-            None if job.state.is_over() => "-".to_owned(),
-            None => last_expiry(job),
+        let end = match (&job.end, &job.waits) {
+            (Some(end), _) => end.reason.clone(),
+            (None, _) if job.state.is_over() => "-".to_owned(),
+            (None, Some(waits)) => waits.clone(),
+            (None, None) => last_expiry(job),
         };
         table.row([
             job.name.clone(),

@@ -15,6 +15,7 @@ struct Seen {
     state: Option<JobState>,
     leases: HashMap<gpux_types::LeaseId, (LeaseState, bool)>,
     done: u32,
+    waits: Option<String>,
 }
 
 /// Shows how a job goes on: to people on standard error, to programs on standard output.
@@ -117,8 +118,13 @@ impl Bars {
         self.job.set_length(u64::from(job.parts.total));
         self.job.set_position(u64::from(job.parts.done));
         self.job.set_prefix(job.name.clone());
-        self.job
-            .set_message(format!("{}  {}", state_word(job.state), clock(job.elapsed)));
+        let waits = job.waits.as_ref().map(|waits| format!("  {waits}"));
+        self.job.set_message(format!(
+            "{}  {}{}",
+            state_word(job.state),
+            clock(job.elapsed),
+            waits.unwrap_or_default()
+        ));
         for (number, line) in self.checklist.lines(job).into_iter().enumerate() {
             if self.steps.len() == number {
                 let step = self.all.add(ProgressBar::new(1));
@@ -206,6 +212,11 @@ fn plain(name: &str, seen: &mut Seen, job: &JobView) -> Vec<String> {
             ));
         }
     }
+    if seen.waits != job.waits {
+        seen.waits.clone_from(&job.waits);
+        let waits = job.waits.as_deref().unwrap_or("no result waits any more");
+        lines.push(format!("{name} {at:>6}  {waits}"));
+    }
     if job.parts.done > seen.done {
         seen.done = job.parts.done;
         let per_node: Vec<String> = job
@@ -270,6 +281,7 @@ mod tests {
             leases,
             output: String::new(),
             outputs: Vec::new(),
+            waits: None,
             end: None,
         }
     }

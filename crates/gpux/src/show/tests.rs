@@ -302,6 +302,7 @@ fn job_view(state: JobState) -> JobView {
         leases: vec![lease_view(LeaseState::Running)],
         output: "/tmp/first-light".into(),
         outputs: Vec::new(),
+        waits: None,
         end: None,
     }
 }
@@ -318,9 +319,18 @@ fn a_list_of_jobs_looks_so() {
         name: "shot".into(),
         ..job_view(JobState::Failed)
     };
+    let waits = JobView {
+        waits: Some("the results of part 1 wait".into()),
+        ..job_view(JobState::Running)
+    };
     let list = JobList {
         schema: "gpux.jobs/v1".into(),
-        jobs: vec![job_view(JobState::Running), job_view(JobState::Succeeded), failed],
+        jobs: vec![
+            job_view(JobState::Running),
+            job_view(JobState::Succeeded),
+            waits,
+            failed,
+        ],
     };
     assert_eq!(
         jobs(&list),
@@ -329,6 +339,7 @@ fn a_list_of_jobs_looks_so() {
 JOB          STATE      PARTS  NODES  TIME  SIGNED FOR  ENDS
 first-light  running     2/48      1  1:02    0.01 DAI  by itself in 13:58
 first-light  succeeded   2/48      1  1:02    0.01 DAI  -
+first-light  running     2/48      1  1:02    0.01 DAI  the results of part 1 wait
 shot         failed      2/48      1  1:02    0.01 DAI  Part 3 failed
 "
         )

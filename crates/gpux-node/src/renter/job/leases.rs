@@ -136,6 +136,9 @@ impl JobTask {
             .is_some_and(|live| matches!(live.record.machine.state(), RenterState::Lost { .. }));
         let event = if lost {
             PartEvent::LeaseLost { lease }
+        } else if self.keeps_waiting(lease) {
+            // Told once its results are here, or cannot be had.
+            return;
         } else {
             PartEvent::LeaseClosed { lease }
         };

@@ -3,21 +3,15 @@
 use super::{
     Fetched, JobInput, JobTask, PeerReply,
     calls::{TRIES, call_until},
+    fetch::{Fetch, FetchError, discard, put_in_place},
+    waiting::TryKey,
 };
-use crate::{
-    node::Node,
-    renter::{outputs, record::Try},
-};
+use crate::renter::{outputs, record::Try};
 use gpux_api::{EndView, OutputView};
 use gpux_job::RetryOn;
 use gpux_lease::{PartEffect, PartEvent, PartFault, PartState};
-use gpux_net::{BlobRef, ExportMode, Keeper};
 use gpux_proto::{CancelPart, ErrorCode, MAX_OUTPUTS, OutputSpec, PartReport, PartSpec, PeerError, Request, Response};
-use gpux_types::{ByteSize, JobId, LeaseId, NodeId, PartIndex};
-use std::{path::Path, sync::Arc, time::Duration};
-
-/// How long to wait before an output is fetched again.
-const AGAIN: Duration = Duration::from_secs(1);
+use gpux_types::{ByteSize, LeaseId, NodeId, PartIndex};
 
 /// Where it is noted what happened to the parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +78,15 @@ impl JobTask {
         let (Some(live), Some(piece)) = (self.leases.get(&lease), parts.get(index)) else {
             return;
         };
+        if self
+            .record
+            .waiting
+            .iter()
+            .any(|waiting| waiting.key() == (lease, part, attempt))
+        {
+            // It ended before this daemon was started: only its outputs are missing.
+            return;
+        }
         let newest = Try {
             lease,
             node: live.record.node,
@@ -149,7 +152,7 @@ impl JobTask {
                 ErrorCode::NoSuchLease,
                 "there is no such lease of yours here",
             ))
-        } else if self.take_report(from, report) == Noted::InMemory {
+        } else if self.take_report(report) == Noted::InMemory {
             Err(PeerError::new(
                 ErrorCode::Internal,
                 "the report could not be kept; try again",
@@ -161,14 +164,14 @@ impl JobTask {
         let _ = reply.send(answer);
     }
 
-    fn take_report(&mut self, from: NodeId, report: PartReport) -> Noted {
+    fn take_report(&mut self, report: PartReport) -> Noted {
         let (lease, part, attempt) = report.key();
         match report {
             PartReport::Started { .. } => Noted::OnDisk,
             PartReport::Ended {
                 exit_code: 0, outputs, ..
             } => {
-                self.fetch((lease, part, attempt), from, outputs);
+                self.fetch((lease, part, attempt), outputs);
                 Noted::OnDisk
             }
             PartReport::Ended {
@@ -198,18 +201,17 @@ impl JobTask {
         }
     }
 
-    fn fetch(&mut self, key: (LeaseId, PartIndex, u32), from: NodeId, specs: Vec<OutputSpec>) {
+    fn fetch(&mut self, key: TryKey, specs: Vec<OutputSpec>) {
         let (lease, part, attempt) = key;
         // A node could hand back what it was never given, again and again, and fill this machine's disk with it.
         if let Err(error) = self.record.queue.check(lease, part, attempt) {
             tracing::warn!(lease = %lease.short(), %error, "a node hands back a try that it was not given");
             return;
         }
-        if matches!(self.record.queue.part(part), Some(PartState::Done { .. })) || !self.fetching.insert(key) {
+        if matches!(self.record.queue.part(part), Some(PartState::Done { .. })) || self.fetching.contains_key(&key) {
             return;
         }
         if specs.is_empty() && self.record.job.array.collect.is_some() {
-            self.fetching.remove(&key);
             tracing::warn!(lease = %lease.short(), %part, "a part ended well but wrote nothing that `collect` names");
             self.part_failed(lease, part, attempt, PartFault::Error);
             return;
@@ -219,10 +221,19 @@ impl JobTask {
             self.wrong_outputs(key, "more than its lease's disk can hold");
             return;
         }
-        let Some(specs) = outputs::collected(specs, job.array.collect.as_ref()) else {
-            self.wrong_outputs(key, "files that `collect` does not name");
+        match outputs::collected(specs, job.array.collect.as_ref()) {
+            Some(specs) => self.bring(key, specs),
+            None => self.wrong_outputs(key, "files that `collect` does not name, or that cannot all be there"),
+        }
+    }
+
+    /// Fetches the outputs of a try that were found to be possible.
+    pub(super) fn bring(&mut self, key: TryKey, specs: Vec<OutputSpec>) {
+        let (lease, part, attempt) = key;
+        let Some(from) = self.leases.get(&lease).map(|live| live.record.node) else {
             return;
         };
+        self.fetching.insert(key, specs.clone());
         let (node, job, output) = (self.node.clone(), self.record.id, self.record.output.clone());
         let view = move |spec: &OutputSpec| OutputView {
             path: spec.path.clone(),
@@ -233,64 +244,68 @@ impl JobTask {
             size: spec.blob.size,
         };
         self.effects.spawn(async move {
-            let mark = format!("{}-{attempt}", lease.short());
-            let files = fetch_all(&node, job, (&output, &mark), &specs, view).await;
+            let fetch = Fetch {
+                node: &node,
+                job,
+                from,
+                output: &output,
+                mark: &format!("{}-{attempt}", lease.short()),
+            };
             JobInput::Fetched {
                 lease,
                 part,
                 attempt,
-                files,
+                files: fetch.all(&specs, view).await,
             }
         });
     }
 
     /// A node announced what no honest one can have.
-    fn wrong_outputs(&mut self, key: (LeaseId, PartIndex, u32), what: &str) {
+    fn wrong_outputs(&mut self, key: TryKey, what: &str) {
         let (lease, part, attempt) = key;
-        self.fetching.remove(&key);
         tracing::warn!(lease = %lease.short(), %part, "a node hands back {what}");
         self.part_failed(lease, part, attempt, PartFault::Provider);
     }
 
-    pub(super) fn fetched(
-        &mut self,
-        lease: LeaseId,
-        part: PartIndex,
-        attempt: u32,
-        files: Result<Vec<Fetched>, String>,
-    ) {
-        self.fetching.remove(&(lease, part, attempt));
-        let files = match files {
-            Ok(files) => files,
-            Err(why) => {
-                tracing::warn!(lease = %lease.short(), %part, %why, "fetching outputs");
-                self.part_failed(lease, part, attempt, PartFault::Provider);
+    /// The outputs of a try are here under names of their own, or are not. They get their names before the part counts as done.
+    pub(super) fn fetched(&mut self, key: TryKey, files: Result<Vec<Fetched>, FetchError>) {
+        let (lease, part, attempt) = key;
+        let specs = self.fetching.remove(&key).unwrap_or_default();
+        let state = self.record.queue.part(part);
+        let over = matches!(state, Some(PartState::Done { .. } | PartState::GivenUp { .. }));
+        let placed = files.and_then(|files| {
+            if over {
+                // The winner's files have these names.
+                discard(&self.record.output, &files);
+            } else {
+                put_in_place(&self.record.output, &files)?;
+            }
+            Ok(files)
+        });
+        match placed {
+            Ok(files) => {
+                self.waits_no_more(key);
+                self.count_result(key, files);
+            }
+            Err(error) if error.is_own() && !over && self.record.end.is_none() => {
+                self.wait_for_disk(key, specs, &error);
                 return;
             }
-        };
-        let effects = self
-            .record
-            .queue
-            .handle(PartEvent::Finished { lease, part, attempt })
-            .unwrap_or_default();
-        if !effects.contains(&PartEffect::Keep { lease, part, attempt }) {
-            for file in &files {
-                // The winner's file has this name; what is left of this one is not worth the job.
-                if let Err(error) = std::fs::remove_file(&file.temporary) {
-                    tracing::debug!(path = %file.temporary.display(), %error, "removing what another try wrote");
+            Err(error) => {
+                if let Some(waited) = self.waits_no_more(key) {
+                    self.lost_for_disk = Some(waited.why);
                 }
+                tracing::warn!(lease = %lease.short(), %part, error = %crate::error_chain(&error), "fetching outputs");
+                self.part_failed(lease, part, attempt, PartFault::Provider);
             }
-        } else if let Err(error) = put_in_place(&self.record.output, &files) {
-            tracing::error!(output = %self.record.output.display(), %error, "writing an output");
-            self.end_job(EndView {
-                reason: format!(
-                    "an output could not be written to {}: {error}",
-                    self.record.output.display()
-                ),
-                actor: gpux_api::Actor::Renter,
-                exit_code: None,
-            });
-        } else {
+        }
+        self.tell_end_put_off(lease);
+    }
+
+    fn count_result(&mut self, (lease, part, attempt): TryKey, files: Vec<Fetched>) {
+        let finished = PartEvent::Finished { lease, part, attempt };
+        let effects = self.record.queue.handle(finished).unwrap_or_default();
+        if effects.contains(&PartEffect::Keep { lease, part, attempt }) {
             self.record.outputs.extend(files.into_iter().map(|file| file.view));
             if let Some(live) = self.leases.get_mut(&lease) {
                 live.record.parts_done += 1;
@@ -327,9 +342,19 @@ impl JobTask {
         if self.record.end.is_some() {
             return;
         }
+        let (reason, actor) = match self.lost_for_disk.take() {
+            Some(why) => (
+                format!("this machine could not take results while their nodes kept them: {why}"),
+                gpux_api::Actor::Renter,
+            ),
+            None => (
+                "no node is left that could take the remaining parts".to_owned(),
+                gpux_api::Actor::Provider,
+            ),
+        };
         self.end_job(EndView {
-            reason: "no node is left that could take the remaining parts".to_owned(),
-            actor: gpux_api::Actor::Provider,
+            reason,
+            actor,
             exit_code: None,
         });
     }
@@ -346,61 +371,12 @@ impl JobTask {
     }
 }
 
-/// Gives fetched files their names; these are on the disk when it returns.
-fn put_in_place(output: &Path, files: &[Fetched]) -> std::io::Result<()> {
-    for file in files {
-        std::fs::rename(&file.temporary, &file.path)?;
-    }
-    outputs::sync_names(output, files.iter().map(|file| file.path.as_path()))
-}
-
 /// Whether a container with a disk of that size can have written these files: a node must not fill the renter's disk.
 fn could_be_written(specs: &[OutputSpec], disk: ByteSize) -> bool {
     let total = specs
         .iter()
         .fold(0, |sum: u64, spec| sum.saturating_add(spec.blob.size.0));
     specs.len() <= MAX_OUTPUTS && total <= disk.0
-}
-
-async fn fetch_all(
-    node: &Arc<Node>,
-    job: JobId,
-    (output, mark): (&Path, &str),
-    specs: &[OutputSpec],
-    view: impl Fn(&OutputSpec) -> OutputView,
-) -> Result<Vec<Fetched>, String> {
-    let mut files = Vec::with_capacity(specs.len());
-    for spec in specs {
-        let view = view(spec);
-        let name = outputs::safe_name(&spec.path).ok_or("the node named an output outside the output folder")?;
-        let path = output.join(name);
-        let temporary = outputs::reserve(&path, mark)
-            .map_err(|error| format!("making the folder of {}: {error}", path.display()))?;
-        fetch_one(node, job, view.node, spec).await?;
-        let exported = node.net.export(spec.blob.hash, &temporary, ExportMode::Copy).await;
-        exported.map_err(|error| crate::error_chain(&error))?;
-        outputs::sync(&temporary)
-            .await
-            .map_err(|error| format!("writing {}: {error}", path.display()))?;
-        files.push(Fetched { temporary, path, view });
-    }
-    Ok(files)
-}
-
-async fn fetch_one(node: &Arc<Node>, job: JobId, from: NodeId, spec: &OutputSpec) -> Result<(), String> {
-    let blob = BlobRef {
-        hash: spec.blob.hash,
-        size: spec.blob.size.0,
-    };
-    let mut last = String::new();
-    for _ in 0..TRIES {
-        match node.net.fetch(&[from], blob, Keeper::Job(job), None).await {
-            Ok(()) => return Ok(()),
-            Err(error) => last = crate::error_chain(&error),
-        }
-        tokio::time::sleep(AGAIN).await;
-    }
-    Err(last)
 }
 
 #[cfg(test)]
