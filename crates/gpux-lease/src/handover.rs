@@ -274,6 +274,9 @@ pub enum WatchRefusal {
     /// The escrow holds nothing for it.
     #[error("the lease is not open in the newest block")]
     NotOpen,
+    /// Nobody could draw. Who is paid by it deploys it: a tower that did would pay for whatever strangers ask of it.
+    #[error("the collector is not deployed in the newest block: its provider deploys it")]
+    NoCollector,
     /// It would have to be kept for longer than the lease lasts.
     #[error("it may be used only after the lease's grace")]
     TooLate,
@@ -295,7 +298,7 @@ pub fn admit(amount: Amount, now: Millis, watching: Watching, limits: WatchLimit
     }
 }
 
-/// What the escrow holds of a lease that is watched.
+/// What the chain holds of a lease that is watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WatchedSlot {
     /// Paid in.
@@ -308,6 +311,8 @@ pub struct WatchedSlot {
     pub open: bool,
     /// Whether it is closed in a final one.
     pub closed_for_ever: bool,
+    /// Whether the collector is deployed: what is sent to one that is not does nothing, and costs its fee.
+    pub collector: bool,
 }
 
 /// Whether the escrow bears out what is handed over, and collecting it would be worth `fee`.
@@ -318,6 +323,8 @@ pub fn check_slot(handover: &Handover, slot: &WatchedSlot, fee: Amount) -> Resul
     let end = slot.expiry.plus_secs(handover.terms.grace_secs.into());
     if !slot.open {
         Err(WatchRefusal::NotOpen)
+    } else if !slot.collector {
+        Err(WatchRefusal::NoCollector)
     } else if handover.not_before > end {
         Err(WatchRefusal::TooLate)
     } else if brings(handover, slot) <= fee {
@@ -347,7 +354,7 @@ pub fn tower_step(handover: &Handover, slot: &WatchedSlot, time: UnixSeconds, fe
     if slot.closed_for_ever || time > end {
         return TowerStep::Drop;
     }
-    if slot.open && time >= handover.not_before && brings(handover, slot) > fee {
+    if slot.open && slot.collector && time >= handover.not_before && brings(handover, slot) > fee {
         TowerStep::Collect
     } else {
         TowerStep::Wait

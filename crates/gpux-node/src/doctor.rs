@@ -119,6 +119,17 @@ fn offers(node: &Node) -> DoctorCheck {
 /// Who collects for this provider should its machine die.
 fn towers(node: &Node) -> Option<DoctorCheck> {
     let towers = node.provider.as_ref()?.towers.as_ref()?;
+    if let Err(why) = towers.collector_is_there() {
+        let found = format!(
+            "nothing is handed over: the collector {} is not there yet: {why}",
+            towers.address()
+        );
+        let hint = format!(
+            "the signer {} deploys it once: it needs a little of the chain's own coin",
+            node.provider_sender.address()
+        );
+        return Some(check("towers", false, found, Some(&hint)));
+    }
     let (count, troubles) = towers.troubles();
     let found = match troubles.as_slice() {
         [] => format!(

@@ -20,7 +20,7 @@ mod record;
 mod sweep;
 mod towers;
 
-pub(crate) use sweep::{CollectorError, DEPLOY, deploy, make};
+pub(crate) use sweep::{CollectorError, make};
 pub(crate) use towers::{COLLECT, Towers};
 
 use crate::{
@@ -143,7 +143,8 @@ impl Provider {
         let leases = node.store.open_leases::<LeaseRecord>(Role::Provider)?;
         let collectors = sweep::collectors(node, self)?;
         if !collectors.is_empty() {
-            node.tasks.spawn(sweep::keep_swept(node.clone(), collectors));
+            node.tasks
+                .spawn(sweep::keep(node.clone(), self.towers.clone(), collectors));
         }
         if let Some(towers) = &self.towers {
             towers.remember(node);

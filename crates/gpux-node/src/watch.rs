@@ -21,7 +21,7 @@ use crate::{
     provider::COLLECT,
     store::{Store, StoreError, known_version},
 };
-use gpux_chain::{Collector, Depth, Slot, SlotStatus};
+use gpux_chain::{Collector, Depth, RpcError, SlotStatus};
 use gpux_lease::{Admission, Handover, WatchLimits, WatchRefusal, WatchedSlot, Watching, admit, check_slot};
 use gpux_proto::{ErrorCode, PeerError, Response};
 use gpux_types::{LeaseId, Millis, NodeId, UnixSeconds};
@@ -163,12 +163,11 @@ impl Watch {
         let Ok(_reading) = self.reads.try_acquire() else {
             return refuse(ErrorCode::TooMany, "this node is looking at other leases; try again");
         };
-        let latest = node.chain.lease(lease, Depth::Latest).await;
-        let latest =
-            latest.map_err(|_| PeerError::new(ErrorCode::Internal, "the chain could not be asked; try again"))?;
+        let slot = read(node, lease, &handover).await;
+        let slot = slot.map_err(|_| PeerError::new(ErrorCode::Internal, "the chain could not be asked; try again"))?;
         let fee = fee_of(node, COLLECT);
         let fee = fee.ok_or_else(|| PeerError::new(ErrorCode::TooMany, "this node is starting; try again"))?;
-        check_slot(&handover, &slot(latest, false), fee).map_err(refusal)?;
+        check_slot(&handover, &slot, fee).map_err(refusal)?;
         self.keep(node, lease, from, handover)
     }
 
@@ -231,6 +230,7 @@ fn refusal(refusal: WatchRefusal) -> PeerError {
     let code = match refusal {
         WatchRefusal::Full(_) | WatchRefusal::FullForOne(_) => ErrorCode::NoCapacity,
         WatchRefusal::TooSoon => ErrorCode::TooMany,
+        WatchRefusal::NoCollector => ErrorCode::NotCovered,
         WatchRefusal::Lower(_) | WatchRefusal::NotOpen | WatchRefusal::TooLate | WatchRefusal::NotWorth(_) => {
             ErrorCode::BadRequest
         }
@@ -238,13 +238,17 @@ fn refusal(refusal: WatchRefusal) -> PeerError {
     PeerError::new(code, refusal.to_string())
 }
 
-/// A slot as the rules take it.
-fn slot(latest: Slot, closed_for_ever: bool) -> WatchedSlot {
-    WatchedSlot {
+/// What the chain holds of a lease, as the rules take it.
+async fn read(node: &Node, lease: LeaseId, handover: &Handover) -> Result<WatchedSlot, RpcError> {
+    let latest = node.chain.lease(lease, Depth::Latest).await?;
+    let closed = latest.status == SlotStatus::Closed;
+    let closed_for_ever = closed && node.chain.lease(lease, Depth::Finalized).await?.status == SlotStatus::Closed;
+    Ok(WatchedSlot {
         deposit: latest.deposit,
         claimed: latest.claimed,
         expiry: latest.expiry,
         open: latest.status == SlotStatus::Open,
         closed_for_ever,
-    }
+        collector: node.chain.has_code(handover.terms.provider).await?,
+    })
 }

@@ -95,6 +95,7 @@ pub enum ErrorCode {
     /// Not enough free resources.
     NoCapacity,
     /// The wallet cannot cover the deposit; or its node signs nothing for this lease now.
+    /// Of what is handed to a watch-tower: its collector is not deployed.
     NotCovered,
     /// The request cannot hold here: another escrow, token or price.
     Unsupported,

@@ -8,7 +8,7 @@ use super::{
 };
 use gpux_api::{DoctorCheck, DoctorView, LeaseState, LeaseView, OffersView};
 use gpux_types::Millis;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{fs, time::Duration};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -35,6 +35,11 @@ fn a_tower_collects_for_a_provider_whose_machine_is_gone_for_ever() {
     let collector = watched_provider(&mut market);
     let (victim, tower) = (market.daemon("provider-1"), market.daemon("provider-2"));
     let tower_wallet = market.address(&tower);
+    let sent_by_tower = || {
+        market
+            .rpc
+            .call("eth_getTransactionCount", json!([tower_wallet, "latest"]))
+    };
 
     market.start_job(&JOB);
     let on_victim = |lease: &&LeaseView| lease.provider.to_lowercase() == collector;
@@ -54,6 +59,7 @@ fn a_tower_collects_for_a_provider_whose_machine_is_gone_for_ever() {
         .expect("a lease on the victim")
         .clone();
     destroy(&victim);
+    assert_eq!(sent_by_tower(), "0x0");
     assert!(paid(&market, &collector, PAYOUT).is_empty());
     market.rpc.jump(before.expiry.0 + GRACE_SECS / 2 + 1);
     let payout = wait_for("the tower to collect", MINUTE, || {
@@ -66,6 +72,7 @@ fn a_tower_collects_for_a_provider_whose_machine_is_gone_for_ever() {
         "the tower has {reward} of {received}"
     );
     assert_eq!(payout, received - reward, "and the payout address all the rest");
+    assert_eq!(sent_by_tower(), "0x1", "one draw: the collector was there");
     let lost = before.signed.units().saturating_sub(received);
     let most = before.price.cost_of(LOST_AT_MOST).units();
     assert!(lost <= most, "{received} of {} came in", before.signed);
@@ -133,7 +140,10 @@ fn watched_provider(market: &mut Market) -> String {
     market.reconfigure("provider-1", replacing(&words));
     // The longest grace that a renter takes is its own.
     market.reconfigure("renter", replacing(&[("grace_secs = 30", &grace)]));
-    let found = check(market, &market.daemon("provider-1"), "towers").found;
+    let found = wait_for("the provider to deploy its collector", MINUTE, || {
+        let check = check(market, &market.daemon("provider-1"), "towers");
+        check.ok.then_some(check.found)
+    });
     let (_, collector) = found.rsplit_once(' ').expect("an address");
     let collector = collector.to_lowercase();
     wait_for("the renter to hear of it", PATIENCE, || {

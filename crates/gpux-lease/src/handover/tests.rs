@@ -41,6 +41,7 @@ const fn open(deposit: Amount, claimed: Amount) -> WatchedSlot {
         expiry: EXPIRY,
         open: true,
         closed_for_ever: false,
+        collector: true,
     }
 }
 
@@ -91,6 +92,17 @@ fn a_tower_collects_in_the_first_second_that_it_may_when_its_reward_is_above_the
 }
 
 #[test]
+fn a_tower_sends_nothing_to_a_collector_that_a_reorganisation_took_away() {
+    let (offered, there) = (handover(50_000, 500), open(units(100_000), Amount::ZERO));
+    let gone = WatchedSlot {
+        collector: false,
+        ..there
+    };
+    let at = |slot| tower_step(&offered, &slot, offered.not_before, Amount::ZERO);
+    assert_eq!([at(there), at(gone)], [TowerStep::Collect, TowerStep::Wait]);
+}
+
+#[test]
 fn a_builders_share_is_no_reason_to_pay_a_fee() {
     let mut offered = handover(50_000, 500);
     offered.terms.builder_share = BasisPoints::new(1_000).unwrap();
@@ -119,6 +131,7 @@ fn a_tower_forgets_what_is_closed_for_ever_or_long_over_and_nothing_else() {
         expiry: UnixSeconds(0),
         open: false,
         closed_for_ever: false,
+        collector: true,
     };
     assert_eq!(at(&gone), TowerStep::Wait, "the deposit may come back");
 }
@@ -137,6 +150,11 @@ fn a_tower_takes_what_is_open_worth_its_fee_and_can_be_used_within_the_grace() {
     );
     let closed = WatchedSlot { open: false, ..slot };
     assert_eq!(check_slot(&offered, &closed, fee), Err(WatchRefusal::NotOpen));
+    let nowhere = WatchedSlot {
+        collector: false,
+        ..slot
+    };
+    assert_eq!(check_slot(&offered, &nowhere, fee), Err(WatchRefusal::NoCollector));
     offered.not_before = EXPIRY.plus_secs(u64::from(GRACE_SECS) + 1);
     assert_eq!(check_slot(&offered, &slot, fee), Err(WatchRefusal::TooLate));
 }

@@ -1,6 +1,7 @@
-//! Sends on what lies at this provider's collectors, to their payout addresses, when that is worth a transaction.
+//! Deploys the collector that this provider's leases are paid to, and sends on what lies at its collectors, to their payout
+//! addresses, when that is worth a transaction. One task, from the provider's signer.
 //!
-//! The escrow pays a collector when its provider draws or settles, or a renter closes. Anybody may send the money on; while the
+//! A tower takes nothing for a collector that is not there, and deploys none. The escrow pays a collector when its provider draws or settles, or a renter closes. Anybody may send the money on; while the
 //! provider lives it does so itself. What was configured earlier is swept as well: collectors are remembered.
 
 use super::{Provider, Towers, chain};
@@ -22,7 +23,7 @@ const SWEEP: Burden = Burden {
     gas: 45_000,
     bytes: 180,
 };
-pub(crate) const DEPLOY: Burden = Burden {
+const DEPLOY: Burden = Burden {
     gas: 1_000_000,
     bytes: 4_000,
 };
@@ -67,24 +68,48 @@ pub(super) fn collectors(node: &Node, provider: &Provider) -> Result<Vec<Collect
     Ok(known)
 }
 
-/// Sweeps until the node stops.
-pub(super) async fn keep_swept(node: Arc<Node>, collectors: Vec<Collector>) {
+/// Looks after the collectors until the node stops.
+pub(super) async fn keep(node: Arc<Node>, towers: Option<Towers>, collectors: Vec<Collector>) {
+    let wanted = async || match &towers {
+        Some(towers) => towers.collector_is_missed().await,
+        None => std::future::pending().await,
+    };
     loop {
+        // Cancel-safe: a transaction that was sent goes on after the next start.
         tokio::select! {
             biased;
             () = node.cancel.cancelled() => return,
+            () = look(&node, towers.as_ref(), &collectors) => {}
+        }
+        // Cancel-safe: a token stays cancelled, a notification that is not taken stays, the pause is computed anew.
+        tokio::select! {
+            biased;
+            () = node.cancel.cancelled() => return,
+            () = wanted() => {}
             () = tokio::time::sleep(EVERY) => {}
         }
-        for collector in &collectors {
-            // A transaction that was sent goes on after the next start.
-            let swept = tokio::select! {
-                biased;
-                () = node.cancel.cancelled() => return,
-                swept = sweep(&node, *collector) => swept,
-            };
-            if let Err(error) = swept {
-                tracing::warn!(error = %crate::error_chain(&error), "sending on what lies at a collector");
+    }
+}
+
+async fn look(node: &Node, towers: Option<&Towers>, collectors: &[Collector]) {
+    if let Some(towers) = towers {
+        // Each time: a reorganisation may take it away.
+        let missing = |why| towers.note_collector(Err(why));
+        match deploy(node, towers.collector(), missing).await {
+            Ok(()) => towers.note_collector(Ok(())),
+            Err(error) => {
+                let why = crate::error_chain(&error);
+                tracing::warn!(error = %why, "deploying the collector that leases are paid to");
+                // A chain node that does not answer says nothing of what was there before.
+                if towers.collector_is_there().is_err() {
+                    missing(why);
+                }
             }
+        }
+    }
+    for collector in collectors {
+        if let Err(error) = sweep(node, *collector).await {
+            tracing::warn!(error = %crate::error_chain(&error), "sending on what lies at a collector");
         }
     }
 }
@@ -108,7 +133,8 @@ async fn sweep(node: &Node, made: Collector) -> Result<(), CollectorError> {
     if worth.is_none_or(|worth| balance < worth) {
         return Ok(());
     }
-    deploy(node, &node.provider_sender, made).await?;
+    // One that was configured earlier may never have come to be.
+    deploy(node, made, drop).await?;
     let seen = node.chain.head().await.map_err(read)?.timestamp;
     let intent = Intent {
         key: IntentKey::sweep(collector, seen),
@@ -122,18 +148,19 @@ async fn sweep(node: &Node, made: Collector) -> Result<(), CollectorError> {
     Ok(())
 }
 
-/// Deploys a collector unless it is there, and waits until it is.
-pub(crate) async fn deploy(node: &Node, sender: &SenderHandle, made: Collector) -> Result<(), CollectorError> {
+/// Deploys a collector unless it is there, and waits until it is; says so while it waits.
+async fn deploy(node: &Node, made: Collector, missing: impl FnOnce(String)) -> Result<(), CollectorError> {
     let collector = made.address();
     let read = |source| CollectorError::Read { collector, source };
     if node.chain.has_code(collector).await.map_err(read)? {
         return Ok(());
     }
+    missing("its deployment is on its way".to_owned());
     let intent = Intent {
         key: IntentKey::deploy(collector),
         call: Call::DeployCollector(made),
     };
-    match make(sender, collector, intent).await {
+    match make(&node.provider_sender, collector, intent).await {
         // Somebody else was first.
         Err(_) if node.chain.has_code(collector).await.map_err(read)? => Ok(()),
         done => done.inspect(|()| tracing::info!(%collector, "deployed")),

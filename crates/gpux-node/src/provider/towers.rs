@@ -1,5 +1,6 @@
 //! A provider's watch-towers: what is left with them, so that they collect what this node has earned should it die for ever
-//! (decision 11). When and how much is decided by `gpux_lease::HandoverPace` and `ProviderLease::claimable`.
+//! (decision 11). When and how much is decided by `gpux_lease::HandoverPace` and `ProviderLease::claimable`. Nothing is handed over
+//! before the collector is there, which `sweep` deploys.
 //!
 //! Nothing here is journaled: a handover can only pay this provider, and after a restart it is made anew.
 
@@ -11,12 +12,13 @@ use crate::{
 use gpux_chain::Collector;
 use gpux_lease::{Claimable, Handover, HandoverPace, is_worth_collecting, not_before, reward};
 use gpux_net::PeerTicket;
-use gpux_proto::Request;
+use gpux_proto::{ErrorCode, Request};
 use gpux_types::{Address, Amount, NodeId};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
 };
+use tokio::sync::Notify;
 
 /// A draw through a collector.
 pub(crate) const COLLECT: Burden = Burden {
@@ -32,6 +34,10 @@ pub(crate) struct Towers {
     /// Computed once: it hashes the contract's code.
     address: Address,
     said: Arc<Mutex<BTreeMap<NodeId, Result<(), String>>>>,
+    /// Whether the collector is there; else why not.
+    there: Arc<Mutex<Result<(), String>>>,
+    /// A tower does not see the collector.
+    missed: Arc<Notify>,
 }
 
 impl Towers {
@@ -42,6 +48,8 @@ impl Towers {
             collector,
             address: collector.address(),
             said: Arc::default(),
+            there: Arc::new(Mutex::new(Err("it was not looked for yet".to_owned()))),
+            missed: Arc::default(),
         }
     }
 
@@ -53,6 +61,21 @@ impl Towers {
     /// Where that is, or will be.
     pub(crate) const fn address(&self) -> Address {
         self.address
+    }
+
+    /// Whether it is there; else why not.
+    pub(crate) fn collector_is_there(&self) -> Result<(), String> {
+        self.there.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether it is there was looked at.
+    pub(super) fn note_collector(&self, there: Result<(), String>) {
+        *self.there.lock().unwrap_or_else(PoisonError::into_inner) = there;
+    }
+
+    /// Returns when a tower said that it is not there.
+    pub(super) async fn collector_is_missed(&self) {
+        self.missed.notified().await;
     }
 
     /// Learns how to reach them.
@@ -87,6 +110,12 @@ impl Towers {
                 LeaseInput::HandedOver(tower, amount)
             }
             Err(error) => {
+                if error
+                    .refusal()
+                    .is_some_and(|refusal| refusal.code == ErrorCode::NotCovered)
+                {
+                    self.missed.notify_one();
+                }
                 let why = crate::error_chain(&error);
                 tracing::warn!(lease = %lease.short(), tower = %tower.short(), error = %why, "handing over to a watch-tower");
                 self.note(tower, Err(why));
@@ -110,6 +139,9 @@ impl LeaseTask {
         let Some(claimable) = self.record.machine.claimable().filter(|_| here) else {
             return;
         };
+        if towers.collector_is_there().is_err() {
+            return;
+        }
         let worth = |fee: &Amount| is_worth_collecting(claimable.amount, *fee);
         let Some(fee) = fees::fee_of(&self.node, COLLECT).filter(worth) else {
             return;

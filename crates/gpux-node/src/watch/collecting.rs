@@ -1,12 +1,12 @@
 //! Collects, from this node's wallet, what is watched and due. One task; it decides nothing that `gpux_lease::tower_step` does not.
 
-use super::slot;
+use super::read;
 use crate::{
     fees::fee_of,
     node::Node,
-    provider::{COLLECT, CollectorError, DEPLOY, deploy, make},
+    provider::{COLLECT, CollectorError, make},
 };
-use gpux_chain::{Call, Collector, Depth, Intent, IntentKey, SlotStatus};
+use gpux_chain::{Call, Intent, IntentKey};
 use gpux_lease::{Handover, TowerStep, tower_step};
 use gpux_types::{LeaseId, Millis, UnixSeconds};
 use std::{sync::Arc, time::Duration};
@@ -56,19 +56,12 @@ async fn look(node: &Node) {
 
 async fn bring_on(node: &Node, lease: LeaseId, handover: &Handover, time: UnixSeconds) -> Result<(), CollectorError> {
     let collector = handover.terms.provider;
-    let read = |source| CollectorError::Read { collector, source };
-    let latest = node.chain.lease(lease, Depth::Latest).await.map_err(read)?;
-    let closed_for_ever = latest.status == SlotStatus::Closed
-        && node.chain.lease(lease, Depth::Finalized).await.map_err(read)?.status == SlotStatus::Closed;
-    let burden = if node.chain.has_code(collector).await.map_err(read)? {
-        COLLECT
-    } else {
-        COLLECT.and(DEPLOY)
-    };
-    let Some(fee) = fee_of(node, burden) else {
+    let slot = read(node, lease, handover).await;
+    let slot = slot.map_err(|source| CollectorError::Read { collector, source })?;
+    let Some(fee) = fee_of(node, COLLECT) else {
         return Ok(());
     };
-    match tower_step(handover, &slot(latest, closed_for_ever), time, fee) {
+    match tower_step(handover, &slot, time, fee) {
         TowerStep::Wait => Ok(()),
         TowerStep::Drop => {
             forget(node, lease);
@@ -91,12 +84,6 @@ fn forget(node: &Node, lease: LeaseId) {
 }
 
 async fn collect(node: &Node, lease: LeaseId, handover: &Handover) -> Result<(), CollectorError> {
-    let made = Collector {
-        escrow: node.chain.escrow().address,
-        signer: handover.terms.provider_signer,
-        payout: handover.payout,
-    };
-    deploy(node, &node.sender, made).await?;
     let intent = Intent {
         key: IntentKey::collect(lease, handover.amount),
         call: Call::Collect(Box::new(handover.clone())),
