@@ -8,6 +8,7 @@
 //! that comes here is a stranger's: both signatures are checked before a word of it is believed, and the contract lets it pay
 //! nobody but its provider and, a hundredth, this wallet.
 
+mod book;
 mod collecting;
 #[cfg(test)]
 mod tests;
@@ -21,15 +22,13 @@ use crate::{
     provider::COLLECT,
     store::{Store, StoreError, known_version},
 };
+use book::{Book, Entry, Next};
 use gpux_chain::{Collector, Depth, RpcError, SlotStatus};
-use gpux_lease::{Admission, Handover, WatchLimits, WatchRefusal, WatchedSlot, Watching, admit, check_slot};
+use gpux_lease::{Admission, Handover, WatchLimits, WatchRefusal, WatchedSlot, admit, check_slot};
 use gpux_proto::{ErrorCode, PeerError, Response};
 use gpux_types::{LeaseId, Millis, NodeId, UnixSeconds};
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 
 /// The layout of a row in the database. Refuse to read a newer one.
@@ -48,21 +47,6 @@ struct Kept {
     handover: Handover,
 }
 
-#[derive(Debug)]
-struct Entry {
-    from: NodeId,
-    handover: Handover,
-    taken: Millis,
-    /// When it is looked at again, should it be due.
-    look_at: Millis,
-}
-
-#[derive(Debug, Default)]
-struct Book {
-    leases: BTreeMap<LeaseId, Entry>,
-    of_node: BTreeMap<NodeId, usize>,
-}
-
 /// What this node watches. A cheap clone. The book is a mutex rather than a task: every use is short and synchronous.
 #[derive(Debug, Clone)]
 pub(crate) struct Watch {
@@ -70,34 +54,6 @@ pub(crate) struct Watch {
     limits: WatchLimits,
     book: Arc<Mutex<Book>>,
     reads: Arc<Semaphore>,
-}
-
-impl Book {
-    fn insert(&mut self, lease: LeaseId, entry: Entry) {
-        self.remove(lease);
-        let count = self.of_node.entry(entry.from).or_default();
-        *count = count.saturating_add(1);
-        self.leases.insert(lease, entry);
-    }
-
-    fn remove(&mut self, lease: LeaseId) {
-        let Some(entry) = self.leases.remove(&lease) else {
-            return;
-        };
-        if let Some(count) = self.of_node.get_mut(&entry.from) {
-            *count = count.saturating_sub(1);
-        }
-        self.of_node.retain(|_, count| *count > 0);
-    }
-
-    fn watching(&self, lease: LeaseId, from: NodeId) -> Watching {
-        let entry = self.leases.get(&lease);
-        Watching {
-            held: entry.map(|entry| (entry.handover.amount, entry.taken)),
-            leases: self.leases.len(),
-            of_one: self.of_node.get(&from).copied().unwrap_or_default(),
-        }
-    }
 }
 
 impl Watch {
@@ -110,13 +66,7 @@ impl Watch {
             tracing::error!(lease, error = %crate::error_chain(error), "a watched lease cannot be read: it is left alone");
         }
         for kept in watched.readable {
-            let entry = Entry {
-                from: kept.from,
-                handover: kept.handover,
-                taken: Millis::ZERO,
-                look_at: Millis::ZERO,
-            };
-            book.insert(kept.lease, entry);
+            book.insert(kept.lease, Entry::new(kept.from, kept.handover, Millis::ZERO));
         }
         Ok(Self {
             serve: section.serve,
@@ -136,7 +86,8 @@ impl Watch {
     /// Whether this node takes what others hand over, how many leases it watches, and of how many nodes.
     pub(crate) fn load(&self) -> (bool, usize, usize) {
         let book = self.lock();
-        (self.serve, book.leases.len(), book.of_node.len())
+        let (leases, nodes) = book.load();
+        (self.serve, leases, nodes)
     }
 
     /// Answers a provider that hands a lease over.
@@ -168,7 +119,9 @@ impl Watch {
         let fee = fee_of(node, COLLECT);
         let fee = fee.ok_or_else(|| PeerError::new(ErrorCode::TooMany, "this node is starting; try again"))?;
         check_slot(&handover, &slot, fee).map_err(refusal)?;
-        self.keep(node, lease, from, handover)
+        let kept = self.keep(node, lease, from, handover.clone())?;
+        self.seen(lease, &handover, &slot);
+        Ok(kept)
     }
 
     fn admission(&self, node: &Node, lease: LeaseId, from: NodeId, offered: &Handover) -> Result<Admission, PeerError> {
@@ -196,33 +149,38 @@ impl Watch {
         }
         let handover = kept.handover;
         tracing::info!(lease = %lease.short(), from = %from.short(), amount = %handover.amount, not_before = handover.not_before.0, "watching a lease");
-        let entry = Entry {
-            from,
-            handover,
-            taken: now,
-            look_at: now,
-        };
-        book.insert(lease, entry);
+        book.insert(lease, Entry::new(from, handover, now));
         Ok(Response::Accepted)
     }
 
-    /// What may be used at block time `time`, but for what was looked at just now.
-    fn due(&self, time: UnixSeconds, now: Millis) -> Vec<(LeaseId, Handover)> {
-        let book = self.lock();
-        let due = |entry: &&Entry| entry.handover.not_before <= time && entry.look_at <= now;
-        let entries = book.leases.iter().filter(|(_, entry)| due(entry));
-        entries.map(|(lease, entry)| (*lease, entry.handover.clone())).collect()
+    /// What may be used at block time `time` and is brought on next.
+    fn due(&self, time: UnixSeconds, now: Millis) -> Option<Next> {
+        self.lock().due(time, now)
     }
 
-    /// Looks at it again at `at`, and not before.
-    fn put_off(&self, lease: LeaseId, at: Millis) {
-        if let Some(entry) = self.lock().leases.get_mut(&lease) {
-            entry.look_at = at;
+    /// Its escrow was read.
+    fn seen(&self, lease: LeaseId, handover: &Handover, slot: &WatchedSlot) {
+        if slot.open {
+            let end = slot.expiry.plus_secs(handover.terms.grace_secs.into());
+            self.lock().ends(lease, end);
         }
     }
 
-    fn forget(&self, lease: LeaseId) {
-        self.lock().remove(lease);
+    /// It is over: unless a newer handover of it came meanwhile.
+    fn forget(&self, node: &Node, over: &Next) {
+        let (mut book, lease) = (self.lock(), over.lease);
+        if book.get(lease).is_none_or(|entry| entry.handover != over.handover) {
+            return;
+        }
+        match node.store.drop_watched(lease) {
+            Ok(()) => {
+                book.remove(lease);
+                tracing::info!(lease = %lease.short(), "a watched lease is over");
+            }
+            Err(error) => {
+                tracing::error!(lease = %lease.short(), error = %crate::error_chain(&error), "forgetting a watched lease");
+            }
+        }
     }
 }
 

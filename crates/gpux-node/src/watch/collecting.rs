@@ -1,94 +1,124 @@
 //! Collects, from this node's wallet, what is watched and due. One task; it decides nothing that `gpux_lease::tower_step` does not.
 
-use super::read;
+use super::{book::Next, read};
 use crate::{
     fees::fee_of,
     node::Node,
     provider::{COLLECT, CollectorError, make},
 };
+use futures_util::future::join_all;
 use gpux_chain::{Call, Intent, IntentKey};
-use gpux_lease::{Handover, TowerStep, tower_step};
-use gpux_types::{LeaseId, Millis, UnixSeconds};
+use gpux_lease::{TowerStep, tower_step};
 use std::{sync::Arc, time::Duration};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
-/// How often it is looked whether something is due: a day of grace is far longer.
+/// How soon it is looked again whether something is due: a day of grace is far longer.
 const EVERY: Duration = Duration::from_secs(15);
-/// How soon one lease is looked at again for which nothing was to be done, or which could not be read or collected.
-const AGAIN: Millis = Millis::from_secs(600);
-
+/// How many leases are brought on at once.
+const AT_ONCE: usize = 4;
 /// The longest that one lease may take, so that a transaction that waits for cheaper gas holds up no other.
 const ONE_TAKES: Duration = Duration::from_secs(120);
 
 /// Collects until the node stops.
 pub(crate) async fn keep(node: Arc<Node>) {
-    loop {
-        // Cancel-safe: a transaction that was sent goes on after the next start, and what was not is due then as now.
-        tokio::select! {
-            biased;
-            () = node.cancel.cancelled() => return,
-            () = tokio::time::sleep(EVERY) => {}
-        }
-        tokio::select! {
-            biased;
-            () = node.cancel.cancelled() => return,
-            () = look(&node) => {}
-        }
-    }
-}
-
-async fn look(node: &Node) {
-    let Some(head) = node.watcher.newest() else {
-        return;
+    let due = || {
+        let time = node.watcher.newest()?.timestamp;
+        node.watch.due(time, node.clock.now())
     };
-    for (lease, handover) in node.watch.due(head.timestamp, node.clock.now()) {
-        match timeout(ONE_TAKES, bring_on(node, lease, &handover, head.timestamp)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::warn!(lease = %lease.short(), error = %crate::error_chain(&error), "bringing a watched lease on")
-            }
-            Err(_) => tracing::warn!(lease = %lease.short(), "collecting for a watched lease takes long; it goes on"),
-        }
-        // Again after a collection too: it may be taken back.
-        node.watch.put_off(lease, node.clock.now().saturating_add(AGAIN));
+    // Cancel-safe: a transaction that was sent goes on after the next start, and what was not is due then as now.
+    tokio::select! {
+        biased;
+        () = node.cancel.cancelled() => {}
+        () = work_off(due, |next| in_time(&node, next)) => {}
     }
 }
 
-async fn bring_on(node: &Node, lease: LeaseId, handover: &Handover, time: UnixSeconds) -> Result<(), CollectorError> {
-    let collector = handover.terms.provider;
-    let slot = read(node, lease, handover).await;
+/// Does `work` for what `next` names, so many at once, for ever.
+async fn work_off<T, W: Future<Output = ()>>(next: impl Fn() -> Option<T>, work: impl Fn(T) -> W) {
+    let worker = || async {
+        loop {
+            match next() {
+                Some(one) => work(one).await,
+                None => sleep(EVERY).await,
+            }
+        }
+    };
+    join_all((0..AT_ONCE).map(|_| worker())).await;
+}
+
+async fn in_time(node: &Node, next: Next) {
+    let lease = next.lease;
+    match timeout(ONE_TAKES, bring_on(node, next)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(lease = %lease.short(), error = %crate::error_chain(&error), "bringing a watched lease on");
+        }
+        Err(_) => tracing::warn!(lease = %lease.short(), "collecting for a watched lease takes long; it goes on"),
+    }
+}
+
+async fn bring_on(node: &Node, next: Next) -> Result<(), CollectorError> {
+    let collector = next.handover.terms.provider;
+    let slot = read(node, next.lease, &next.handover).await;
     let slot = slot.map_err(|source| CollectorError::Read { collector, source })?;
-    let Some(fee) = fee_of(node, COLLECT) else {
+    node.watch.seen(next.lease, &next.handover, &slot);
+    let (Some(head), Some(fee)) = (node.watcher.newest(), fee_of(node, COLLECT)) else {
         return Ok(());
     };
-    match tower_step(handover, &slot, time, fee) {
+    match tower_step(&next.handover, &slot, head.timestamp, fee) {
         TowerStep::Wait => Ok(()),
         TowerStep::Drop => {
-            forget(node, lease);
+            node.watch.forget(node, &next);
             Ok(())
         }
-        TowerStep::Collect => collect(node, lease, handover).await,
+        TowerStep::Collect => collect(node, next).await,
     }
 }
 
-fn forget(node: &Node, lease: LeaseId) {
-    match node.store.drop_watched(lease) {
-        Ok(()) => {
-            node.watch.forget(lease);
-            tracing::info!(lease = %lease.short(), "a watched lease is over");
-        }
-        Err(error) => {
-            tracing::error!(lease = %lease.short(), error = %crate::error_chain(&error), "forgetting a watched lease")
-        }
-    }
-}
-
-async fn collect(node: &Node, lease: LeaseId, handover: &Handover) -> Result<(), CollectorError> {
+async fn collect(node: &Node, next: Next) -> Result<(), CollectorError> {
+    let Next { lease, handover } = next;
+    let (amount, payout, collector) = (handover.amount, handover.payout, handover.terms.provider);
     let intent = Intent {
-        key: IntentKey::collect(lease, handover.amount),
-        call: Call::Collect(Box::new(handover.clone())),
+        key: IntentKey::collect(lease, amount),
+        call: Call::Collect(Box::new(handover)),
     };
-    make(&node.sender, handover.terms.provider, intent).await?;
-    tracing::info!(lease = %lease.short(), amount = %handover.amount, payout = %handover.payout, "collected for a provider that is gone");
+    make(&node.sender, collector, intent).await?;
+    tracing::info!(lease = %lease.short(), %amount, %payout, "collected for a provider that is gone");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{cell::RefCell, collections::VecDeque};
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_for_cheaper_gas_holds_up_no_other() {
+        const SLOW: u32 = 3;
+        let (due, done) = (
+            RefCell::new((0..12).collect::<VecDeque<u32>>()),
+            RefCell::new(Vec::new()),
+        );
+        let next = || due.borrow_mut().pop_front();
+        let done = &done;
+        let work = |one: u32| async move {
+            if one < SLOW {
+                sleep(ONE_TAKES).await;
+            }
+            done.borrow_mut().push(one);
+        };
+        let worked = timeout(ONE_TAKES / 2, work_off(next, work)).await;
+        assert!(worked.is_err(), "it goes on for ever");
+        assert_eq!(*done.borrow(), (SLOW..12).collect::<Vec<u32>>());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_than_four_are_collected_at_once() {
+        let started = RefCell::new(0..100);
+        let next = || started.borrow_mut().next();
+        let work = |_| sleep(ONE_TAKES);
+        // However many are due.
+        let _ = timeout(ONE_TAKES / 2, work_off(next, work)).await;
+        assert_eq!(started.borrow().start, 4);
+    }
 }

@@ -39,6 +39,16 @@ fn open(store: &Store) -> Watch {
     Watch::open(&WatchSection::default(), store).unwrap()
 }
 
+fn watch(book: &mut Book, kept: Kept) {
+    book.insert(kept.lease, Entry::new(kept.from, kept.handover, Millis::ZERO));
+}
+
+/// The leases that are brought on at block time `time`, in order.
+fn due(book: &mut Book, time: u64, now: u64) -> Vec<u8> {
+    let next = std::iter::from_fn(|| book.due(UnixSeconds(time), Millis(now)));
+    next.map(|next| next.lease.0[0]).collect()
+}
+
 #[test]
 fn what_was_handed_over_is_watched_after_a_restart_until_it_is_over() {
     let dir = tempfile::tempdir().unwrap();
@@ -49,23 +59,14 @@ fn what_was_handed_over_is_watched_after_a_restart_until_it_is_over() {
     }
     let watch = open(&store);
     assert_eq!(watch.load(), (false, 3, 2));
-    let due = |time| {
-        let mut due: Vec<u8> = watch
-            .due(UnixSeconds(time), Millis(10))
-            .iter()
-            .map(|(lease, _)| lease.0[0])
-            .collect();
-        due.sort_unstable();
-        due
-    };
-    assert_eq!(due(0), Vec::<u8>::new(), "nothing before its time");
-    assert_eq!(due(2), [1, 2]);
-    watch.put_off(LeaseId([1; 32]), Millis(11));
-    assert_eq!(due(2), [2], "what was looked at just now waits");
+    let mut book = watch.lock();
+    assert_eq!(due(&mut book, 0, 10), Vec::<u8>::new(), "nothing before its time");
+    assert_eq!(due(&mut book, 2, 10), [1, 2]);
+    assert_eq!(due(&mut book, 9, 10), [3], "what was looked at just now waits");
     store.drop_watched(LeaseId([2; 32])).unwrap();
-    watch.forget(LeaseId([2; 32]));
-    assert_eq!(due(9), [3]);
-    assert_eq!(watch.lock().watching(LeaseId([1; 32]), NodeId([7; 32])).of_one, 1);
+    book.remove(LeaseId([2; 32]));
+    assert_eq!(due(&mut book, 9, 600_010), [1, 3]);
+    assert_eq!(book.watching(LeaseId([1; 32]), NodeId([7; 32])).of_one, 1);
     assert_eq!(open(&store).load(), (false, 2, 2));
 }
 
@@ -92,15 +93,27 @@ fn a_higher_amount_takes_the_place_of_a_lower_one_and_is_counted_once() {
     for amount in [5, 6] {
         let mut kept = kept(1, 7, VERSION);
         kept.handover.amount = Amount::new(amount).unwrap();
-        let entry = Entry {
-            from: kept.from,
-            handover: kept.handover,
-            taken: Millis::ZERO,
-            look_at: Millis::ZERO,
-        };
-        book.insert(kept.lease, entry);
+        watch(&mut book, kept);
     }
     let watching = book.watching(LeaseId([1; 32]), NodeId([7; 32]));
     assert_eq!((watching.leases, watching.of_one), (1, 1));
     assert_eq!(watching.held, Some((Amount::new(6).unwrap(), Millis::ZERO)));
+}
+
+#[test]
+fn whose_grace_ends_first_is_brought_on_first_and_none_twice_before_the_others_once() {
+    let mut book = Book::default();
+    for lease in 1..=4 {
+        watch(&mut book, kept(lease, 7, VERSION));
+    }
+    // The chain told of two of them, of one that it ends first, of the other that it was extended.
+    book.ends(LeaseId([3; 32]), UnixSeconds(0));
+    book.ends(LeaseId([1; 32]), UnixSeconds(1_000));
+    let first = book.due(UnixSeconds(9), Millis(0)).unwrap().lease;
+    assert_eq!(first, LeaseId([3; 32]));
+    assert_eq!(due(&mut book, 9, 599_999), [2, 4, 1]);
+    watch(&mut book, kept(5, 7, VERSION));
+    let again = kept(3, 7, VERSION);
+    watch(&mut book, again);
+    assert_eq!(due(&mut book, 9, 600_000), [5, 3], "the new one first");
 }
