@@ -309,10 +309,19 @@ pub struct WatchedSlot {
     pub expiry: UnixSeconds,
     /// Whether it is open in the newest block.
     pub open: bool,
-    /// Whether it is closed in a final one.
-    pub closed_for_ever: bool,
+    /// What a final block says, where [`may_be_over`] asks for it.
+    pub in_final: Option<FinalSlot>,
     /// Whether the collector is deployed: what is sent to one that is not does nothing, and costs its fee.
     pub collector: bool,
+}
+
+/// What a final block holds of a lease that is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FinalSlot {
+    /// Whether it is closed there.
+    pub closed: bool,
+    /// Paid out there.
+    pub claimed: Amount,
 }
 
 /// Whether the escrow bears out what is handed over, and collecting it would be worth `fee`.
@@ -327,7 +336,7 @@ pub fn check_slot(handover: &Handover, slot: &WatchedSlot, fee: Amount) -> Resul
         Err(WatchRefusal::NoCollector)
     } else if handover.not_before > end {
         Err(WatchRefusal::TooLate)
-    } else if brings(handover, slot) <= fee {
+    } else if brings(handover, slot.deposit, slot.claimed) <= fee {
         Err(WatchRefusal::NotWorth(fee))
     } else {
         Ok(())
@@ -345,16 +354,27 @@ pub enum TowerStep {
     Drop,
 }
 
-/// What to do at block time `time`, where collecting costs `fee`.
+/// Whether a final block could say that it is over, where it must bring more than `least` to keep its place: the fee now, or the one
+/// at which it was taken where that was lower.
 #[must_use]
-pub fn tower_step(handover: &Handover, slot: &WatchedSlot, time: UnixSeconds, fee: Amount) -> TowerStep {
+pub fn may_be_over(handover: &Handover, slot: &WatchedSlot, least: Amount) -> bool {
+    !slot.open || brings(handover, slot.deposit, slot.claimed) <= least
+}
+
+/// What to do at block time `time`, where collecting costs `fee`; `least` as for [`may_be_over`].
+#[must_use]
+pub fn tower_step(handover: &Handover, slot: &WatchedSlot, time: UnixSeconds, fee: Amount, least: Amount) -> TowerStep {
     let grace_end = slot.expiry.plus_secs(handover.terms.grace_secs.into());
     // Where a reorganisation took the lease away there is no expiry.
     let end = grace_end.max(handover.not_before).plus_secs(KEPT_SECS);
-    if slot.closed_for_ever || time > end {
+    // What was drawn since does not come back. Should more be paid in, a higher handover is taken anew.
+    let drawn = |last: FinalSlot| slot.open && brings(handover, slot.deposit, last.claimed) <= least;
+    let over = |last: FinalSlot| last.closed || drawn(last);
+    if time > end || slot.in_final.is_some_and(over) {
         return TowerStep::Drop;
     }
-    if slot.open && slot.collector && time >= handover.not_before && brings(handover, slot) > fee {
+    if slot.open && slot.collector && time >= handover.not_before && brings(handover, slot.deposit, slot.claimed) > fee
+    {
         TowerStep::Collect
     } else {
         TowerStep::Wait
@@ -362,8 +382,8 @@ pub fn tower_step(handover: &Handover, slot: &WatchedSlot, time: UnixSeconds, fe
 }
 
 /// What whoever uses it gets: as the collector reckons.
-fn brings(handover: &Handover, slot: &WatchedSlot) -> Amount {
+fn brings(handover: &Handover, deposit: Amount, claimed: Amount) -> Amount {
     let share = handover.terms.builder_share;
-    let comes_in = Settlement::of(slot.deposit, slot.claimed, handover.amount, share).to_provider;
+    let comes_in = Settlement::of(deposit, claimed, handover.amount, share).to_provider;
     hundredth(comes_in).min(handover.reward)
 }

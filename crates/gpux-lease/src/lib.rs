@@ -24,8 +24,9 @@ mod terms;
 
 pub use exposure::{Exposed, Exposure};
 pub use handover::{
-    Admission, Claimable, HANDOVER_EVERY, Handover, HandoverPace, TowerStep, VerifyHandoverError, WatchLimits,
-    WatchRefusal, WatchedSlot, Watching, admit, check_slot, is_worth_collecting, not_before, reward, tower_step,
+    Admission, Claimable, FinalSlot, HANDOVER_EVERY, Handover, HandoverPace, TowerStep, VerifyHandoverError,
+    WatchLimits, WatchRefusal, WatchedSlot, Watching, admit, check_slot, is_worth_collecting, may_be_over, not_before,
+    reward, tower_step,
 };
 pub use lifecycle::{Actor, End, EndReason, EscrowView, JOURNAL_VERSION, UnexpectedEvent, Work};
 pub use meter::{FREEZE_MARGIN, HOLD, INTERVAL, Tariff, WorkClock, draw_from, sign, slack};

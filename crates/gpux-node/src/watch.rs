@@ -24,9 +24,9 @@ use crate::{
 };
 use book::{Book, Entry, Next};
 use gpux_chain::{Collector, Depth, RpcError, SlotStatus};
-use gpux_lease::{Admission, Handover, WatchLimits, WatchRefusal, WatchedSlot, admit, check_slot};
+use gpux_lease::{Admission, FinalSlot, Handover, WatchLimits, WatchRefusal, WatchedSlot, admit, check_slot};
 use gpux_proto::{ErrorCode, PeerError, Response};
-use gpux_types::{LeaseId, Millis, NodeId, UnixSeconds};
+use gpux_types::{Amount, LeaseId, Millis, NodeId, UnixSeconds};
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
@@ -45,6 +45,9 @@ struct Kept {
     /// Who handed it over.
     from: NodeId,
     handover: Handover,
+    /// What collecting cost when it was taken. Older daemons neither write nor read it.
+    #[serde(default)]
+    fee: Amount,
 }
 
 /// What this node watches. A cheap clone. The book is a mutex rather than a task: every use is short and synchronous.
@@ -66,7 +69,7 @@ impl Watch {
             tracing::error!(lease, error = %crate::error_chain(error), "a watched lease cannot be read: it is left alone");
         }
         for kept in watched.readable {
-            book.insert(kept.lease, Entry::new(kept.from, kept.handover, Millis::ZERO));
+            book.insert(kept.lease, Entry::new(kept.from, kept.handover, kept.fee, Millis::ZERO));
         }
         Ok(Self {
             serve: section.serve,
@@ -108,29 +111,70 @@ impl Watch {
         let lease = handover
             .verify(&escrow, collector.address())
             .map_err(|error| PeerError::new(ErrorCode::BadRequest, crate::error_chain(&error)))?;
-        if self.admission(node, lease, from, &handover)? == Admission::Known {
-            return Ok(Response::Accepted);
-        }
+        let full = match self.admission(node, lease, from, &handover) {
+            Ok(Admission::Known) => return Ok(Response::Accepted),
+            Ok(Admission::Keep) => None,
+            Err(WatchRefusal::Full(_)) => Some(None),
+            Err(WatchRefusal::FullForOne(_)) => Some(Some(from)),
+            Err(other) => return Err(refusal(other)),
+        };
         let Ok(_reading) = self.reads.try_acquire() else {
             return refuse(ErrorCode::TooMany, "this node is looking at other leases; try again");
         };
+        if let Some(of) = full {
+            self.make_place(node, of).await;
+            self.admission(node, lease, from, &handover).map_err(refusal)?;
+        }
+        self.weigh(node, lease, from, handover).await
+    }
+
+    /// Keeps what the chain bears out.
+    async fn weigh(
+        &self,
+        node: &Node,
+        lease: LeaseId,
+        from: NodeId,
+        handover: Handover,
+    ) -> Result<Response, PeerError> {
         let slot = read(node, lease, &handover).await;
         let slot = slot.map_err(|_| PeerError::new(ErrorCode::Internal, "the chain could not be asked; try again"))?;
         let fee = fee_of(node, COLLECT);
         let fee = fee.ok_or_else(|| PeerError::new(ErrorCode::TooMany, "this node is starting; try again"))?;
         check_slot(&handover, &slot, fee).map_err(refusal)?;
-        let kept = self.keep(node, lease, from, handover.clone())?;
+        let next = Next {
+            lease,
+            handover: handover.clone(),
+            fee,
+        };
+        let kept = self.keep(node, from, next)?;
         self.seen(lease, &handover, &slot);
         Ok(kept)
     }
 
-    fn admission(&self, node: &Node, lease: LeaseId, from: NodeId, offered: &Handover) -> Result<Admission, PeerError> {
+    fn admission(
+        &self,
+        node: &Node,
+        lease: LeaseId,
+        from: NodeId,
+        offered: &Handover,
+    ) -> Result<Admission, WatchRefusal> {
         let watching = self.lock().watching(lease, from);
-        admit(offered.amount, node.clock.now(), watching, self.limits).map_err(refusal)
+        admit(offered.amount, node.clock.now(), watching, self.limits)
+    }
+
+    /// Looks at one of all that are watched, or of those of one node, which may be over.
+    async fn make_place(&self, node: &Node, of: Option<NodeId>) {
+        let Some(next) = self.in_turn(of, node.clock.now()) else {
+            return;
+        };
+        if let Err(error) = collecting::look(node, &next).await {
+            tracing::debug!(lease = %next.lease.short(), error = %crate::error_chain(&error), "looking at a watched lease");
+        }
     }
 
     /// Puts it on the disk and into the book, unless another call was faster.
-    fn keep(&self, node: &Node, lease: LeaseId, from: NodeId, handover: Handover) -> Result<Response, PeerError> {
+    fn keep(&self, node: &Node, from: NodeId, taken: Next) -> Result<Response, PeerError> {
+        let Next { lease, handover, fee } = taken;
         let now = node.clock.now();
         let mut book = self.lock();
         let admitted = admit(handover.amount, now, book.watching(lease, from), self.limits);
@@ -142,6 +186,7 @@ impl Watch {
             lease,
             from,
             handover,
+            fee,
         };
         if let Err(error) = node.store.put_watched(lease, &kept) {
             tracing::error!(lease = %lease.short(), error = %crate::error_chain(&error), "keeping a watched lease");
@@ -149,13 +194,18 @@ impl Watch {
         }
         let handover = kept.handover;
         tracing::info!(lease = %lease.short(), from = %from.short(), amount = %handover.amount, not_before = handover.not_before.0, "watching a lease");
-        book.insert(lease, Entry::new(from, handover, now));
+        book.insert(lease, Entry::new(from, handover, fee, now));
         Ok(Response::Accepted)
     }
 
     /// What may be used at block time `time` and is brought on next.
     fn due(&self, time: UnixSeconds, now: Millis) -> Option<Next> {
         self.lock().due(time, now)
+    }
+
+    /// What was looked at longest ago, of one node or of all.
+    fn in_turn(&self, of: Option<NodeId>, now: Millis) -> Option<Next> {
+        self.lock().in_turn(of, now)
     }
 
     /// Its escrow was read.
@@ -167,12 +217,12 @@ impl Watch {
     }
 
     /// It is over: unless a newer handover of it came meanwhile.
-    fn forget(&self, node: &Node, over: &Next) {
+    fn forget(&self, store: &Store, over: &Next) {
         let (mut book, lease) = (self.lock(), over.lease);
         if book.get(lease).is_none_or(|entry| entry.handover != over.handover) {
             return;
         }
-        match node.store.drop_watched(lease) {
+        match store.drop_watched(lease) {
             Ok(()) => {
                 book.remove(lease);
                 tracing::info!(lease = %lease.short(), "a watched lease is over");
@@ -196,17 +246,24 @@ fn refusal(refusal: WatchRefusal) -> PeerError {
     PeerError::new(code, refusal.to_string())
 }
 
-/// What the chain holds of a lease, as the rules take it.
+/// What the newest block holds of a lease, as the rules take it.
 async fn read(node: &Node, lease: LeaseId, handover: &Handover) -> Result<WatchedSlot, RpcError> {
     let latest = node.chain.lease(lease, Depth::Latest).await?;
-    let closed = latest.status == SlotStatus::Closed;
-    let closed_for_ever = closed && node.chain.lease(lease, Depth::Finalized).await?.status == SlotStatus::Closed;
     Ok(WatchedSlot {
         deposit: latest.deposit,
         claimed: latest.claimed,
         expiry: latest.expiry,
         open: latest.status == SlotStatus::Open,
-        closed_for_ever,
+        in_final: None,
         collector: node.chain.has_code(handover.terms.provider).await?,
+    })
+}
+
+/// What a final block holds of it.
+async fn read_final(node: &Node, lease: LeaseId) -> Result<FinalSlot, RpcError> {
+    let slot = node.chain.lease(lease, Depth::Finalized).await?;
+    Ok(FinalSlot {
+        closed: slot.status == SlotStatus::Closed,
+        claimed: slot.claimed,
     })
 }

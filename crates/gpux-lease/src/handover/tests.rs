@@ -40,7 +40,7 @@ const fn open(deposit: Amount, claimed: Amount) -> WatchedSlot {
         claimed,
         expiry: EXPIRY,
         open: true,
-        closed_for_ever: false,
+        in_final: None,
         collector: true,
     }
 }
@@ -52,6 +52,7 @@ fn step(amount: u128, claimed: u128, after_expiry: u64, fee: u128) -> TowerStep 
         &slot,
         EXPIRY.plus_secs(after_expiry),
         units(fee),
+        Amount::ZERO,
     )
 }
 
@@ -98,7 +99,7 @@ fn a_tower_sends_nothing_to_a_collector_that_a_reorganisation_took_away() {
         collector: false,
         ..there
     };
-    let at = |slot| tower_step(&offered, &slot, offered.not_before, Amount::ZERO);
+    let at = |slot| tower_step(&offered, &slot, offered.not_before, Amount::ZERO, Amount::ZERO);
     assert_eq!([at(there), at(gone)], [TowerStep::Collect, TowerStep::Wait]);
 }
 
@@ -107,7 +108,7 @@ fn a_builders_share_is_no_reason_to_pay_a_fee() {
     let mut offered = handover(50_000, 500);
     offered.terms.builder_share = BasisPoints::new(1_000).unwrap();
     let slot = open(units(100_000), Amount::ZERO);
-    let at = |fee| tower_step(&offered, &slot, offered.not_before, units(fee));
+    let at = |fee| tower_step(&offered, &slot, offered.not_before, units(fee), Amount::ZERO);
     assert_eq!([at(449), at(450)], [TowerStep::Collect, TowerStep::Wait]);
 }
 
@@ -121,19 +122,57 @@ fn a_tower_forgets_what_is_closed_for_ever_or_long_over_and_nothing_else() {
         ..open(units(100_000), Amount::ZERO)
     };
     let offered = handover(50_000, 500);
-    let at = |slot: &WatchedSlot| tower_step(&offered, slot, offered.not_before, Amount::ZERO);
+    let at = |slot: &WatchedSlot| tower_step(&offered, slot, offered.not_before, Amount::ZERO, Amount::ZERO);
+    assert!(may_be_over(&offered, &slot, Amount::ZERO));
+    slot.in_final = Some(FinalSlot {
+        closed: false,
+        claimed: Amount::ZERO,
+    });
     assert_eq!(at(&slot), TowerStep::Wait, "what closed it may be taken back");
-    slot.closed_for_ever = true;
+    slot.in_final = Some(FinalSlot {
+        closed: true,
+        claimed: Amount::ZERO,
+    });
     assert_eq!(at(&slot), TowerStep::Drop);
     let gone = WatchedSlot {
         deposit: Amount::ZERO,
         claimed: Amount::ZERO,
         expiry: UnixSeconds(0),
         open: false,
-        closed_for_ever: false,
+        in_final: None,
         collector: true,
     };
     assert_eq!(at(&gone), TowerStep::Wait, "the deposit may come back");
+}
+
+#[test]
+fn a_tower_forgets_before_its_time_what_was_drawn_so_far_for_ever_that_the_rest_is_worth_no_place() {
+    let deposit = units(100_000);
+    let least = units(100);
+    let asked = |offered: &Handover, claimed, claimed_in_final| {
+        let mut slot = open(deposit, units(claimed));
+        let looks = may_be_over(offered, &slot, least);
+        slot.in_final = looks.then_some(FinalSlot {
+            closed: false,
+            claimed: units(claimed_in_final),
+        });
+        (looks, tower_step(offered, &slot, EXPIRY, units(400), least))
+    };
+    let offered = handover(50_000, 500);
+    assert_eq!(
+        asked(&offered, 39_900, 39_900),
+        (false, TowerStep::Wait),
+        "101 are left"
+    );
+    assert_eq!(asked(&offered, 39_901, 39_901), (true, TowerStep::Drop), "100 are left");
+    assert_eq!(
+        asked(&offered, 50_000, 39_900),
+        (true, TowerStep::Wait),
+        "the draw may be taken back"
+    );
+    let more_than_is_there = handover(1_000_000, 500);
+    assert_eq!(asked(&more_than_is_there, 100_000, 100_000), (true, TowerStep::Drop));
+    assert_eq!(asked(&more_than_is_there, 0, 0), (false, TowerStep::Wait));
 }
 
 #[test]
@@ -222,7 +261,7 @@ proptest! {
     ) {
         let offered = handover(amount, reward);
         let slot = open(units(deposit), units(claimed.min(deposit)));
-        if tower_step(&offered, &slot, UnixSeconds(time), units(fee)) == TowerStep::Collect {
+        if tower_step(&offered, &slot, UnixSeconds(time), units(fee), units(fee)) == TowerStep::Collect {
             prop_assert!(time >= offered.not_before.0);
             let left = amount.min(deposit).saturating_sub(slot.claimed.units());
             prop_assert!(fee < reward.min(left / 100));

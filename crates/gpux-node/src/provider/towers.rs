@@ -142,7 +142,9 @@ impl LeaseTask {
         if towers.collector_is_there().is_err() {
             return;
         }
-        let worth = |fee: &Amount| is_worth_collecting(claimable.amount, *fee);
+        // What was drawn needs no tower, and is worth no place there.
+        let left = claimable.amount.saturating_sub(self.record.machine.escrow().drawn());
+        let worth = |fee: &Amount| is_worth_collecting(left, *fee);
         let Some(fee) = fees::fee_of(&self.node, COLLECT).filter(worth) else {
             return;
         };

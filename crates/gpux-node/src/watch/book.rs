@@ -1,7 +1,7 @@
 //! Which leases are watched, for whom, and which of them is looked at next. Pure: its callers hold the lock and keep the disk.
 
 use gpux_lease::{Handover, Watching};
-use gpux_types::{LeaseId, Millis, NodeId, UnixSeconds};
+use gpux_types::{Amount, LeaseId, Millis, NodeId, UnixSeconds};
 use std::collections::BTreeMap;
 
 /// How soon one lease is looked at again for which nothing was to be done, or which could not be read or collected. Longer than any
@@ -14,7 +14,11 @@ pub(super) struct Entry {
     /// Who handed it over.
     pub(super) from: NodeId,
     pub(super) handover: Handover,
+    /// What collecting cost when it was taken.
+    pub(super) fee: Amount,
     pub(super) taken: Millis,
+    /// When its escrow was last looked at.
+    pub(super) looked: Millis,
     /// When it is looked at again because it may be used.
     due: Millis,
     /// How often it was looked at because it may be used.
@@ -25,11 +29,13 @@ pub(super) struct Entry {
 
 impl Entry {
     /// It was taken, or read from the disk, at `now`.
-    pub(super) fn new(from: NodeId, handover: Handover, now: Millis) -> Self {
+    pub(super) fn new(from: NodeId, handover: Handover, fee: Amount, now: Millis) -> Self {
         let half = handover.terms.grace_secs.div_ceil(2);
         Self {
             from,
+            fee,
             taken: now,
+            looked: now,
             due: now,
             tries: 0,
             end: handover.not_before.plus_secs(half.into()),
@@ -43,6 +49,8 @@ impl Entry {
 pub(super) struct Next {
     pub(super) lease: LeaseId,
     pub(super) handover: Handover,
+    /// What collecting cost when it was taken.
+    pub(super) fee: Amount,
 }
 
 /// All that is watched.
@@ -108,10 +116,27 @@ impl Book {
         let (lease, entry) = entries.min_by_key(|(lease, entry)| (entry.tries, entry.end, **lease))?;
         entry.tries = entry.tries.saturating_add(1);
         entry.due = now.saturating_add(AGAIN);
-        let handover = entry.handover.clone();
-        Some(Next {
-            lease: *lease,
-            handover,
-        })
+        Some(entry.look(*lease, now))
+    }
+
+    /// What was looked at longest ago, of all or of those of one node, whether or not it may be used: it may be over.
+    pub(super) fn in_turn(&mut self, of: Option<NodeId>, now: Millis) -> Option<Next> {
+        let asked = |entry: &Entry| of.is_none_or(|node| node == entry.from);
+        let rested = |entry: &Entry| entry.looked.saturating_add(AGAIN) <= now;
+        let entries = self.leases.iter_mut();
+        let entries = entries.filter(|(_, entry)| asked(entry) && rested(entry));
+        let (lease, entry) = entries.min_by_key(|(lease, entry)| (entry.looked, **lease))?;
+        Some(entry.look(*lease, now))
+    }
+}
+
+impl Entry {
+    fn look(&mut self, lease: LeaseId, now: Millis) -> Next {
+        self.looked = now;
+        Next {
+            lease,
+            handover: self.handover.clone(),
+            fee: self.fee,
+        }
     }
 }

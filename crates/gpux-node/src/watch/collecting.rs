@@ -1,6 +1,7 @@
-//! Collects, from this node's wallet, what is watched and due. One task; it decides nothing that `gpux_lease::tower_step` does not.
+//! Collects, from this node's wallet, what is watched and due, and forgets what is over. One task; it decides nothing that
+//! `gpux_lease::tower_step` does not.
 
-use super::{book::Next, read};
+use super::{book::Next, read, read_final};
 use crate::{
     fees::fee_of,
     node::Node,
@@ -8,7 +9,7 @@ use crate::{
 };
 use futures_util::future::join_all;
 use gpux_chain::{Call, Intent, IntentKey};
-use gpux_lease::{TowerStep, tower_step};
+use gpux_lease::{TowerStep, may_be_over, tower_step};
 use std::{sync::Arc, time::Duration};
 use tokio::time::{sleep, timeout};
 
@@ -18,6 +19,8 @@ const EVERY: Duration = Duration::from_secs(15);
 const AT_ONCE: usize = 4;
 /// The longest that one lease may take, so that a transaction that waits for cheaper gas holds up no other.
 const ONE_TAKES: Duration = Duration::from_secs(120);
+/// How often one lease is looked at in turn, due or not: it holds a place, and may be over long before its time.
+const IN_TURN: Duration = Duration::from_secs(1);
 
 /// Collects until the node stops.
 pub(crate) async fn keep(node: Arc<Node>) {
@@ -30,6 +33,14 @@ pub(crate) async fn keep(node: Arc<Node>) {
         biased;
         () = node.cancel.cancelled() => {}
         () = work_off(due, |next| in_time(&node, next)) => {}
+        () = look_in_turn(&node) => {}
+    }
+}
+
+async fn look_in_turn(node: &Node) {
+    loop {
+        sleep(IN_TURN).await;
+        node.watch.make_place(node, None).await;
     }
 }
 
@@ -58,25 +69,35 @@ async fn in_time(node: &Node, next: Next) {
 }
 
 async fn bring_on(node: &Node, next: Next) -> Result<(), CollectorError> {
-    let collector = next.handover.terms.provider;
-    let slot = read(node, next.lease, &next.handover).await;
-    let slot = slot.map_err(|source| CollectorError::Read { collector, source })?;
-    node.watch.seen(next.lease, &next.handover, &slot);
-    let (Some(head), Some(fee)) = (node.watcher.newest(), fee_of(node, COLLECT)) else {
-        return Ok(());
-    };
-    match tower_step(&next.handover, &slot, head.timestamp, fee) {
-        TowerStep::Wait => Ok(()),
-        TowerStep::Drop => {
-            node.watch.forget(node, &next);
-            Ok(())
-        }
+    match look(node, &next).await? {
+        TowerStep::Wait | TowerStep::Drop => Ok(()),
         TowerStep::Collect => collect(node, next).await,
     }
 }
 
+/// Says what is to be done about a lease, and forgets it where that is to be done.
+pub(super) async fn look(node: &Node, next: &Next) -> Result<TowerStep, CollectorError> {
+    let (lease, handover) = (next.lease, &next.handover);
+    let collector = handover.terms.provider;
+    let unread = |source| CollectorError::Read { collector, source };
+    let mut slot = read(node, lease, handover).await.map_err(unread)?;
+    node.watch.seen(lease, handover, &slot);
+    let (Some(head), Some(fee)) = (node.watcher.newest(), fee_of(node, COLLECT)) else {
+        return Ok(TowerStep::Wait);
+    };
+    let least = next.fee.min(fee);
+    if may_be_over(handover, &slot, least) {
+        slot.in_final = Some(read_final(node, lease).await.map_err(unread)?);
+    }
+    let step = tower_step(handover, &slot, head.timestamp, fee, least);
+    if step == TowerStep::Drop {
+        node.watch.forget(&node.store, next);
+    }
+    Ok(step)
+}
+
 async fn collect(node: &Node, next: Next) -> Result<(), CollectorError> {
-    let Next { lease, handover } = next;
+    let Next { lease, handover, .. } = next;
     let (amount, payout, collector) = (handover.amount, handover.payout, handover.terms.provider);
     let intent = Intent {
         key: IntentKey::collect(lease, amount),

@@ -32,6 +32,7 @@ fn kept(lease: u8, from: u8, version: u16) -> Kept {
         lease: LeaseId([lease; 32]),
         from: NodeId([from; 32]),
         handover,
+        fee: Amount::ZERO,
     }
 }
 
@@ -40,7 +41,7 @@ fn open(store: &Store) -> Watch {
 }
 
 fn watch(book: &mut Book, kept: Kept) {
-    book.insert(kept.lease, Entry::new(kept.from, kept.handover, Millis::ZERO));
+    book.insert(kept.lease, Entry::new(kept.from, kept.handover, kept.fee, Millis::ZERO));
 }
 
 /// The leases that are brought on at block time `time`, in order.
@@ -116,4 +117,53 @@ fn whose_grace_ends_first_is_brought_on_first_and_none_twice_before_the_others_o
     let again = kept(3, 7, VERSION);
     watch(&mut book, again);
     assert_eq!(due(&mut book, 9, 600_000), [5, 3], "the new one first");
+}
+
+#[test]
+fn each_is_looked_at_in_turn_long_before_its_time() {
+    let mut book = Book::default();
+    for (lease, from) in [(1, 7), (2, 8), (3, 7)] {
+        watch(&mut book, kept(lease, from, VERSION));
+    }
+    let in_turn = |book: &mut Book, of: Option<u8>, now| {
+        let next = std::iter::from_fn(|| book.in_turn(of.map(|from| NodeId([from; 32])), Millis(now)));
+        next.map(|next| next.lease.0[0]).collect::<Vec<u8>>()
+    };
+    assert_eq!(
+        in_turn(&mut book, None, 599_999),
+        Vec::<u8>::new(),
+        "they were looked at when they were taken"
+    );
+    assert_eq!(in_turn(&mut book, Some(8), 600_000), [2], "one node's own");
+    assert_eq!(in_turn(&mut book, None, 600_001), [1, 3]);
+    assert_eq!(in_turn(&mut book, None, 1_200_001), [2, 1, 3], "the longest ago first");
+}
+
+#[test]
+fn what_was_found_to_be_over_is_forgotten_unless_a_newer_handover_came_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("state.sqlite")).unwrap();
+    let older = kept(1, 7, VERSION);
+    store.put_watched(older.lease, &older).unwrap();
+    let tower = open(&store);
+    let looked_at = tower.in_turn(None, Millis(600_000)).unwrap();
+    let mut newer = kept(1, 7, VERSION);
+    newer.handover.amount = Amount::new(6).unwrap();
+    let look_again = Next {
+        handover: newer.handover.clone(),
+        ..looked_at.clone()
+    };
+    watch(&mut tower.lock(), newer);
+    tower.forget(&store, &looked_at);
+    assert_eq!((tower.load(), open(&store).load()), ((false, 1, 1), (false, 1, 1)));
+    tower.forget(&store, &look_again);
+    assert_eq!((tower.load(), open(&store).load()), ((false, 0, 0), (false, 0, 0)));
+}
+
+#[test]
+fn a_handover_that_was_kept_without_its_fee_is_read() {
+    let mut row = serde_json::to_value(kept(1, 7, VERSION)).unwrap();
+    row.as_object_mut().unwrap().remove("fee").unwrap();
+    let kept: Kept = serde_json::from_value(row).unwrap();
+    assert_eq!(kept.fee, Amount::ZERO);
 }
