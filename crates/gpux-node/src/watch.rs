@@ -10,6 +10,7 @@
 
 mod book;
 mod collecting;
+mod reads;
 #[cfg(test)]
 mod tests;
 
@@ -27,14 +28,12 @@ use gpux_chain::{Collector, Depth, RpcError, SlotStatus};
 use gpux_lease::{Admission, FinalSlot, Handover, WatchLimits, WatchRefusal, WatchedSlot, admit, check_slot};
 use gpux_proto::{ErrorCode, PeerError, Response};
 use gpux_types::{Amount, LeaseId, Millis, NodeId, UnixSeconds};
+use reads::Reads;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::Semaphore;
 
 /// The layout of a row in the database. Refuse to read a newer one.
 const VERSION: u16 = 1;
-/// How many slots are read at a time for what is handed over: whoever hands over more is told to come again.
-const READS: usize = 4;
 
 /// One lease that is watched, as it is kept.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -56,7 +55,7 @@ pub(crate) struct Watch {
     serve: bool,
     limits: WatchLimits,
     book: Arc<Mutex<Book>>,
-    reads: Arc<Semaphore>,
+    reads: Arc<Reads>,
 }
 
 impl Watch {
@@ -78,7 +77,7 @@ impl Watch {
                 of_one: section.max_leases_of_one,
             },
             book: Arc::new(Mutex::new(book)),
-            reads: Arc::new(Semaphore::new(READS)),
+            reads: Arc::default(),
         })
     }
 
@@ -118,7 +117,8 @@ impl Watch {
             Err(WatchRefusal::FullForOne(_)) => Some(Some(from)),
             Err(other) => return Err(refusal(other)),
         };
-        let Ok(_reading) = self.reads.try_acquire() else {
+        let known = self.lock().watching(lease, from).of_one > 0;
+        let Some(_turn) = self.reads.turn(from, known).await else {
             return refuse(ErrorCode::TooMany, "this node is looking at other leases; try again");
         };
         if let Some(of) = full {

@@ -10,15 +10,19 @@ use crate::{
     node::Node,
 };
 use gpux_chain::Collector;
-use gpux_lease::{Claimable, Handover, HandoverPace, is_worth_collecting, not_before, reward};
-use gpux_net::PeerTicket;
-use gpux_proto::{ErrorCode, Request};
+use gpux_lease::{Claimable, HANDOVER_EVERY, Handover, HandoverPace, is_worth_collecting, not_before, reward};
+use gpux_net::{CallError, PeerTicket};
+use gpux_proto::{ErrorCode, Request, Response};
 use gpux_types::{Address, Amount, NodeId};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
-use tokio::sync::Notify;
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::{sleep, timeout},
+};
 
 /// A draw through a collector.
 pub(crate) const COLLECT: Burden = Burden {
@@ -26,10 +30,16 @@ pub(crate) const COLLECT: Burden = Burden {
     bytes: 900,
 };
 
+/// How often a tower is asked that is busy, and how soon again. Over before the next handover of the lease is due.
+const TRIES: usize = 8;
+const AGAIN: Duration = Duration::from_secs(5);
+
 /// The towers of a provider, and what each last said. A cheap clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Towers {
     tickets: Arc<[PeerTicket]>,
+    /// A tower reads the chain for one lease of a node at a time: so this node asks for one at a time.
+    turns: Arc<BTreeMap<NodeId, Semaphore>>,
     collector: Collector,
     /// Computed once: it hashes the contract's code.
     address: Address,
@@ -43,8 +53,10 @@ pub(crate) struct Towers {
 impl Towers {
     /// These towers, and the collector that they collect through.
     pub(crate) fn new(tickets: &[PeerTicket], collector: Collector) -> Self {
+        let turns = tickets.iter().map(|ticket| (ticket.node, Semaphore::new(1)));
         Self {
             tickets: tickets.into(),
+            turns: Arc::new(turns.collect()),
             collector,
             address: collector.address(),
             said: Arc::default(),
@@ -103,26 +115,56 @@ impl Towers {
     /// Leaves a handover with one tower.
     async fn leave(self, node: Arc<Node>, tower: NodeId, handover: Handover) -> LeaseInput {
         let (lease, amount) = (handover.lease(&node.chain.escrow()), handover.amount);
-        match node.net.call(tower, &Request::Watch(Box::new(handover))).await {
+        let request = Request::Watch(Box::new(handover));
+        let said = timeout(HANDOVER_EVERY.into(), while_busy(|| self.call(&node, tower, &request)));
+        let said = said.await;
+        let said = said.map_err(|_| "its turn did not come within a minute".to_owned());
+        match said.and_then(|said| said.map_err(|error| crate::error_chain(&error))) {
             Ok(_) => {
                 tracing::debug!(lease = %lease.short(), tower = %tower.short(), %amount, "handed over");
                 self.note(tower, Ok(()));
                 LeaseInput::HandedOver(tower, amount)
             }
-            Err(error) => {
-                if error
-                    .refusal()
-                    .is_some_and(|refusal| refusal.code == ErrorCode::NotCovered)
-                {
-                    self.missed.notify_one();
-                }
-                let why = crate::error_chain(&error);
+            Err(why) => {
                 tracing::warn!(lease = %lease.short(), tower = %tower.short(), error = %why, "handing over to a watch-tower");
                 self.note(tower, Err(why));
                 LeaseInput::Done
             }
         }
     }
+
+    /// Asks in this node's turn.
+    async fn call(&self, node: &Node, tower: NodeId, request: &Request) -> Result<Response, CallError> {
+        let turn = match self.turns.get(&tower) {
+            Some(turns) => turns.acquire().await.ok(),
+            None => None,
+        };
+        let said = node.net.call(tower, request).await;
+        drop(turn);
+        if refused(&said) == Some(ErrorCode::NotCovered) {
+            self.missed.notify_one();
+        }
+        said
+    }
+}
+
+fn refused(said: &Result<Response, CallError>) -> Option<ErrorCode> {
+    Some(said.as_ref().err()?.refusal()?.code)
+}
+
+/// Calls again while the tower has no time, or does not see the collector yet; gives what it said last.
+async fn while_busy<C>(call: impl Fn() -> C) -> Result<Response, CallError>
+where
+    C: Future<Output = Result<Response, CallError>>,
+{
+    for _ in 1..TRIES {
+        let said = call().await;
+        let (Some(ErrorCode::TooMany) | Some(ErrorCode::NotCovered)) = refused(&said) else {
+            return said;
+        };
+        sleep(AGAIN).await;
+    }
+    call().await
 }
 
 /// How one lease stands with each tower.
@@ -189,5 +231,43 @@ impl LeaseTask {
         };
         handover.signature = self.provider.sign(handover.digest(&self.node.chain.escrow()));
         handover
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gpux_proto::PeerError;
+    use std::cell::RefCell;
+    use tokio::time::Instant;
+
+    /// What a provider hears in the end, and after how many seconds and calls, of a tower that refuses so often.
+    async fn hears(code: ErrorCode, refusals: usize) -> (bool, u64, usize) {
+        let (start, calls) = (Instant::now(), RefCell::new(0));
+        let said = while_busy(|| async {
+            *calls.borrow_mut() += 1;
+            let refused = CallError::Refused {
+                peer: NodeId([1; 32]),
+                source: PeerError::new(code, "not now"),
+            };
+            if *calls.borrow() > refusals {
+                Ok(Response::Accepted)
+            } else {
+                Err(refused)
+            }
+        });
+        (said.await.is_ok(), start.elapsed().as_secs(), calls.into_inner())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tower_that_is_busy_is_asked_again_after_seconds_and_one_that_refuses_is_not() {
+        assert_eq!(hears(ErrorCode::TooMany, 2).await, (true, 10, 3));
+        assert_eq!(hears(ErrorCode::NotCovered, 1).await, (true, 5, 2));
+        assert_eq!(hears(ErrorCode::BadRequest, 1).await, (false, 0, 1));
+        assert_eq!(
+            hears(ErrorCode::TooMany, 100).await,
+            (false, 35, 8),
+            "the next minute again"
+        );
     }
 }
