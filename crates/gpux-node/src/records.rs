@@ -11,6 +11,7 @@
 
 mod booked;
 mod rounds;
+mod turns;
 mod view;
 
 pub(crate) use booked::book;
@@ -29,7 +30,8 @@ use gpux_types::{JobId, LeaseId, NodeId};
 use rounds::{Key, Rounds};
 use serde::{Deserialize, Serialize};
 use std::{collections::HashMap, sync::Arc, time::Duration};
-use tokio::{sync::Notify, task::JoinSet};
+use tokio::sync::Notify;
+use turns::Turns;
 
 /// The layout of a record in the database. Refuse to read a newer one.
 const VERSION: u16 = 1;
@@ -116,12 +118,12 @@ impl Records {
 
 /// Brings open records on, until the daemon stops.
 pub(crate) async fn keep(node: Arc<Node>) {
-    let (mut rounds, mut under_way) = (Rounds::default(), JoinSet::new());
+    let (mut rounds, mut under_way) = (Rounds::default(), Turns::default());
     loop {
         let mut open: HashMap<Key, Kept> = open(&node).into_iter().map(|kept| (kept.key(), kept)).collect();
         for key in rounds.start(open.keys().copied(), node.clock.now()) {
             if let Some(kept) = open.remove(&key) {
-                under_way.spawn(patiently(node.clone(), kept));
+                under_way.start(key, patiently(node.clone(), kept));
             }
         }
         let pause = if rounds.is_empty() {
@@ -133,9 +135,7 @@ pub(crate) async fn keep(node: Arc<Node>) {
         tokio::select! {
             biased;
             () = node.cancel.cancelled() => return,
-            Some(done) = under_way.join_next() => if let Ok((key, over)) = done {
-                rounds.done(key, over, node.clock.now());
-            },
+            Some((key, over)) = under_way.next() => rounds.done(key, over, node.clock.now()),
             () = node.records.drafted.notified() => {}
             () = tokio::time::sleep(pause) => {}
         }
@@ -157,10 +157,9 @@ fn open(node: &Node) -> Vec<Kept> {
 }
 
 /// Brings one record on; true when nothing is left to do for it.
-async fn patiently(node: Arc<Node>, kept: Kept) -> (Key, bool) {
-    let key = kept.key();
+async fn patiently(node: Arc<Node>, kept: Kept) -> bool {
     let over = tokio::time::timeout(PATIENCE, bring_on(&node, kept)).await;
-    (key, over.unwrap_or(false))
+    over.unwrap_or(false)
 }
 
 async fn bring_on(node: &Node, mut kept: Kept) -> bool {

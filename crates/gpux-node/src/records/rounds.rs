@@ -4,7 +4,7 @@
 
 use gpux_lease::Side;
 use gpux_types::{LeaseId, Millis};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How many records are brought on at once.
 const AT_ONCE: usize = 16;
@@ -28,9 +28,12 @@ struct Turn {
 pub(super) struct Rounds(BTreeMap<Key, Turn>);
 
 impl Rounds {
-    /// Which of the open records are brought on now; they are under way from then on. Those that were tried least often come
-    /// first: none that is new waits for the silent.
+    /// Which of the open records are brought on now; they are under way until they are done. Those that were tried least often
+    /// come first: none that is new waits for the silent. What is not open is forgotten, unless it is under way: were it started,
+    /// nobody could bring it on, and its turn would never be over.
     pub(super) fn start(&mut self, open: impl Iterator<Item = Key>, now: Millis) -> Vec<Key> {
+        let open: BTreeSet<Key> = open.collect();
+        self.0.retain(|key, turn| turn.under_way || open.contains(key));
         for key in open {
             let new = Turn {
                 due: now,
@@ -98,6 +101,21 @@ mod tests {
             (AT_ONCE, Some(&new)),
             "the new one is first"
         );
+    }
+
+    #[test]
+    fn what_cannot_be_read_for_a_while_takes_no_turn_that_is_never_over() {
+        let mut rounds = Rounds::default();
+        let first = rounds.start(keys(0..40), Millis(0));
+        let unread = || std::iter::empty();
+        assert_eq!(rounds.start(unread(), Millis(1)), []);
+        for key in first {
+            rounds.done(key, false, Millis(2));
+        }
+        assert_eq!(rounds.start(unread(), Millis::from_secs(100)), []);
+        assert!(rounds.is_empty(), "nothing is known to be open");
+        let again = rounds.start(keys(0..40), Millis::from_secs(200));
+        assert_eq!(again.len(), AT_ONCE, "all turns are free");
     }
 
     #[test]
