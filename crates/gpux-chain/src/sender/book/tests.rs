@@ -83,7 +83,7 @@ proptest! {
 /// How the random histories break this invariant when the bug is planted; it may break others as well.
 fn found(bug: Bug, invariant: &str) -> String {
     let config = Config {
-        cases: 2_000,
+        cases: 20_000,
         max_shrink_iters: 0,
         failure_persistence: None,
         ..Config::default()
