@@ -25,7 +25,7 @@ pub(crate) use towers::{COLLECT, Towers};
 
 use crate::{
     node::Node,
-    store::{Role, StoreError},
+    store::{Role, Store, StoreError},
 };
 use capacity::Capacity;
 use disk::{Disk, Wanted};
@@ -305,6 +305,7 @@ impl Provider {
         if request.job.preparation_bytes() > request.quote.quote.max_preparation_bytes {
             return refuse(ErrorCode::BadRequest, "image and inputs are larger than was quoted");
         }
+        let now = node.clock.now();
         let mut desk = self.lock();
         if desk.leases.contains_key(&lease) {
             return Ok(Response::Accepted);
@@ -315,17 +316,18 @@ impl Provider {
                 "another lease of this wallet is still being prepared without a deposit",
             );
         }
-        if !desk.capacity.take(terms.renter, lease, node.clock.now()) {
+        if !desk.capacity.take(terms.renter, lease, now) {
             drop(desk);
-            return self.too_late(node, lease);
+            return self.too_late(&node.store, &node.chain.escrow(), lease, now);
         }
         desk.unpaid.insert(terms.renter, lease);
         drop(desk);
+        let renter = terms.renter;
         let (record, effects) = LeaseRecord::new(node, request, terms, lease);
         tracing::info!(%lease, ?effects, "a lease was asked for");
         if let Err(error) = node.store.put_lease(Role::Provider, lease, &record, false) {
             tracing::error!(%lease, error = %crate::error_chain(&error), "keeping a lease");
-            self.release(lease);
+            self.give_up(renter, lease, now);
             return refuse(ErrorCode::Internal, "the lease could not be kept");
         }
         self.spawn(node, record, None);
@@ -333,15 +335,16 @@ impl Provider {
         Ok(Response::Accepted)
     }
 
-    /// Gives a deposit back whose quote does not hold any more: nothing can hold it again, so this lease is never taken on. Of one
-    /// that was, readable or not, nothing is signed here.
-    fn too_late(&self, node: &Node, lease: LeaseId) -> Result<Response, PeerError> {
-        let known = node.store.lease::<serde::de::IgnoredAny>(Role::Provider, lease);
-        if !matches!(known, Ok(None)) {
+    /// Gives a deposit back whose quote lapsed: nothing can hold it again, so this lease is never taken on. Of a lease that was taken
+    /// on nothing is signed here, and so of none whose quote this very daemon did not give: another one with the same signer, or an
+    /// earlier one whose database is lost or was put back from an older copy, may have worked for it and be owed for that.
+    fn too_late(&self, store: &Store, escrow: &EscrowRef, lease: LeaseId, now: Millis) -> Result<Response, PeerError> {
+        let known = store.lease::<serde::de::IgnoredAny>(Role::Provider, lease);
+        if !matches!(known, Ok(None)) || !self.lock().capacity.has_lapsed(lease, now) {
             let message = "the quote does not hold any more";
             return Err(PeerError::new(ErrorCode::QuoteGone, message));
         }
-        let digest = closing_digest(&node.chain.escrow(), lease, Amount::ZERO);
+        let digest = closing_digest(escrow, lease, Amount::ZERO);
         tracing::info!(lease = %lease.short(), "a deposit came too late for its quote and is given back");
         Ok(Response::TooLate(ClosingOffer {
             lease,
@@ -491,6 +494,15 @@ impl Provider {
         self.changed.notify_one();
     }
 
+    /// A lease that never came to work never will: should its deposit come all the same, it is given back.
+    fn give_up(&self, renter: Address, lease: LeaseId, now: Millis) {
+        let mut desk = self.lock();
+        desk.capacity.give_up(renter, lease, now);
+        desk.unpaid.retain(|_, unpaid| *unpaid != lease);
+        drop(desk);
+        self.changed.notify_one();
+    }
+
     /// The lease is over for ever.
     fn forget(&self, lease: LeaseId) {
         self.lock().leases.remove(&lease);
@@ -523,6 +535,81 @@ pub(crate) fn topic(escrow: &EscrowRef) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gpux_types::{ByteSize, Cpu, PricePerHour};
+
+    const WALLET: Address = Address::repeat_byte(1);
+    const LEASE: LeaseId = LeaseId([7; 32]);
+    const ESCROW: EscrowRef = EscrowRef {
+        chain_id: 10,
+        address: Address::repeat_byte(2),
+    };
+
+    /// A daemon's provider, and its database.
+    fn provider() -> (tempfile::TempDir, Store, Provider) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("gpux.db")).unwrap();
+        let selling = Selling {
+            payee: Address::ZERO,
+            rates: Rates {
+                cpu_core: PricePerHour(Amount::ZERO),
+                memory_gib: PricePerHour(Amount::ZERO),
+                disk_gib: PricePerHour(Amount::ZERO),
+            },
+            total: Resources {
+                cpu: Cpu::cores(4),
+                memory: ByteSize(4 << 30),
+                disk: ByteSize(4 << 30),
+            },
+            longest: Millis(0),
+            region: None,
+            cpu_score: 0,
+            cpu_model: String::new(),
+        };
+        let signer = HotKey::from_bytes(&[7; 32]).unwrap();
+        (folder, store, Provider::new(selling, signer, Amount::ZERO, None))
+    }
+
+    /// A quote until 30.
+    fn give_quote(provider: &Provider) {
+        let quoted = capacity::Quoted {
+            lease: LEASE,
+            resources: provider.selling.total,
+            until: Millis(30),
+        };
+        provider.lock().capacity.hold(WALLET, quoted, Millis(0)).unwrap();
+    }
+
+    #[test]
+    fn only_the_daemon_that_gave_a_quote_and_let_it_lapse_gives_its_deposit_back() {
+        let (_folder, store, gave) = provider();
+        give_quote(&gave);
+        let told = gave.too_late(&store, &ESCROW, LEASE, Millis(30)).unwrap();
+        let Response::TooLate(offer) = told else {
+            unreachable!("{told:?}")
+        };
+        let signer = recover_signer(closing_digest(&ESCROW, LEASE, Amount::ZERO), &offer.signature);
+        assert_eq!((offer.amount, signer), (Amount::ZERO, Ok(gave.signer_address())));
+        // The same signer over an empty database, as after a loss of the old one: it cannot know what was worked for.
+        let (_folder, store, after_loss) = provider();
+        let refused = after_loss.too_late(&store, &ESCROW, LEASE, Millis(30)).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::QuoteGone);
+    }
+
+    #[test]
+    fn nothing_is_signed_away_of_a_lease_that_was_taken_on_or_may_be_on_the_disk() {
+        let (_folder, store, provider) = provider();
+        give_quote(&provider);
+        assert!(provider.lock().capacity.take(WALLET, LEASE, Millis(1)));
+        provider.release(LEASE);
+        let refused = provider.too_late(&store, &ESCROW, LEASE, Millis(30)).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::QuoteGone);
+        // As when it could not be kept. Should it be on the disk all the same, a restart takes it up.
+        provider.give_up(WALLET, LEASE, Millis(30));
+        assert!(provider.too_late(&store, &ESCROW, LEASE, Millis(31)).is_ok());
+        store.put_lease(Role::Provider, LEASE, &"unreadable", false).unwrap();
+        let refused = provider.too_late(&store, &ESCROW, LEASE, Millis(31)).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::QuoteGone);
+    }
 
     #[test]
     fn work_whose_record_is_there_but_unreadable_is_never_stopped() {

@@ -7,13 +7,14 @@ use crate::{
     chain::{BLOCK_SECS, SimChain},
     coverage::Reached,
     host::SimHost,
+    life::Life,
     network::{Agreed, SimNetwork},
 };
 use alloy::primitives::{B256, U256};
 use gpux_lease::INTERVAL;
 use gpux_runtime::{Runtime as _, Work};
 use gpux_types::{Address, Amount, LeaseId, Millis, NodeId, Resources};
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 /// What always holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,7 +34,7 @@ pub enum Invariant {
     /// It signs for no more than its own time, whatever it is told: what a lying node can get.
     RenterSignsForItsOwnTime,
     /// A deposit that its provider gives back is the renter's again within two minutes, once nothing troubles the world; where the
-    /// provider is gone for ever, if the renter heard it before.
+    /// provider's daemon is gone or was started anew, if the renter heard it before.
     LateDepositComesBack,
     /// Nothing runs before the first receipt.
     NoWorkBeforeTheFirstReceipt,
@@ -349,9 +350,10 @@ impl Judge {
             return;
         };
         let lives = |node| hosts.iter().any(|host| host.node == node && !host.gone);
-        // Who is gone for ever says nothing twice. Its word counts where the renter has heard it and has not crashed since.
-        let heard = agreed.heard_back.as_ref().is_some_and(|life| !life.is_over());
-        let told = heard || lives(agreed.provider);
+        // A daemon that is gone says nothing twice, nor does the next one. Its word counts where the renter has heard it and has
+        // not crashed since.
+        let goes_on = |life: &Option<Arc<Life>>| life.as_ref().is_some_and(|life| !life.is_over());
+        let told = goes_on(&agreed.heard_back) || goes_on(&agreed.given_by);
         let late = now > since.max(self.calm) + PATIENCE;
         if lives(agreed.renter) && told && late && entry.slot.status == OPEN {
             let what = format!("{} was given back at {since:?} and is open", lease.short());

@@ -12,8 +12,9 @@ use crate::{
     net::SimNet,
     trace::{Trace, trace},
 };
+use gpux_lease::QUOTE_HOLDS;
 use gpux_net::{BlobRef, CallError, CallHandler, HeardOffer, Keeper, OfferEvent};
-use gpux_proto::{ErrorCode, PeerError, Request, Response, SignedOffer, decode, encode};
+use gpux_proto::{ErrorCode, PeerError, QuoteRequest, Request, Response, SignedOffer, SignedQuote, decode, encode};
 use gpux_types::{Amount, BlobHash, LeaseId, NodeId, PricePerHour, Resources};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -59,6 +60,8 @@ pub(crate) struct Inner {
     pub(crate) doors: Doors,
     /// In a thousand quotes, so many are forgotten by a crash of the provider just after.
     pub(crate) forgotten_quotes: u64,
+    /// Of a thousand leases, so many are told of only when their quote is over.
+    pub(crate) told_late: u64,
 }
 
 /// What the world heard of a lease on the network, by its words and nobody's fields.
@@ -78,8 +81,39 @@ pub(crate) struct Agreed {
     pub(crate) recorded: bool,
     /// When the provider gave the deposit back as too late.
     pub(crate) given_back: Option<Duration>,
+    /// The life of its daemon that did: another one knows nothing of it.
+    pub(crate) given_by: Option<Arc<Life>>,
     /// The life of the renter's daemon that heard so, and had a disk to write it down.
     pub(crate) heard_back: Option<Arc<Life>>,
+    /// Until when nobody tells the provider that it has the lease.
+    pub(crate) untold_until: Duration,
+}
+
+impl Agreed {
+    /// What a quote says, once it is given.
+    fn of(
+        (renter, provider): (NodeId, NodeId),
+        quote: &SignedQuote,
+        request: &QuoteRequest,
+        untold_until: Duration,
+    ) -> Option<(LeaseId, Self)> {
+        let (terms, lease) = quote.verify(request).ok()?;
+        let agreed = Self {
+            renter,
+            provider,
+            price: quote.quote.gross_price(terms.builder_share),
+            resources: quote.quote.resources,
+            signed: Amount::ZERO,
+            taken: false,
+            since: None,
+            recorded: false,
+            given_back: None,
+            given_by: None,
+            heard_back: None,
+            untold_until,
+        };
+        Some((lease, agreed))
+    }
 }
 
 /// A request that somebody heard.
@@ -128,6 +162,7 @@ impl SimNetwork {
             overheard: Vec::new(),
             doors: Doors::default(),
             forgotten_quotes: 0,
+            told_late: 0,
         };
         Self {
             inner: Arc::new(Mutex::new(inner)),
@@ -303,24 +338,18 @@ impl SimNetwork {
         match (request, answer) {
             // A deposit may be in a block before its provider hears of it.
             (Request::Quote(asked), Some(Response::Quote(quote))) => {
-                if let Ok((terms, lease)) = quote.verify(&asked.request) {
-                    inner.agreed.entry(lease).or_insert(Agreed {
-                        renter: from,
-                        provider: to,
-                        price: quote.quote.gross_price(terms.builder_share),
-                        resources: quote.quote.resources,
-                        signed: Amount::ZERO,
-                        taken: false,
-                        since: None,
-                        recorded: false,
-                        given_back: None,
-                        heard_back: None,
-                    });
+                let late = inner.told_late > 0 && self.chance.in_thousand(inner.told_late);
+                let over = if late { QUOTE_HOLDS.into() } else { Duration::ZERO };
+                let agreed = Agreed::of((from, to), quote, &asked.request, self.trace.now() + over);
+                if let Some((lease, agreed)) = agreed {
+                    inner.agreed.entry(lease).or_insert(agreed);
                 }
             }
             (Request::Lease(_), Some(Response::TooLate(offer))) => {
                 self.trace.reach(Reached::GivenBack);
+                let life = inner.hosts.get(&to).and_then(|host| host.life.clone());
                 if let Some(agreed) = inner.agreed.get_mut(&offer.lease) {
+                    agreed.given_by = life;
                     agreed.given_back.get_or_insert(self.trace.now());
                 }
             }
@@ -384,7 +413,8 @@ impl SimNetwork {
         };
         let words = encode(request);
         self.overhear((from, to), request, None);
-        let Some((delay, twice)) = self.fate(from, to) else {
+        let fate = self.fate(from, to).filter(|_| !self.is_untold(request));
+        let Some((delay, twice)) = fate else {
             tokio::time::sleep(CALL_TIMEOUT).await;
             return Err(timed_out);
         };
@@ -430,6 +460,15 @@ impl SimNetwork {
                 source: source.into(),
             }),
         }
+    }
+
+    /// Whether a lease is told of so early that nobody is to hear it yet.
+    fn is_untold(&self, request: &Request) -> bool {
+        let Request::Lease(asked) = request else { return false };
+        let lease = asked.quote.verify(&asked.request).map(|(_, lease)| lease);
+        let inner = self.lock();
+        let agreed = lease.ok().and_then(|lease| inner.agreed.get(&lease));
+        agreed.is_some_and(|agreed| self.trace.now() < agreed.untold_until)
     }
 
     /// Perhaps a provider crashes as soon as it has answered a request for a quote.

@@ -57,6 +57,8 @@ pub struct Troubles {
     pub vanishing: u64,
     /// In a thousand nodes that sell, so many have a meter that runs too fast, fake their progress, or offer what they don't have.
     pub cheats: u64,
+    /// Of a thousand leases, so many are told of only when their quote is over.
+    pub told_late: u64,
 }
 
 impl Troubles {
@@ -89,6 +91,8 @@ impl Troubles {
             adversary: some(300),
             vanishing: some(1),
             cheats: some(500),
+            // Each in a world of its own.
+            told_late: 0,
         }
     }
 }

@@ -42,6 +42,7 @@ impl World {
         let mut network = self.commons.network.lock();
         network.doors.bug = self.plan.bug;
         network.forgotten_quotes = troubles.forgotten_quotes;
+        network.told_late = troubles.told_late;
         drop(network);
         let ways = Chance::new(self.plan.seed, "manners");
         for host in self.hosts.iter().filter(|host| !host.nature.provides) {
@@ -200,7 +201,9 @@ impl World {
         }
         if calm {
             self.commons.network.heal();
-            self.commons.network.lock().forgotten_quotes = 0;
+            let mut network = self.commons.network.lock();
+            (network.forgotten_quotes, network.told_late) = (0, 0);
+            drop(network);
             let mut chain = self.commons.chain.lock().unwrap_or_else(PoisonError::into_inner);
             chain.troubles = ChainTroubles::default();
         }

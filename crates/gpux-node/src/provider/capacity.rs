@@ -1,10 +1,17 @@
 //! How much of the node is free: a pure account of what is leased and what is held by quotes.
 //!
 //! Invariants: leased plus held never exceed the total; a wallet holds at most one quote; resources come back only when
-//! the work is gone.
+//! the work is gone; a quote that lapsed never becomes a lease.
 
 use gpux_types::{Address, LeaseId, Millis, Resources};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+
+/// How long it is remembered that a quote lapsed: as long as a deposit is waited for that comes too late for its lease.
+const LAPSED_KEPT: Millis = Millis::from_secs(3_600);
+/// How many quotes that lapsed are remembered; the oldest go first.
+const MAX_LAPSED: usize = 4_096;
+/// And of one wallet: nobody else's is forgotten for whoever asks for quotes in a loop.
+const MAX_LAPSED_OF_ONE: usize = 16;
 
 /// Why resources are not to be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,12 +40,23 @@ pub(crate) struct Quoted {
     pub(crate) until: Millis,
 }
 
+/// A quote that was given here and became no lease.
+#[derive(Debug)]
+struct Lapsed {
+    wallet: Address,
+    lease: LeaseId,
+    /// Until when that is remembered.
+    until: Millis,
+}
+
 /// The account of one node.
 #[derive(Debug)]
 pub(crate) struct Capacity {
     total: Resources,
     leased: BTreeMap<LeaseId, Resources>,
     quoted: BTreeMap<Address, Quoted>,
+    /// The oldest first. In memory only: what an older copy of the database says of a lease may not be the last word.
+    lapsed: VecDeque<Lapsed>,
 }
 
 impl Capacity {
@@ -48,6 +66,7 @@ impl Capacity {
             total,
             leased: BTreeMap::new(),
             quoted: BTreeMap::new(),
+            lapsed: VecDeque::new(),
         }
     }
 
@@ -74,7 +93,7 @@ impl Capacity {
     /// Holds resources for a quote, replacing an earlier quote of the same wallet.
     pub(crate) fn hold(&mut self, wallet: Address, quote: Quoted, now: Millis) -> Result<(), HoldError> {
         let resources = quote.resources;
-        self.quoted.retain(|_, quote| quote.until > now);
+        self.let_lapse(now);
         let others = self.quoted.iter().filter(|(holder, _)| **holder != wallet);
         let held = others.fold(Resources::default(), |sum, (_, quote)| sum.plus(&quote.resources));
         let free = self.free().minus(&held);
@@ -88,8 +107,45 @@ impl Capacity {
         if held != Resources::default() && !self.total.covers(&twice) {
             return Err(HoldError::QuotesFull);
         }
-        self.quoted.insert(wallet, quote);
+        if let Some(older) = self.quoted.insert(wallet, quote) {
+            self.remember_lapsed(wallet, older.lease, now);
+        }
         Ok(())
+    }
+
+    /// Ends the quotes whose time is over.
+    fn let_lapse(&mut self, now: Millis) {
+        let over = self.quoted.iter().filter(|(_, quote)| quote.until <= now);
+        let over: Vec<(Address, LeaseId)> = over.map(|(wallet, quote)| (*wallet, quote.lease)).collect();
+        for (wallet, lease) in over {
+            self.quoted.remove(&wallet);
+            self.remember_lapsed(wallet, lease, now);
+        }
+    }
+
+    fn remember_lapsed(&mut self, wallet: Address, lease: LeaseId, now: Millis) {
+        self.lapsed.retain(|known| known.until > now);
+        let of_one = self.lapsed.iter().filter(|known| known.wallet == wallet).count();
+        let oldest = if of_one >= MAX_LAPSED_OF_ONE {
+            self.lapsed.iter().position(|known| known.wallet == wallet)
+        } else {
+            (self.lapsed.len() >= MAX_LAPSED).then_some(0)
+        };
+        if let Some(oldest) = oldest {
+            self.lapsed.remove(oldest);
+        }
+        self.lapsed.push_back(Lapsed {
+            wallet,
+            lease,
+            until: now.saturating_add(LAPSED_KEPT),
+        });
+    }
+
+    /// Whether the lease is of a quote that was given here, since this daemon runs, and became none.
+    pub(crate) fn has_lapsed(&mut self, lease: LeaseId, now: Millis) -> bool {
+        self.let_lapse(now);
+        let mut known = self.lapsed.iter();
+        known.any(|lapsed| lapsed.lease == lease && lapsed.until > now)
     }
 
     /// Turns a quote that still holds into a lease; false when it does not hold any more.
@@ -107,6 +163,12 @@ impl Capacity {
     /// Counts a lease that an earlier daemon took on.
     pub(crate) fn adopt(&mut self, lease: LeaseId, resources: Resources) {
         self.leased.insert(lease, resources);
+    }
+
+    /// Gives back what a lease held that never came to work, and never will.
+    pub(crate) fn give_up(&mut self, wallet: Address, lease: LeaseId, now: Millis) {
+        self.release(lease);
+        self.remember_lapsed(wallet, lease, now);
     }
 
     /// Gives back what a lease held. Call it only when its work is gone.
@@ -174,6 +236,49 @@ mod tests {
             Err(HoldError::QuotesFull)
         );
         capacity.hold(wallet(2), quote(2, 1), Millis(1)).unwrap();
+    }
+
+    #[test]
+    fn only_a_quote_that_was_given_and_not_taken_has_lapsed() {
+        let mut capacity = Capacity::new(some(8));
+        assert!(!capacity.has_lapsed(lease(1), Millis(99)), "it was never given here");
+        capacity.hold(wallet(1), quote(1, 1), Millis(0)).unwrap();
+        assert!(!capacity.has_lapsed(lease(1), Millis(29)), "it holds");
+        capacity.hold(wallet(1), quote(2, 1), Millis(1)).unwrap();
+        assert!(capacity.has_lapsed(lease(1), Millis(1)), "another took its place");
+        assert!(capacity.take(wallet(1), lease(2), Millis(2)));
+        assert!(!capacity.has_lapsed(lease(2), Millis(99)), "it is a lease");
+        capacity.release(lease(2));
+        assert!(!capacity.has_lapsed(lease(2), Millis(99)), "it was a lease");
+        capacity.hold(wallet(2), quote(3, 1), Millis(2)).unwrap();
+        assert!(capacity.has_lapsed(lease(3), Millis(30)), "its time is over");
+        assert!(!capacity.take(wallet(2), lease(3), Millis(30)), "for ever");
+        capacity.adopt(lease(4), some(1));
+        capacity.give_up(wallet(3), lease(4), Millis(30));
+        assert!(capacity.has_lapsed(lease(4), Millis(30)), "it came to nothing");
+        assert_eq!(capacity.free(), some(8));
+        let forgotten = Millis(30).saturating_add(LAPSED_KEPT);
+        assert!(capacity.has_lapsed(lease(4), Millis(forgotten.0 - 1)));
+        assert!(!capacity.has_lapsed(lease(4), forgotten));
+    }
+
+    #[test]
+    fn quotes_in_a_loop_make_nobody_elses_forgotten_and_no_list_endless() {
+        let mut capacity = Capacity::new(some(8));
+        let number = |number: usize| LeaseId(*blake3::hash(&number.to_be_bytes()).as_bytes());
+        capacity.give_up(wallet(1), lease(1), Millis(0));
+        for round in 0..MAX_LAPSED * 2 {
+            capacity.give_up(wallet(2), number(round), Millis(1));
+        }
+        assert!(capacity.has_lapsed(lease(1), Millis(2)), "another wallet's");
+        assert!(capacity.has_lapsed(number(MAX_LAPSED * 2 - 1), Millis(2)), "the newest");
+        assert_eq!(capacity.lapsed.len(), 1 + MAX_LAPSED_OF_ONE);
+        for round in 0..MAX_LAPSED * 2 {
+            let wallet = Address::from_word(gpux_types::B256::from(number(round).0));
+            capacity.give_up(wallet, number(round), Millis(3));
+        }
+        assert_eq!(capacity.lapsed.len(), MAX_LAPSED);
+        assert!(!capacity.has_lapsed(lease(1), Millis(4)), "the oldest");
     }
 
     #[test]
