@@ -10,7 +10,7 @@ use crate::{
     node::Node,
     renter,
 };
-use gpux_api::{AwayRequest, AwayView, ErrorBody, JobList, JobView, RunRequest, TopUpReply, TopUpRequest};
+use gpux_api::{AwayRequest, AwayView, DaemonView, ErrorBody, JobList, JobView, RunRequest, TopUpReply, TopUpRequest};
 use std::sync::Arc;
 
 /// A running daemon.
@@ -69,6 +69,12 @@ impl Daemon {
     pub async fn stop_job(&self, job: &str, reason: &str) -> Result<(), ErrorBody> {
         let job = self.node.renter.find(job)?;
         renter::stop(&job, reason.to_owned()).await.map(drop)
+    }
+
+    /// The daemon as `gpux status` shows it.
+    #[must_use]
+    pub fn view(&self) -> DaemonView {
+        self.node.daemon_view()
     }
 
     /// Tells every task to end, as a signal would.

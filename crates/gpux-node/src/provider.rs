@@ -19,6 +19,7 @@ mod receipt;
 mod record;
 mod sweep;
 mod towers;
+mod unpaid;
 
 pub(crate) use sweep::{CollectorError, make};
 pub(crate) use towers::{COLLECT, Towers};
@@ -94,6 +95,8 @@ struct Desk {
     leases: BTreeMap<LeaseId, Entry>,
     /// Renters whose preparation is not paid by a deposit yet: one each.
     unpaid: BTreeMap<Address, LeaseId>,
+    /// Those that were given up without a deposit, and wait for one all the same.
+    lingering: unpaid::Lingering,
     /// What all leases work off on deposits that are not deep enough.
     exposure: Exposure,
     /// The newest answer to each wallet, while it holds.
@@ -120,6 +123,7 @@ impl Provider {
             capacity: Capacity::new(selling.total),
             leases: BTreeMap::new(),
             unpaid: BTreeMap::new(),
+            lingering: unpaid::Lingering::default(),
             exposure: Exposure::new(exposure),
             answers: quote::Answers::default(),
         };
@@ -492,6 +496,17 @@ impl Provider {
         desk.unpaid.retain(|_, unpaid| *unpaid != lease);
         drop(desk);
         self.changed.notify_one();
+    }
+
+    /// A lease waits for a late deposit from now on, or not any more. One that waits too long for others is let go: its task hears
+    /// that when nobody can speak to it any more.
+    fn lingers(&self, lease: LeaseId, lingers: bool) {
+        let mut desk = self.lock();
+        if !lingers {
+            desk.lingering.leave(lease);
+        } else if let Some(oldest) = desk.lingering.enter(lease) {
+            desk.leases.remove(&oldest);
+        }
     }
 
     /// A lease that never came to work never will: should its deposit come all the same, it is given back.

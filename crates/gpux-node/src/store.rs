@@ -293,6 +293,16 @@ impl Store {
         text.map(|text| from_json("a lease", &text)).transpose()
     }
 
+    /// Forgets one side of a lease.
+    pub(crate) fn drop_lease(&self, role: Role, id: LeaseId) -> Result<(), StoreError> {
+        let statement = "DELETE FROM leases WHERE role = ?1 AND id = ?2";
+        let done = self.write(statement, params![role.name(), id.as_bytes()]);
+        done.map_err(|source| StoreError::Sql {
+            attempted: "forgetting a lease",
+            source,
+        })
+    }
+
     /// One side of every lease that is not over, the oldest first. One that cannot be read hides no other.
     pub(crate) fn open_leases<T: DeserializeOwned>(&self, role: Role) -> Result<OpenLeases<T>, StoreError> {
         let statement = "SELECT id, state FROM leases WHERE role = ?1 AND NOT over ORDER BY rowid";

@@ -43,11 +43,13 @@ pub enum Bug {
     InflatedEnd,
     /// A part that ran out of memory is told as done.
     SilentDeath,
+    /// A blob store gives nothing back.
+    Hoarding,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Minting,
         Self::TamperedSlots,
         Self::Reopening,
@@ -67,6 +69,7 @@ impl Bug {
         Self::HalfWritten,
         Self::InflatedEnd,
         Self::SilentDeath,
+        Self::Hoarding,
     ];
 
     /// What it breaks, among others.
@@ -86,6 +89,7 @@ impl Bug {
             Self::RottenOutputs | Self::HalfWritten | Self::SilentDeath => &[Invariant::KeptPartsWereDelivered],
             Self::BlankCheque => &[Invariant::RenterSignsForItsOwnTime],
             Self::DeafToGiving => &[Invariant::LateDepositComesBack],
+            Self::Hoarding => &[Invariant::NothingStaysOfTheUnpaid],
             Self::EarlyEnd => &[Invariant::JobEnds],
         }
     }

@@ -44,6 +44,9 @@ pub enum Invariant {
     DepositIsNeverPassed,
     /// What works side by side on a node is never more than it offers.
     CapacityIsKept,
+    /// Of a lease that was stopped and never paid for nothing stays on its node: no container, no blob, and no more than a few
+    /// that wait for a late deposit.
+    NothingStaysOfTheUnpaid,
     /// A closed lease that lies deep stays closed.
     ClosedStaysClosed,
     /// A part's output that was told to be here is here, as it was made.
@@ -57,7 +60,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::MoneyIsConserved,
         Self::ClaimWithinDeposit,
         Self::ClaimWithinReceipt,
@@ -70,6 +73,7 @@ impl Invariant {
         Self::NoReceiptBeforeFunding,
         Self::DepositIsNeverPassed,
         Self::CapacityIsKept,
+        Self::NothingStaysOfTheUnpaid,
         Self::ClosedStaysClosed,
         Self::KeptPartsWereDelivered,
         Self::LeaseEnds,
@@ -139,6 +143,10 @@ fn is_whole(path: &str, bytes: &[u8]) -> bool {
 
 /// How long a deposit that was given back may stay away.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long what was stopped may take to be gone.
+const REMOVED_WITHIN: Duration = Duration::from_secs(30);
+/// How many leases of a node may wait for a late deposit.
+const MAX_WAITING: usize = 64;
 
 /// The most that a renter signs for by its own clock alone: since it first signed, one hundredth more, and two intervals.
 fn own_time(now: Duration, since: Option<Duration>) -> Millis {
@@ -402,8 +410,36 @@ impl Judge {
         }
     }
 
+    /// What stays of leases that were stopped and never paid for.
+    fn check_unpaid(&mut self, network: &SimNetwork, hosts: &[SimHost]) {
+        let (agreed, now) = (network.agreed(), network.trace.now());
+        for host in hosts {
+            let Some((_, daemon)) = &host.alive else { continue };
+            let of_host = agreed
+                .iter()
+                .filter(|(_, agreed)| agreed.provider == host.node && agreed.taken);
+            let (unpaid, others): (Vec<_>, Vec<_>) = of_host.partition(|(lease, agreed)| {
+                let paid = self.leases.get(lease).is_some_and(|entry| entry.slot.status != 0);
+                !paid && agreed.stopped.is_some_and(|at| now > at + REMOVED_WITHIN)
+            });
+            let at_work = host.at_work();
+            for (lease, _) in &unpaid {
+                if at_work.contains(lease) || network.keeps(host.node, **lease) {
+                    let what = format!("something of {} is on {}", lease.short(), host.name);
+                    self.breaks(Invariant::NothingStaysOfTheUnpaid, what);
+                }
+            }
+            let kept = usize::try_from(daemon.view().leases).unwrap_or(usize::MAX);
+            if kept > others.len() + MAX_WAITING {
+                let what = format!("{} has {kept} leases, {} were paid for", host.name, others.len());
+                self.breaks(Invariant::NothingStaysOfTheUnpaid, what);
+            }
+        }
+    }
+
     /// What must hold once nothing troubles the world any more and time enough has passed.
     pub(crate) fn at_the_end(&mut self, network: &SimNetwork, hosts: &[SimHost]) {
+        self.check_unpaid(network, hosts);
         for (lease, agreed) in network.agreed() {
             let Some(entry) = self.leases.get(&lease).cloned() else {
                 continue;

@@ -1,5 +1,5 @@
 //! A renter without a daemon and with several wallets: it asks for quotes that it never uses, has leases taken that it never pays
-//! for, pays too late or never signs, opens what is open or closed, and fetches back what it left behind.
+//! for, stops what was just taken, pays too late or never signs, opens what is open or closed, and fetches back what it left behind.
 //!
 //! It keeps the wire's words and the escrow's rules, as any program may. Its wallets own what the world gave them: the judge
 //! counts their money like everybody's.
@@ -19,7 +19,9 @@ use alloy::{
 };
 use gpux_chain::{Signature, WalletKey};
 use gpux_lease::Terms;
-use gpux_proto::{JobSpec, LeaseRequest, QuoteRequest, Request, Response, SignedQuote, SignedQuoteRequest};
+use gpux_proto::{
+    JobSpec, LeaseRequest, QuoteRequest, Request, Response, SignedQuote, SignedQuoteRequest, StopRequest,
+};
 use gpux_types::{Amount, LeaseId, NodeId, UnixSeconds};
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -45,6 +47,8 @@ enum Use {
     Unsigned,
     /// It pays, and tells when the quote is over.
     Late,
+    /// It has the lease taken and stops it at once.
+    Stopped,
 }
 
 /// A quote that it got.
@@ -102,8 +106,18 @@ impl Mallory {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks somebody for a quote, in the words of a request that it overheard.
+    /// Asks somebody for a quote and does something with it.
     pub(crate) fn ask(&self, network: &SimNetwork) {
+        self.ask_for(network, None);
+    }
+
+    /// Has a lease taken, whose preparation begins, and stops it.
+    pub(crate) fn ask_and_stop(&self, network: &SimNetwork) {
+        self.ask_for(network, Some(Use::Stopped));
+    }
+
+    /// Asks somebody for a quote, in the words of a request that it overheard.
+    fn ask_for(&self, network: &SimNetwork, purpose: Option<Use>) {
         let heard = network.overheard().into_iter().rev();
         let known = heard.filter_map(|Overheard { to, request, .. }| {
             let Request::Lease(asked) = request else { return None };
@@ -124,12 +138,12 @@ impl Mallory {
             signature,
         };
         let (network, desk, me) = (network.clone(), self.desk.clone(), self.me);
-        let purpose = match self.chance.between(0, 6) {
+        let purpose = purpose.unwrap_or_else(|| match self.chance.between(0, 6) {
             0 => Use::Unpaid,
             1 => Use::Unsigned,
             2 => Use::Late,
             _ => Use::Waste,
-        };
+        });
         network.trace.reach(Reached::QuotesSpammed);
         tokio::spawn(async move {
             let answer = network.carry(me, to, &Request::Quote(Box::new(signed))).await;
@@ -150,6 +164,9 @@ impl Mallory {
                 paid: false,
                 closing: None,
             };
+            if purpose == Use::Stopped {
+                return take_and_stop(&network, me, &quoted).await;
+            }
             let mut desk = desk.lock().unwrap_or_else(PoisonError::into_inner);
             desk.quotes.push((purpose, quoted));
         });
@@ -203,18 +220,11 @@ impl Mallory {
     }
 
     fn tell(&self, quoted: &Quoted, network: &SimNetwork) {
-        let request = LeaseRequest {
-            request: quoted.request.clone(),
-            quote: quoted.quote.clone(),
-            transaction: B256::ZERO,
-            expiry: UnixSeconds(crate::chain::BEGINNING + quoted.at.as_secs() + EXPIRY_SECS),
-            job: quoted.job.clone(),
-            renter_ticket: String::new(),
-        };
+        let request = telling(quoted);
         let (network, desk, me) = (network.clone(), self.desk.clone(), self.me);
         let (to, lease) = (quoted.to, quoted.lease);
         tokio::spawn(async move {
-            let answer = network.carry(me, to, &Request::Lease(Box::new(request))).await;
+            let answer = network.carry(me, to, &request).await;
             let mut desk = desk.lock().unwrap_or_else(PoisonError::into_inner);
             let Some((_, quoted)) = desk.quotes.iter_mut().find(|(_, quoted)| quoted.lease == lease) else {
                 return;
@@ -264,6 +274,32 @@ impl Mallory {
         transaction.into_signed(signature).eip2718_encode(&mut raw);
         // A pool that does not want it gets the next one.
         let _ = chain.submit(&raw.into(), self.trace.now());
+    }
+}
+
+/// Says that a lease is wanted.
+fn telling(quoted: &Quoted) -> Request {
+    Request::Lease(Box::new(LeaseRequest {
+        request: quoted.request.clone(),
+        quote: quoted.quote.clone(),
+        transaction: B256::ZERO,
+        expiry: UnixSeconds(crate::chain::BEGINNING + quoted.at.as_secs() + EXPIRY_SECS),
+        job: quoted.job.clone(),
+        renter_ticket: String::new(),
+    }))
+}
+
+async fn take_and_stop(network: &SimNetwork, me: NodeId, quoted: &Quoted) {
+    let taken = network.carry(me, quoted.to, &telling(quoted)).await;
+    if !matches!(taken, Ok(Response::Accepted)) {
+        return;
+    }
+    let stop = Request::Stop(StopRequest {
+        lease: quoted.lease,
+        reason: "it was for nothing".to_owned(),
+    });
+    if network.carry(me, quoted.to, &stop).await.is_ok() {
+        network.trace.reach(Reached::LeaseUnpaid);
     }
 }
 

@@ -87,6 +87,8 @@ pub(crate) struct Agreed {
     pub(crate) heard_back: Option<Arc<Life>>,
     /// Until when nobody tells the provider that it has the lease.
     pub(crate) untold_until: Duration,
+    /// When its provider heard that the renter does not want it any more.
+    pub(crate) stopped: Option<Duration>,
 }
 
 impl Agreed {
@@ -111,6 +113,7 @@ impl Agreed {
             given_by: None,
             heard_back: None,
             untold_until,
+            stopped: None,
         };
         Some((lease, agreed))
     }
@@ -353,6 +356,11 @@ impl SimNetwork {
                     agreed.given_back.get_or_insert(self.trace.now());
                 }
             }
+            (Request::Stop(stop), Some(Response::Accepted)) => {
+                if let Some(agreed) = inner.agreed.get_mut(&stop.lease) {
+                    agreed.stopped.get_or_insert(self.trace.now());
+                }
+            }
             (Request::Record(signed), Some(Response::Record(_))) => {
                 if let Some(agreed) = inner.agreed.get_mut(&signed.statement.lease) {
                     agreed.recorded = true;
@@ -389,6 +397,13 @@ impl SimNetwork {
         let inner = self.lock();
         let host = inner.hosts.get(&node)?;
         host.blobs.get(&hash).map(|(bytes, _)| bytes.clone())
+    }
+
+    /// Whether a node keeps any blob for the lease.
+    pub(crate) fn keeps(&self, node: NodeId, lease: LeaseId) -> bool {
+        let (inner, keeper) = (self.lock(), Keeper::Lease(lease).to_string());
+        let host = inner.hosts.get(&node);
+        host.is_some_and(|host| host.blobs.values().any(|(_, keepers)| keepers.contains(&keeper)))
     }
 
     pub(crate) fn store(&self, node: NodeId, bytes: Vec<u8>, keeper: Keeper) -> BlobRef {

@@ -59,6 +59,8 @@ pub struct Troubles {
     pub cheats: u64,
     /// Of a thousand leases, so many are told of only when their quote is over.
     pub told_late: u64,
+    /// A renter without a daemon has a lease taken and stops it at once.
+    pub stops: u64,
 }
 
 impl Troubles {
@@ -93,6 +95,7 @@ impl Troubles {
             cheats: some(500),
             // Each in a world of its own.
             told_late: 0,
+            stops: 0,
         }
     }
 }

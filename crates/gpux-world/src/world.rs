@@ -155,12 +155,7 @@ impl World {
             }
             if self.now() < self.plan.troubled {
                 self.trouble();
-                if self.chance.in_thousand(self.plan.troubles.adversary) {
-                    self.adversary.act(&self.commons.network);
-                }
-                if self.chance.in_thousand(self.plan.troubles.spam) {
-                    self.mallory.ask(&self.commons.network);
-                }
+                self.let_strangers_act();
             } else if step.is_multiple_of(20) && self.now() > QUIET && self.is_over() {
                 let since = *over.get_or_insert(self.now());
                 if self.now() >= since + AFTERWARDS {
@@ -186,6 +181,19 @@ impl World {
         }
         for host in &mut self.hosts {
             host.kill();
+        }
+    }
+
+    fn let_strangers_act(&self) {
+        let (network, troubles) = (&self.commons.network, &self.plan.troubles);
+        if self.chance.in_thousand(troubles.adversary) {
+            self.adversary.act(network);
+        }
+        if self.chance.in_thousand(troubles.spam) {
+            self.mallory.ask(network);
+        }
+        if troubles.stops > 0 && self.chance.in_thousand(troubles.stops) {
+            self.mallory.ask_and_stop(network);
         }
     }
 

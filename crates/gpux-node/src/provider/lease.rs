@@ -112,6 +112,7 @@ enum Woken {
     Head,
     Timer,
     Minute,
+    LetGo,
     Cancelled,
 }
 
@@ -126,17 +127,22 @@ pub(super) struct LeaseTask {
     fetched: Arc<AtomicU64>,
     wake: Option<Millis>,
     pub(super) journal: Journal,
-    preparing: bool,
+    /// What makes the lease ready, or did.
+    pub(super) preparing: Option<prepare::Underway>,
     asking: bool,
     /// Whether the shim is up, so that the meter can be read.
     in_runtime: bool,
-    released: bool,
+    pub(super) released: bool,
+    /// Whether it waits for a late deposit.
+    pub(super) lingers: bool,
+    /// Whether the provider still passes on what is said to the lease; it does not when it lets the lease go.
+    is_reachable: bool,
     /// Whether the closing record is drafted: only then is the lease over on the disk, so that a crash before it is made good.
     pub(super) recorded: bool,
     /// What the watch-towers have.
     pub(super) paces: towers::Paces,
     /// The lease's part of the machine's disk; given back when its work is gone, or with this task.
-    disk: Option<Reserved>,
+    pub(super) disk: Option<Reserved>,
 }
 
 impl LeaseRecord {
@@ -219,10 +225,12 @@ impl LeaseTask {
             fetched: Arc::new(AtomicU64::new(0)),
             wake: None,
             journal: Journal::default(),
-            preparing: false,
+            preparing: None,
             asking: false,
             in_runtime: false,
             released: false,
+            lingers: false,
+            is_reachable: true,
             recorded: false,
             paces: towers::Paces::new(),
         }
@@ -251,6 +259,13 @@ impl LeaseTask {
                 Woken::Minute => {
                     self.reconcile(*chain.borrow());
                     self.hand_over();
+                }
+                Woken::LetGo => {
+                    self.is_reachable = false;
+                    // Its deposit may have come in this moment.
+                    if self.is_refusing() {
+                        break;
+                    }
                 }
                 Woken::Cancelled => return,
             }
@@ -296,7 +311,7 @@ impl LeaseTask {
             biased;
             () = self.node.cancel.cancelled() => Woken::Cancelled,
             Some(done) = self.effects.join_next() => Woken::Input(done.unwrap_or(LeaseInput::Done)),
-            Some(input) = self.inputs.recv() => Woken::Input(input),
+            input = self.inputs.recv(), if self.is_reachable => input.map_or(Woken::LetGo, Woken::Input),
             Ok(()) = chain.changed() => Woken::Chain,
             Ok(()) = head.changed() => Woken::Head,
             () = sleep(wake) => Woken::Timer,
@@ -398,11 +413,8 @@ impl LeaseTask {
         if self.record.machine.escrow().deposit() > Amount::ZERO {
             self.provider.funded(self.record.terms.renter, self.record.lease);
         }
-        if self.record.machine.work() == Work::Gone && !self.released {
-            self.released = true;
-            self.disk = None;
-            self.provider.release(self.record.lease);
-        }
+        self.release_when_gone();
+        self.note_lingering();
         self.tell();
     }
 
@@ -453,19 +465,29 @@ impl LeaseTask {
     }
 
     fn prepare(&mut self) {
-        if std::mem::replace(&mut self.preparing, true) {
+        if self.preparing.as_ref().is_some_and(|underway| !underway.is_over()) {
             return;
         }
         let (node, request, lease) = (self.node.clone(), self.record.request.clone(), self.record.lease);
         let (fetched, disk) = (self.fetched.clone(), self.provider.disk.clone());
         fetched.store(0, Ordering::Relaxed);
-        self.effects.spawn(async move {
-            LeaseInput::Prepared(prepare::prepare(&node, &request, lease, (&fetched, &disk)).await)
+        let (underway, prepared) = prepare::Underway::begin(move |stop| async move {
+            let aids = prepare::Aids {
+                fetched: &fetched,
+                disk: &disk,
+                stop: &stop,
+            };
+            LeaseInput::Prepared(prepare::prepare(&node, &request, lease, aids).await)
         });
+        self.preparing = Some(underway);
+        self.effects.spawn(prepared);
     }
 
     fn prepared(&mut self, result: Result<(), prepare::PrepareError>) {
-        self.preparing = false;
+        if self.record.machine.end().is_some() {
+            // Whoever ended the lease waited for this, and removes what was made.
+            return self.after_event();
+        }
         match result {
             Ok(()) => {
                 if let Some(disk) = &self.disk {
@@ -589,8 +611,14 @@ impl LeaseTask {
         tracing::info!(lease = %self.record.lease.short(), %end, "stopping the work");
         let (node, lease) = (self.node.clone(), self.record.lease);
         let metered = self.record.machine.metered();
-        self.effects
-            .spawn(async move { meter::destroy(&node, lease, metered).await });
+        let unprepared = self.preparing.as_ref().map(prepare::Underway::end);
+        self.effects.spawn(async move {
+            // A runtime that does not know the lease yet would be believed that its work is gone.
+            if let Some(unprepared) = unprepared {
+                unprepared.await;
+            }
+            meter::destroy(&node, lease, metered).await
+        });
     }
 
     /// Starts parts that may start, collects what ended, tells the renter what it does not know.
@@ -614,6 +642,12 @@ impl LeaseTask {
 
     async fn finish(&mut self) {
         tracing::info!(lease = %self.record.lease.short(), state = ?self.record.machine.state(), "lease over");
+        if let Some(underway) = &self.preparing {
+            underway.end().await;
+        }
+        if self.is_unpaid() {
+            return self.forget_unpaid().await;
+        }
         self.recorded = self.draft_record().await;
         self.journal.note_change();
         self.keep();

@@ -197,6 +197,11 @@ pub(super) async fn clean_up(node: &Node, lease: LeaseId) {
         () = node.cancel.cancelled() => return,
         () = tokio::time::sleep(OUTPUTS_KEPT) => {}
     }
+    remove(node, lease).await;
+}
+
+/// Removes what is left of a lease whose work is gone. Done again, it changes nothing.
+pub(super) async fn remove(node: &Node, lease: LeaseId) {
     node.net.revoke(lease);
     if let Err(error) = node.net.release(Keeper::Lease(lease)).await {
         tracing::warn!(lease = %lease.short(), error = %crate::error_chain(&error), "releasing a lease's blobs");

@@ -22,6 +22,7 @@ use std::{
     time::Duration,
 };
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// How often a blob is asked for before preparation fails.
 const FETCH_TRIES: u32 = 20;
@@ -70,6 +71,9 @@ pub(crate) enum PrepareError {
         /// Why.
         source: io::Error,
     },
+    /// The lease ended first.
+    #[error("preparing a lease: it ended first")]
+    Stopped,
     /// The shim cannot be started.
     #[error("starting the lease's shim")]
     Create(#[from] CreateLeaseError),
@@ -80,7 +84,7 @@ impl PrepareError {
     pub(crate) const fn actor(&self) -> Actor {
         match self {
             Self::Fetch { .. } => Actor::Network,
-            Self::Config(_) | Self::OtherLayers | Self::MediaType(_) => Actor::Renter,
+            Self::Config(_) | Self::OtherLayers | Self::MediaType(_) | Self::Stopped => Actor::Renter,
             Self::Disk(_)
             | Self::NoRuntime
             | Self::Blob(_)
@@ -91,13 +95,64 @@ impl PrepareError {
     }
 }
 
+/// A preparation, as long as it may still make something.
+#[derive(Debug)]
+pub(super) struct Underway {
+    stop: CancellationToken,
+    over: CancellationToken,
+}
+
+impl Underway {
+    /// A preparation and the future that makes it: over when that is done, was dropped, or panicked.
+    pub(super) fn begin<F: Future>(
+        work: impl FnOnce(CancellationToken) -> F,
+    ) -> (Self, impl Future<Output = F::Output>) {
+        let (stop, over) = (CancellationToken::new(), CancellationToken::new());
+        let done = over.clone().drop_guard();
+        let work = work(stop.clone());
+        let made = async move {
+            let made = work.await;
+            drop(done);
+            made
+        };
+        (Self { stop, over }, made)
+    }
+
+    /// Whether nothing more comes of it.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.is_cancelled()
+    }
+
+    /// Tells it to stop.
+    pub(super) fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Tells it to stop, and waits until nothing more comes of it.
+    pub(super) fn end(&self) -> impl Future<Output = ()> + use<> {
+        self.stop();
+        self.over.clone().cancelled_owned()
+    }
+}
+
+/// What a preparation needs beside what was asked for.
+pub(super) struct Aids<'a> {
+    /// Counts the bytes that are here.
+    pub(super) fetched: &'a Arc<AtomicU64>,
+    /// Promises space.
+    pub(super) disk: &'a Disk,
+    /// Says that the lease ended. What cannot be given up halfway is done to its end first.
+    pub(super) stop: &'a CancellationToken,
+}
+
 /// Makes everything ready for the lease's first part.
 pub(super) async fn prepare(
     node: &Node,
     request: &LeaseRequest,
     lease: LeaseId,
-    (fetched, disk): (&Arc<AtomicU64>, &Disk),
+    aids: Aids<'_>,
 ) -> Result<(), PrepareError> {
+    let Aids { fetched, disk, stop } = aids;
     let local = node.local.as_ref().ok_or(PrepareError::NoRuntime)?;
     let scratch = node.dir.scratch(&lease.to_string());
     std::fs::create_dir_all(&scratch).map_err(|source| PrepareError::Folder {
@@ -111,9 +166,13 @@ pub(super) async fn prepare(
         lease,
         fetched,
         brought: &brought,
+        stop,
     };
     let (image, layers) = unpack_image(local, &fetch, &request.job.image, &scratch).await?;
     let inputs = fetch_inputs(&fetch, &request.job.inputs, &scratch).await?;
+    if stop.is_cancelled() {
+        return Err(PrepareError::Stopped);
+    }
     let spec = LeaseSpec {
         lease,
         resources: request.request.resources,
@@ -184,6 +243,7 @@ struct Fetch<'a> {
     fetched: &'a Arc<AtomicU64>,
     /// Without what was here before.
     brought: &'a AtomicU64,
+    stop: &'a CancellationToken,
 }
 
 impl Fetch<'_> {
@@ -204,6 +264,7 @@ impl Fetch<'_> {
         };
         tokio::select! {
             biased;
+            () = self.stop.cancelled() => return Err(PrepareError::Stopped),
             result = self.bring(wanted, keeper, &progress) => result.map_err(|source| PrepareError::Fetch { size: blob.size, source })?,
             () = count => {}
         }
@@ -274,10 +335,12 @@ async fn unpack_layer(
     fetch.blob(layer.blob, Keeper::Lease(fetch.lease)).await?;
     let file = scratch.join(format!("layer-{}", descriptor.digest.hex()));
     fetch.node.net.export(layer.blob.hash, &file, ExportMode::Copy).await?;
-    let unpacked = local
-        .layers
-        .ensure_unpacked(&file, &descriptor, &UnpackLimits::default())
-        .await;
+    let limits = UnpackLimits::default();
+    let unpacked = tokio::select! {
+        biased;
+        () = fetch.stop.cancelled() => return Err(PrepareError::Stopped),
+        unpacked = local.layers.ensure_unpacked(&file, &descriptor, &limits) => unpacked,
+    };
     if let Err(error) = std::fs::remove_file(&file) {
         tracing::debug!(%error, "removing a layer's copy");
     }
@@ -317,4 +380,32 @@ async fn fetch_inputs(
         });
     }
     Ok(mounts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt as _;
+
+    #[test]
+    fn whoever_ends_a_preparation_waits_until_nothing_more_comes_of_it() {
+        let finish = Arc::new(tokio::sync::Notify::new());
+        let held = finish.clone();
+        let (underway, made) = Underway::begin(|stop| async move {
+            stop.cancelled().await;
+            // As a shim that is being started: not given up halfway.
+            held.notified().await;
+        });
+        let mut made = Box::pin(made);
+        assert!((&mut made).now_or_never().is_none() && !underway.is_over());
+        let mut ended = Box::pin(underway.end());
+        assert!((&mut made).now_or_never().is_none());
+        assert!((&mut ended).now_or_never().is_none(), "a shim may still come of it");
+        finish.notify_one();
+        assert!(made.now_or_never().is_some());
+        assert!(ended.now_or_never().is_some() && underway.is_over());
+        let (dropped, made) = Underway::begin(|_| std::future::pending::<()>());
+        drop(made);
+        assert!(dropped.is_over(), "nothing comes of it either");
+    }
 }

@@ -212,11 +212,25 @@ fn a_deposit_whose_quote_was_forgotten_in_a_crash_is_reclaimed() {
     assert_eq!(times(Reached::GivenBack), 0, "{}", explain(1, &report));
 }
 
+#[test]
+fn a_stranger_that_stops_in_a_loop_what_it_does_not_pay_for_leaves_nothing_behind() {
+    let mut plan = quiet(1);
+    plan.troubled = Duration::from_secs(120);
+    plan.troubles.stops = 1_000;
+    plan.troubles.containers = 2;
+    let report = run(&plan).unwrap();
+    assert!(report.broken.is_empty(), "{}", explain(1, &report));
+    let stopped = report.coverage.times(Reached::LeaseUnpaid);
+    assert!(stopped > 70, "{stopped} times\n{}", explain(1, &report));
+    assert!(report.paid > 0, "others are served: {}", explain(1, &report));
+}
+
 /// The world in which a planted bug has its chance: quiet but for what the bug needs, so that nothing else can break it.
 fn with(bug: Option<Bug>, seed: u64) -> Plan {
     let mut troubles = Troubles::default();
     match bug {
         Some(Bug::DeafToGiving) => troubles.told_late = 1_000,
+        Some(Bug::Hoarding) => troubles.stops = 300,
         Some(Bug::InflatedEnd) => troubles.shims = 30,
         Some(Bug::SilentDeath) => troubles.misfortunes = 400,
         Some(_) | None => {}
