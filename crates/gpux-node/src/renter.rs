@@ -316,9 +316,8 @@ pub(crate) async fn start(node: &Arc<Node>, request: RunRequest) -> Result<JobVi
         builder_share: planned.job.builder.map_or(BasisPoints::ZERO, |builder| builder.share),
     };
     let firm = quotes::collect(node, &planned.market, request.agreed_total, &wanted, &spec).await?;
-    let head = node.chain.head().await;
-    let head = head
-        .map_err(|error| fault(ErrorCode::Unreachable, "asking the chain for its newest block", &error).retryable())?;
+    // What the watcher believes: a block that is hours ahead would bind what a vanished node leaves behind for as long.
+    let head = node.watcher.newest().ok_or_else(no_block)?;
     let leases: Vec<LeaseRecord> = firm
         .into_iter()
         .map(|firm| lease_record(node, (id, &planned), firm, head.timestamp))
@@ -364,6 +363,15 @@ fn begin(
     let name = record.name.clone();
     node.renter.spawn(node, record, leases, (receipt_key, Some(image)));
     Ok(node.renter.find(&name)?.view())
+}
+
+fn no_block() -> ErrorBody {
+    ErrorBody::new(
+        ErrorCode::Unreachable,
+        "starting a job: no block of the chain was seen yet",
+    )
+    .with_hint("look at `gpux doctor`: the chain node does not answer, or its clock is wrong")
+    .retryable()
 }
 
 fn lease_record(node: &Node, (job, planned): (JobId, &Planned), firm: Firm, now: UnixSeconds) -> LeaseRecord {
