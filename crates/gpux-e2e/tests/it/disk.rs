@@ -9,7 +9,7 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -55,7 +55,12 @@ impl Disk {
         let disk = Self::make(market, name, daemon.dir, size);
         run("cp", &["--archive", &format!("{}/.", path(&kept)), path(&disk.at)]);
         run("sync", &["--file-system", path(&disk.at)]);
+        let began = Instant::now();
         market.restart(name);
+        if name.starts_with("provider") {
+            // Its offer went with its first life.
+            market.await_offer(name, began);
+        }
         disk
     }
 
