@@ -90,6 +90,9 @@ pub struct ChainSection {
     /// How often the chain is asked for a new block. Absent: every second.
     #[serde(default = "default_poll")]
     pub poll: Millis,
+    /// How long a block that is more than an hour ahead of time must be told before it is believed. Absent: ten minutes, and no
+    /// time at all on the devnet, whose time people move.
+    pub leap_told_for: Option<Millis>,
     /// The most wei that is ever offered for a unit of gas; a tenth of it is the most for the sequencer's tip. Gas that
     /// costs more is waited for. Absent: 2 gwei, some hundred times what OP chains usually take: 0.0003 coins for a deposit.
     #[serde(default = "default_max_fee")]

@@ -2,7 +2,7 @@
 
 use crate::{
     adapters::{Adapters, PEERS},
-    config::{DaemonConfig, LoadConfigError, ProvideSection},
+    config::{ChainSection, DaemonConfig, LoadConfigError, ProvideSection},
     dir::DaemonDir,
     directory, http,
     market::Market,
@@ -184,7 +184,7 @@ pub(crate) fn assemble(dir: DaemonDir, config: DaemonConfig, adapters: Adapters)
     tasks.spawn(task.run(cancel.clone()));
     let (provider_sender, task) = open_sender(&chain, Arc::new(signer.clone()), &store, max_fee)?;
     tasks.spawn(task.run(cancel.clone()));
-    let (watcher, task) = watcher(chain.clone(), watcher_config(config.chain.chain_id, clock.date()), None);
+    let (watcher, task) = watcher(chain.clone(), watcher_config(&config.chain, clock.date()), None);
     tasks.spawn(task.run(cancel.clone()));
     let (local, why_no_runtime) = local.map_or_else(|why| (None, Some(why)), |local| (Some(local), None));
     let provider = match (&config.provide, machine) {
@@ -301,20 +301,19 @@ fn selling(
     Ok((selling, towers))
 }
 
-/// What one whole coin of the chain is worth in the token.
 /// People move the time of a devnet; nobody moves that of another chain.
-fn watcher_config(chain_id: u64, date: UnixSeconds) -> WatcherConfig {
+fn watcher_config(chain: &ChainSection, date: UnixSeconds) -> WatcherConfig {
     let usual = WatcherConfig::default();
-    if chain_id == DevnetConfig::CHAIN_ID {
-        let leap_told_for = Duration::ZERO;
-        return WatcherConfig { leap_told_for, ..usual };
-    }
+    let is_devnet = chain.chain_id == DevnetConfig::CHAIN_ID;
+    let absent = if is_devnet { Duration::ZERO } else { usual.leap_told_for };
     WatcherConfig {
         date: Some(date),
+        leap_told_for: chain.leap_told_for.map_or(absent, Duration::from),
         ..usual
     }
 }
 
+/// What one whole coin of the chain is worth in the token.
 fn coin_price(config: &DaemonConfig, token: &Token) -> Result<Amount, DaemonError> {
     let provide = config.provide.as_ref().and_then(|section| section.coin_price.as_ref());
     let text = provide.or(config.watch.coin_price.as_ref());

@@ -218,6 +218,7 @@ fn chain_section(info: &DevnetInfo, token: Address, options: &DevnetOptions) -> 
         node_directory: info.node_directory,
         node_directory_from: 0,
         token,
+        leap_told_for: None,
         poll: if options.block_time == Millis::ZERO {
             Millis(20)
         } else {

@@ -261,7 +261,7 @@ impl SimHost {
         let contracts = self.commons.contracts;
         let mut text = format!(
             "[chain]\nrpc_url = \"http://world.invalid\"\nchain_id = {CHAIN_ID}\nescrow = \"{}\"\nnode_directory = \"{}\"\n\
-             token = \"{}\"\npoll = 1000\ngrace_secs = 60\nsafe_from = \"20000000\"\nfinalized_from = \"40000000\"\nexposure = \"3000000\"\n\
+             token = \"{}\"\npoll = 1000\nleap_told_for = 600000\ngrace_secs = 60\nsafe_from = \"20000000\"\nfinalized_from = \"40000000\"\nexposure = \"3000000\"\n\
              [network]\ndirectory = false\n",
             contracts.escrow, contracts.directory, contracts.token
         );
