@@ -18,7 +18,8 @@ const CLOSED_FOR: Duration = Duration::from_secs(30);
 /// Compares the time of blocks with the time that went by here.
 #[derive(Debug)]
 pub(super) struct TimeGuard {
-    /// A time that was believed, and when that was.
+    /// What time it was at some moment: the wall's, the first block's, or that of a leap that was believed. Blocks that are a little
+    /// ahead do not move it: one after the other they would go anywhere.
     known: Option<(UnixSeconds, Instant)>,
     told_for: Duration,
     /// Since when blocks are told that leap ahead, without one between them that does not.
@@ -123,6 +124,16 @@ mod tests {
         guard.check(far, later(start, 1_299)).unwrap_err();
         guard.check(far, later(start, 1_300)).unwrap();
         guard.check(far.plus_secs(2), later(start, 1_302)).unwrap();
+    }
+
+    #[test]
+    fn many_small_leaps_are_no_better_than_one() {
+        let start = Instant::now();
+        let mut guard = TimeGuard::new(Some(UnixSeconds(1_000_000)), Duration::from_secs(600));
+        guard.check(UnixSeconds(1_000_000 + LEAP - 10), start).unwrap();
+        guard
+            .check(UnixSeconds(1_000_000 + 2 * LEAP - 20), later(start, 2))
+            .unwrap_err();
     }
 
     #[test]
