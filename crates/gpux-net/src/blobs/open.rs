@@ -114,9 +114,13 @@ async fn load(dir: &Path, collect: Duration) -> Result<FsStore, Cause> {
 }
 
 #[cfg(test)]
+#[path = "../../tests/it/small_disk.rs"]
+mod small_disk;
+
+#[cfg(test)]
 mod tests {
     use super::*;
-    use std::{io::Write, process::Command};
+    use small_disk::SmallDisk;
 
     async fn add(store: Arc<FsStore>, bytes: &'static [u8]) -> Result<iroh_blobs::Hash, Cause> {
         Ok(store.blobs().add_slice(bytes).with_named_tag("kept").await?.hash)
@@ -145,9 +149,8 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_full_disk_ends_a_store_for_ever_and_once_there_is_room_it_is_opened_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let disk = SmallDisk::mount(dir.path());
-        let store = OpenStore::open(dir.path(), Duration::from_secs(60)).await.unwrap();
+        let disk = SmallDisk::mount(8);
+        let store = OpenStore::open(disk.path(), Duration::from_secs(60)).await.unwrap();
         let kept = store.run(|store| add(store, b"written before")).await.unwrap();
         store.now().sync_db().await.unwrap();
         disk.fill();
@@ -169,44 +172,6 @@ mod tests {
             assert_eq!(found.as_ref(), bytes.as_bytes());
         }
         store.close().await;
-    }
-
-    /// A file system of a few MiB in memory.
-    struct SmallDisk<'a>(&'a Path);
-
-    impl<'a> SmallDisk<'a> {
-        /// Fails the test, rather than skipping it, where nothing can be mounted.
-        fn mount(at: &'a Path) -> Self {
-            let mut mount = Command::new("mount");
-            let mounted = mount
-                .args(["-t", "tmpfs", "-o", "size=8M", "small"])
-                .arg(at)
-                .output()
-                .unwrap();
-            assert!(mounted.status.success(), "needs root: {mounted:?}");
-            Self(at)
-        }
-
-        fn fill(&self) {
-            let mut filler = std::fs::File::create(self.0.join("filler")).unwrap();
-            let mut block = vec![1; 1 << 20];
-            while !block.is_empty() {
-                match filler.write(&block) {
-                    Ok(0) | Err(_) => block.truncate(block.len() / 2),
-                    Ok(_) => {}
-                }
-            }
-        }
-
-        fn empty(&self) {
-            std::fs::remove_file(self.0.join("filler")).unwrap();
-        }
-    }
-
-    impl Drop for SmallDisk<'_> {
-        fn drop(&mut self) {
-            let _ = Command::new("umount").arg("--lazy").arg(self.0).output();
-        }
     }
 
     #[tokio::test(flavor = "multi_thread")]

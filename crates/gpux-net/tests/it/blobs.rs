@@ -1,12 +1,11 @@
 //! Blobs: given only to peers of a lease that names them, verified, resumed, bounded.
 
+use crate::small_disk::SmallDisk;
 use crate::support::{TestNode, bare_endpoint, eventually, lease, start, start_with, ticket_of};
 use gpux_net::{AddMode, BlobRef, ExportMode, FetchError, Keeper, Limits, PeerFetchError, StoreError};
 use gpux_types::{BlobHash, JobId, NodeId};
 use iroh::Endpoint;
 use std::{
-    io::Write,
-    process::Command,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -434,48 +433,6 @@ async fn a_store_that_is_in_use_is_refused_and_free_after_the_shutdown() {
     eventually("the node is back", || !again.ticket().addresses.is_empty()).await;
     assert_eq!(again.net.find(blob.hash).await.unwrap(), Some(blob));
     again.net.shutdown().await;
-}
-
-/// A file system of a few MiB in memory.
-struct SmallDisk(Arc<tempfile::TempDir>);
-
-impl SmallDisk {
-    /// Fails the test, rather than skipping it, where nothing can be mounted.
-    fn mount(mib: u32) -> Self {
-        let dir = Arc::new(tempfile::tempdir().unwrap());
-        let size = format!("size={mib}M");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &size, "small"])
-            .arg(dir.path())
-            .output()
-            .unwrap();
-        assert!(
-            mounted.status.success(),
-            "mounting a small file system needs root: {mounted:?}"
-        );
-        Self(dir)
-    }
-
-    fn fill(&self) {
-        let mut filler = std::fs::File::create(self.0.path().join("filler")).unwrap();
-        let mut block = vec![1; 1 << 20];
-        while !block.is_empty() {
-            match filler.write(&block) {
-                Ok(0) | Err(_) => block.truncate(block.len() / 2),
-                Ok(_) => {}
-            }
-        }
-    }
-
-    fn empty(&self) {
-        std::fs::remove_file(self.0.path().join("filler")).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(self.0.path()).output();
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,4 +10,5 @@
 mod blobs;
 mod calls;
 mod offers;
+mod small_disk;
 mod support;
