@@ -1,8 +1,9 @@
 //! Deploys the collector that this provider's leases are paid to, and sends on what lies at its collectors, to their payout
 //! addresses, when that is worth a transaction. One task, from the provider's signer.
 //!
-//! A tower takes nothing for a collector that is not there, and deploys none. The escrow pays a collector when its provider draws or settles, or a renter closes. Anybody may send the money on; while the
-//! provider lives it does so itself. What was configured earlier is swept as well: collectors are remembered.
+//! A tower takes nothing for a collector that is not there, and deploys none. The escrow pays a collector when its provider draws
+//! or settles, or a renter closes. Anybody may send the money on; while the provider lives it does so itself. What was
+//! configured earlier is swept as well: collectors are remembered.
 
 use super::{Provider, Towers, chain};
 use crate::{
