@@ -53,11 +53,10 @@ impl TimeGuard {
                 time = time.0,
                 "the chain is ahead of time: it is believed, as it was told for long"
             );
-        }
-        self.leaping = None;
-        if expected.is_none_or(|expected| time > expected) {
             self.known = Some((time, now));
         }
+        self.known.get_or_insert((time, now));
+        self.leaping = None;
         Ok(())
     }
 }
