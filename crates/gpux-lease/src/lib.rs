@@ -34,8 +34,8 @@ pub use parts::{
     PartEffect, PartEvent, PartFault, PartPolicy, PartQueue, PartState, PartsSummary, ReleaseRule, UnknownPart,
 };
 pub use provider::{
-    CLOSING_WAIT, Closing, FreezeCause, Preparation, ProviderConfig, ProviderEffect, ProviderEvent, ProviderLease,
-    ProviderState,
+    CLOSING_WAIT, Closing, FreezeCause, Given, Preparation, ProviderConfig, ProviderEffect, ProviderEvent,
+    ProviderLease, ProviderState,
 };
 pub use receipt::{Receipt, SignedClosing, VerifiedReceipt, VerifyReceiptError};
 pub use record::{

@@ -17,6 +17,8 @@
 
 mod advance;
 mod events;
+mod idle;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -25,7 +27,11 @@ use crate::meter::{HOLD, Tariff};
 use crate::receipt::VerifiedReceipt;
 pub use events::{ProviderEffect, ProviderEvent};
 use gpux_types::{Amount, Millis, UnixSeconds};
+pub use idle::Given;
+#[cfg(test)]
+pub(crate) use idle::IDLE_LIMIT;
 use serde::{Deserialize, Serialize};
+pub use state::{FreezeCause, Preparation, ProviderState};
 
 /// How long a renter that wants to close a lease itself has, once it holds the closing amount.
 pub const CLOSING_WAIT: Millis = Millis::from_secs(600);
@@ -105,104 +111,6 @@ pub enum Closing {
     },
 }
 
-/// Where a lease stands on the provider's side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ProviderState {
-    /// For the deposit, preparing meanwhile.
-    Waiting {
-        /// When it was requested.
-        since: Millis,
-        /// How far image and inputs are.
-        preparation: Preparation,
-    },
-    /// Deposited; image and inputs are still on their way.
-    Preparing {
-        /// When it was requested.
-        since: Millis,
-    },
-    /// Deposited and prepared; the first receipt is asked for and nothing runs yet.
-    Ready {
-        /// When it became so.
-        since: Millis,
-    },
-    /// Parts may start and run.
-    Running,
-    /// Held where it is, unbilled.
-    Frozen {
-        /// When it froze.
-        since: Millis,
-        /// What it waits for.
-        cause: FreezeCause,
-    },
-    /// The work is being ended.
-    Stopping {
-        /// When it was last told to end.
-        since: Millis,
-        /// Why.
-        end: End,
-    },
-    /// The work is gone; the last receipt is asked for.
-    Closing {
-        /// When the work was gone.
-        since: Millis,
-        /// Why.
-        end: End,
-    },
-    /// A closing amount is signed; the renter may close with it.
-    Offering {
-        /// When it was signed.
-        since: Millis,
-        /// Why the work ended.
-        end: End,
-        /// What was signed.
-        amount: Amount,
-    },
-    /// The settlement is sent.
-    Settling {
-        /// When it was last sent.
-        since: Millis,
-        /// Why the work ended.
-        end: End,
-        /// What is claimed.
-        amount: Amount,
-    },
-    /// Given up without a deposit; one that still comes goes back at once.
-    Refusing {
-        /// Since when.
-        since: Millis,
-        /// Why.
-        end: End,
-    },
-    /// For ever.
-    Ended {
-        /// Why.
-        end: End,
-        /// What the escrow paid.
-        paid: Amount,
-    },
-}
-
-/// How far image and inputs are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Preparation {
-    /// On their way.
-    Underway,
-    /// All there.
-    Done,
-}
-
-/// What frozen work waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FreezeCause {
-    /// The next receipt.
-    Unpaid,
-    /// More of the deposit being deep enough in the chain.
-    Unassured,
-}
-
 /// What is known of a lease in every state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Account {
@@ -231,6 +139,14 @@ struct Account {
     /// How often.
     #[serde(default)]
     draws: u32,
+    #[serde(default)]
+    given: Given,
+    /// Since when all that was given is over.
+    #[serde(default)]
+    idle_since: Option<Millis>,
+    /// When the renter was last heard, or could not be.
+    #[serde(default)]
+    heard: Millis,
 }
 
 /// One lease, as its provider sees it.
@@ -259,6 +175,9 @@ impl ProviderLease {
             asked: None,
             drawn: Amount::ZERO,
             draws: 0,
+            given: Given::Unfinished,
+            idle_since: None,
+            heard: now,
         };
         let state = ProviderState::Waiting {
             since: now,
@@ -391,16 +310,13 @@ impl ProviderLease {
     /// Makes the event a fact, and answers with the state that it leads to by itself.
     fn absorb(&mut self, now: Millis, event: ProviderEvent) -> Result<Option<ProviderState>, UnexpectedEvent> {
         use ProviderState as S;
-        let unexpected = || UnexpectedEvent {
-            state: self.state.name(),
-            event: event.name(),
-        };
         let live = self.state.is_live();
         let mut next = None;
         match (event, self.state) {
             (ProviderEvent::ReceiptReceived(_), S::Waiting { .. } | S::Refusing { .. })
             | (ProviderEvent::PreparationFailed { .. }, S::Ready { .. } | S::Running | S::Frozen { .. }) => {
-                return Err(unexpected());
+                let (state, event) = (self.state.name(), event.name());
+                return Err(UnexpectedEvent { state, event });
             }
             (ProviderEvent::Restarted, _) => self.restart(now),
             (ProviderEvent::EscrowSeen(view), _) => self.take_view(view),
@@ -419,7 +335,7 @@ impl ProviderLease {
             (ProviderEvent::PreparationFailed { by }, _) if live => {
                 next = Some(self.stopping(now, End::new(EndReason::PreparationFailed, by)));
             }
-            (ProviderEvent::ReceiptReceived(receipt), _) => self.take_receipt(receipt),
+            (ProviderEvent::ReceiptReceived(receipt), _) => self.take_receipt(now, receipt),
             (ProviderEvent::ExposureShared(share), _) => self.account.exposure = share,
             (ProviderEvent::Metered { metered, work }, _) => self.take_reading(metered, work),
             (ProviderEvent::ShimLost { metered }, _) => {
@@ -435,6 +351,8 @@ impl ProviderLease {
                 next = Some(self.stopping(now, End::new(EndReason::Stopped, by)));
             }
             (ProviderEvent::ClosingWanted, _) => self.offer_closing(),
+            (ProviderEvent::PartsSeen(given), _) => self.take_given(now, given),
+            (ProviderEvent::RenterHeard, _) => self.hear_renter(now),
             (
                 ProviderEvent::Prepared
                 | ProviderEvent::PreparationFailed { .. }
@@ -478,7 +396,8 @@ impl ProviderLease {
         self.account.block = Some(BlockClock::seen(before, time, self.now.max(now)));
     }
 
-    fn take_receipt(&mut self, receipt: VerifiedReceipt) {
+    fn take_receipt(&mut self, now: Millis, receipt: VerifiedReceipt) {
+        self.hear_renter(now);
         if !self.state.is_fixed() && receipt.cumulative() > self.signed() {
             self.account.receipt = Some(receipt);
             self.account.asked = None;
@@ -497,81 +416,11 @@ impl ProviderLease {
         self.now = now;
         self.account.read = None;
         self.account.asked = None;
+        self.account.heard = now;
+        self.account.idle_since = self.account.idle_since.map(|_| now);
         self.account.block = self.account.block.map(|block| block.restarted(now));
         self.state = self.state.restarted(now);
         // Older journals keep the expiry only in the view.
         self.take_view(self.account.escrow);
-    }
-}
-
-impl ProviderState {
-    /// The state's name, for logs.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Waiting { .. } => "waiting",
-            Self::Preparing { .. } => "preparing",
-            Self::Ready { .. } => "ready",
-            Self::Running => "running",
-            Self::Frozen { .. } => "frozen",
-            Self::Stopping { .. } => "stopping",
-            Self::Closing { .. } => "closing",
-            Self::Offering { .. } => "offering",
-            Self::Settling { .. } => "settling",
-            Self::Refusing { .. } => "refusing",
-            Self::Ended { .. } => "ended",
-        }
-    }
-
-    const fn end(&self) -> Option<End> {
-        match self {
-            Self::Waiting { .. }
-            | Self::Preparing { .. }
-            | Self::Ready { .. }
-            | Self::Running
-            | Self::Frozen { .. } => None,
-            Self::Stopping { end, .. }
-            | Self::Closing { end, .. }
-            | Self::Offering { end, .. }
-            | Self::Settling { end, .. }
-            | Self::Refusing { end, .. }
-            | Self::Ended { end, .. } => Some(*end),
-        }
-    }
-
-    /// Whether work may still come of it.
-    const fn is_live(&self) -> bool {
-        self.end().is_none()
-    }
-
-    /// Whether what is claimed in the end is decided.
-    const fn is_fixed(&self) -> bool {
-        matches!(self, Self::Offering { .. } | Self::Settling { .. })
-    }
-
-    const fn restarted(self, now: Millis) -> Self {
-        match self {
-            Self::Waiting { preparation, .. } => Self::Waiting {
-                since: now,
-                preparation,
-            },
-            Self::Preparing { .. } => Self::Preparing { since: now },
-            Self::Ready { .. } => Self::Ready { since: now },
-            Self::Frozen { cause, .. } => Self::Frozen { since: now, cause },
-            Self::Stopping { end, .. } => Self::Stopping { since: now, end },
-            Self::Closing { end, .. } => Self::Closing { since: now, end },
-            Self::Offering { end, amount, .. } => Self::Offering {
-                since: now,
-                end,
-                amount,
-            },
-            Self::Settling { end, amount, .. } => Self::Settling {
-                since: now,
-                end,
-                amount,
-            },
-            Self::Refusing { end, .. } => Self::Refusing { since: now, end },
-            Self::Running | Self::Ended { .. } => self,
-        }
     }
 }

@@ -432,6 +432,8 @@ impl Provider {
     /// How a lease is.
     pub(crate) fn status(&self, from: NodeId, lease: LeaseId) -> Result<Response, PeerError> {
         let entry = self.entry(from, lease)?;
+        // It asks again soon: one of its questions may be lost on a task that has more to do.
+        let _ = entry.inputs.try_send(LeaseInput::RenterHeard);
         let report = entry.report.borrow().clone();
         Ok(Response::Status(Box::new(report)))
     }

@@ -180,6 +180,50 @@ fn work_goes_on_while_the_renter_is_away_for_no_longer_than_it_signed_ahead() {
     }
 }
 
+#[test]
+fn a_renter_that_is_away_pays_for_no_idle_node_and_finds_its_results_waiting() {
+    const JOB: Job = Job {
+        name: "overnight",
+        nodes: 1,
+        parts: 1,
+        seconds: 25,
+    };
+    /// The work, the idle node and the hold, with room for a busy machine.
+    const ENDS_WITHIN: Duration = Duration::from_secs(220);
+    /// What is billed at most: the work, ten seconds of an idle node, and the start of the part and of each look.
+    const BILLED: Millis = Millis::from_secs(25 + 10 + 6);
+
+    let mut market = Market::start(1);
+    let work = start_and_pay_a_while(&market, &JOB);
+    let away = market.run(&["away", JOB.name, "8m", "-y"]);
+    assert_eq!(away.status.code(), Some(0), "{away:?}");
+    market.daemon("renter").process.signal("KILL");
+    wait_for("the part to end", MINUTE, || {
+        work.iter().all(|process| !process.runs()).then_some(())
+    });
+    wait_for("the provider to end the lease", ENDS_WITHIN, || {
+        let mut providers = market.providers();
+        providers.all(|provider| shims(&provider.dir).is_empty()).then_some(())
+    });
+    stays("the settlement waiting for the renter", Duration::from_secs(10), || {
+        market.payments().is_empty()
+    });
+
+    market.restart("renter");
+    let ended = market.run(&["wait", JOB.name]);
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    market.assert_outputs(&JOB);
+    let cost = market.cost(JOB.name);
+    assert!(cost.balanced, "{cost:?}");
+    assert_eq!(
+        cost.transactions, 2,
+        "one deposit and one settlement: nothing ran twice"
+    );
+    for bill in &cost.leases {
+        assert!(bill.earned <= bill.price.cost_of(BILLED), "{bill:?}");
+    }
+}
+
 /// Starts a job of as many parts as there are providers; gives its processes once each lease has a second receipt: the
 /// first is for one interval before any work.
 fn start_and_pay_a_while(market: &Market, job: &Job) -> Vec<Process> {

@@ -222,6 +222,12 @@ impl ProviderLease {
                 cause: FreezeCause::Unassured,
             });
         }
+        if self.stands_idle() {
+            return Some(ProviderState::Frozen {
+                since: self.now,
+                cause: FreezeCause::Unheard,
+            });
+        }
         if frozen {
             // The dead-man switch fired although the work is paid for.
             self.account.work = Work::Running;
@@ -281,9 +287,18 @@ impl ProviderLease {
     ) -> Option<ProviderState> {
         let metered = self.account.metered;
         let unpaid = metered >= self.config.tariff.covered(self.signed());
-        let unassured = self.unassured();
-        if !unpaid && !unassured {
-            return Some(ProviderState::Running);
+        let holds = |cause| match cause {
+            FreezeCause::Unpaid => unpaid,
+            FreezeCause::Unassured => self.unassured(),
+            FreezeCause::Unheard => self.stands_idle(),
+        };
+        if !holds(cause) {
+            let causes = [FreezeCause::Unpaid, FreezeCause::Unassured, FreezeCause::Unheard];
+            let next = causes.into_iter().find(|cause| holds(*cause));
+            return Some(next.map_or(ProviderState::Running, |cause| ProviderState::Frozen {
+                since: self.now,
+                cause,
+            }));
         }
         if self.account.work == Work::Running {
             self.account.work = Work::Frozen;
@@ -292,23 +307,11 @@ impl ProviderLease {
         if unpaid {
             self.ask(self.config.tariff.ask(metered, self.ask_cap()), effects);
         }
-        let (still, limit, reason, by) = match cause {
-            FreezeCause::Unpaid => (unpaid, self.config.hold, EndReason::Unpaid, Actor::Renter),
-            FreezeCause::Unassured => (
-                unassured,
-                self.config.assurance_limit,
-                EndReason::DepositUnassured,
-                Actor::Chain,
-            ),
+        let (limit, reason, by) = match cause {
+            FreezeCause::Unpaid => (self.config.hold, EndReason::Unpaid, Actor::Renter),
+            FreezeCause::Unassured => (self.config.assurance_limit, EndReason::DepositUnassured, Actor::Chain),
+            FreezeCause::Unheard => (self.config.hold, EndReason::Completed, Actor::Provider),
         };
-        if !still {
-            let cause = if unpaid {
-                FreezeCause::Unpaid
-            } else {
-                FreezeCause::Unassured
-            };
-            return Some(ProviderState::Frozen { since: self.now, cause });
-        }
         (self.now >= since.saturating_add(limit)).then(|| self.stop(reason, by))
     }
 
@@ -336,6 +339,9 @@ impl ProviderLease {
             EscrowView::Absent => return self.is_given_up(since).then_some(unpaid(end)),
             EscrowView::Open { deposit, expiry, .. } => (deposit, expiry),
         };
+        if self.waits_to_tell() {
+            return None;
+        }
         let due = self.config.tariff.due(self.account.metered).min(deposit);
         let expired = self.account.block.is_some_and(|block| block.at(self.now) >= expiry);
         let late = expired || self.now >= since.saturating_add(self.config.last_receipt_limit);

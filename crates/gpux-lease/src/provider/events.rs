@@ -1,5 +1,6 @@
 //! What a provider's lease hears and what it asks to be done. The daemon makes the one and performs the other.
 
+use super::Given;
 use crate::lifecycle::{Actor, End, EscrowView, Work};
 use crate::receipt::VerifiedReceipt;
 use gpux_types::{Amount, Millis, UnixSeconds};
@@ -48,6 +49,10 @@ pub enum ProviderEvent {
         /// Who.
         by: Actor,
     },
+    /// How far the parts are: a level.
+    PartsSeen(Given),
+    /// The renter asked how the lease is, as it does every few seconds.
+    RenterHeard,
     /// The renter wants to close the lease itself, with a closing amount.
     ClosingWanted,
     /// The time of the last [`ProviderEffect::WakeAt`] has come and there is no meter to read.
@@ -71,6 +76,8 @@ impl ProviderEvent {
             Self::ShimLost { .. } => "shim lost",
             Self::PartsDrained => "parts drained",
             Self::StopRequested { .. } => "stop requested",
+            Self::PartsSeen(_) => "parts seen",
+            Self::RenterHeard => "renter heard",
             Self::ClosingWanted => "closing wanted",
             Self::Ticked => "ticked",
             Self::Restarted => "restarted",

@@ -593,3 +593,85 @@ fn what_was_worked_on_a_deposit_that_is_not_deep_counts_until_the_end_is_deep() 
     handle(&mut lease, 6, ProviderEvent::EscrowSeen(EscrowView::Closed { paid }));
     assert_eq!(lease.exposed(), Exposed::default());
 }
+
+/// Everything that was given is over since the tenth second, paid for up to the ninetieth, and the renter does not know.
+fn idle() -> ProviderLease {
+    let mut lease = running(config());
+    let time = UnixSeconds(1_000);
+    handle(&mut lease, 1, ProviderEvent::BlockSeen { time });
+    handle(&mut lease, 2, receipt(90_000));
+    handle(&mut lease, 10, metered(9, Work::Running));
+    handle(&mut lease, 10, ProviderEvent::PartsSeen(Given::Untold));
+    lease
+}
+
+#[test]
+fn a_node_that_stands_idle_and_does_not_hear_its_renter_bills_ten_seconds_and_ends_the_lease() {
+    let mut lease = idle();
+    assert_eq!(
+        handle(&mut lease, 19, metered(18, Work::Running)),
+        [ProviderEffect::Renew]
+    );
+    let frozen = [ProviderEffect::Freeze, ProviderEffect::Renew];
+    assert_eq!(handle(&mut lease, 20, metered(19, Work::Running)), frozen);
+    let goes_on = [ProviderEffect::Thaw, ProviderEffect::AllowWork];
+    let given = ProviderEvent::PartsSeen(Given::Unfinished);
+    assert_eq!(handle(&mut lease.clone(), 100, given), goes_on, "there is a part");
+    let heard = ProviderEvent::RenterHeard;
+    assert_eq!(handle(&mut lease.clone(), 100, heard), goes_on, "the renter is back");
+    let end = End::new(EndReason::Completed, Actor::Provider);
+    let stopped = [ProviderEffect::StopWork { end }];
+    assert_eq!(
+        handle(&mut lease, 139, metered(19, Work::Frozen)),
+        [ProviderEffect::Renew]
+    );
+    assert_eq!(handle(&mut lease, 140, metered(19, Work::Frozen)), stopped);
+
+    let mut heard_of = idle();
+    handle(&mut heard_of, 15, heard);
+    assert_eq!(
+        handle(&mut heard_of, 24, metered(23, Work::Running)),
+        [ProviderEffect::Renew],
+        "it is wanted"
+    );
+}
+
+#[test]
+fn the_settlement_and_the_word_of_the_end_wait_for_a_renter_that_signed_ahead_and_knows_nothing_of_its_results() {
+    let mut lease = idle();
+    handle(&mut lease, 20, metered(19, Work::Running));
+    handle(&mut lease, 140, metered(19, Work::Frozen));
+    assert_eq!(handle(&mut lease, 141, metered(19, Work::Gone)), []);
+    assert_eq!((lease.told_end(), lease.end().is_some()), (None, true));
+    assert_eq!(
+        handle(&mut lease, 142, ProviderEvent::Restarted),
+        [],
+        "also after a restart"
+    );
+    let settled = [lease.settlement(amount(19_000))];
+    let mut told = lease.clone();
+    assert_eq!(handle(&mut told, 143, ProviderEvent::PartsSeen(Given::Told)), settled);
+    assert!(told.told_end().is_some());
+    // As long as it had signed ahead, and as work is held: 71 s and 120 s.
+    assert_eq!(handle(&mut lease, 332, ProviderEvent::Ticked), []);
+    assert_eq!(handle(&mut lease, 333, ProviderEvent::Ticked), settled);
+}
+
+#[test]
+fn no_settlement_waits_for_a_renter_that_signed_nothing_ahead_or_beyond_the_expiry() {
+    let ends = |mut lease: ProviderLease, secs| {
+        handle(&mut lease, secs, ProviderEvent::StopRequested { by: Actor::Provider });
+        handle(&mut lease, secs, metered(9, Work::Gone))
+    };
+    let mut near = running(config());
+    handle(&mut near, 5, receipt(14_000));
+    handle(&mut near, 10, metered(9, Work::Running));
+    handle(&mut near, 10, ProviderEvent::PartsSeen(Given::Untold));
+    assert_eq!(ends(near.clone(), 11), [near.settlement(amount(9_000))]);
+    let mut late = idle();
+    assert_eq!(ends(late.clone(), 11), []);
+    let time = UnixSeconds(10_000 - 61);
+    handle(&mut late, 11, ProviderEvent::BlockSeen { time });
+    assert_eq!(ends(late.clone(), 11), []);
+    assert_eq!(ends(late.clone(), 12), [late.settlement(amount(9_000))]);
+}

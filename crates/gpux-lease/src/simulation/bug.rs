@@ -67,12 +67,14 @@ pub(super) enum Bug {
     EscrowForgetsGrace,
     /// The renter that goes away signs ten times as far ahead as it says.
     SignsBeyondItsHorizon,
+    /// The provider bills on for parts that are over while their renter is not heard.
+    BillsIdleLeases,
     /// The provider's comparison with the chain settles all that was signed, each minute.
     ReconcilesTooMuch,
 }
 
 impl Bug {
-    pub(super) const ALL: [Self; 33] = [
+    pub(super) const ALL: [Self; 34] = [
         Self::RefundIsForgotten,
         Self::ClaimIgnoresDeposit,
         Self::ClaimIgnoresReceipt,
@@ -105,6 +107,7 @@ impl Bug {
         Self::EscrowOpensAgain,
         Self::EscrowForgetsGrace,
         Self::SignsBeyondItsHorizon,
+        Self::BillsIdleLeases,
         Self::ReconcilesTooMuch,
     ];
 }

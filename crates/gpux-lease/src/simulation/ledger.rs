@@ -7,6 +7,7 @@ use super::shim::Shim;
 use super::{Deal, ProviderKind, RenterKind, Trouble};
 use crate::lifecycle::Work;
 use crate::meter::{INTERVAL, slack};
+use crate::provider::IDLE_LIMIT;
 use gpux_types::{Amount, Millis, PricePerHour};
 use std::fmt;
 
@@ -58,12 +59,14 @@ pub(super) enum Invariant {
     KeptPartsWereDelivered,
     /// What is done once is never paid for again: a part that is done stays done.
     DonePartsStayDone,
+    /// An honest node that has nothing left to do and does not hear its renter stops its meter.
+    IdleLeasesAreUnbilled,
     /// A job whose renter lives is over in the end: each part is done, given up, or left without any node.
     JobEnds,
 }
 
 impl Invariant {
-    pub(super) const ALL: [Self; 23] = [
+    pub(super) const ALL: [Self; 24] = [
         Self::MoneyIsConserved,
         Self::ClaimWithinDeposit,
         Self::ClaimWithinReceipt,
@@ -86,6 +89,7 @@ impl Invariant {
         Self::GraceIsKept,
         Self::KeptPartsWereDelivered,
         Self::DonePartsStayDone,
+        Self::IdleLeasesAreUnbilled,
         Self::JobEnds,
     ];
 }
@@ -287,6 +291,20 @@ impl Ledger {
     pub(super) fn provider_is_up(&mut self, at_ms: u64, up: bool, reaches_chain: bool) {
         self.up_since_ms = self.up_since_ms.or(Some(at_ms)).filter(|_| up);
         self.reaches_chain_since_ms = self.reaches_chain_since_ms.or(Some(at_ms)).filter(|_| reaches_chain);
+    }
+
+    /// For how long the meter has run with nothing left to do and no word of the renter.
+    pub(super) fn stood_idle(&self, at_ms: u64, idle_ms: u64) -> Result<(), Violation> {
+        let always_up = self.up_since_ms == Some(0) && !self.provider_time_is_off;
+        let honest = self.deal.provider == ProviderKind::Honest;
+        let reading_ms = 1_000;
+        ensure!(
+            !honest || !always_up || idle_ms <= IDLE_LIMIT.0 + reading_ms + STOP_MS + tolerance(idle_ms),
+            IdleLeasesAreUnbilled,
+            at_ms,
+            "{idle_ms} ms were metered with nothing to do"
+        );
+        Ok(())
     }
 
     /// A receipt that comes after the time for the last one is too late to be claimed.

@@ -14,7 +14,7 @@ use super::{CrashPoint, Deal, LeasePlan, Logged, Plan, ProviderKind, RenterKind}
 use crate::lifecycle::{Actor, EndReason, EscrowView, Work};
 use crate::meter::Tariff;
 use crate::parts::PartEvent;
-use crate::provider::{Closing, ProviderConfig, ProviderEffect, ProviderEvent, ProviderLease, ProviderState};
+use crate::provider::{Closing, Given, ProviderConfig, ProviderEffect, ProviderEvent, ProviderLease, ProviderState};
 use crate::receipt::VerifiedReceipt;
 use crate::renter::{RenterConfig, RenterEffect, RenterEvent, RenterLease, RenterState, TopUp};
 use gpux_types::{Amount, LeaseId, Millis, PartIndex, PricePerHour, UnixSeconds};
@@ -41,6 +41,8 @@ struct Running {
     left_ms: u64,
     /// Whether it worked.
     over: Option<bool>,
+    /// Whether the renter is known to know of its end.
+    told: bool,
 }
 
 pub(super) struct Lease {
@@ -57,6 +59,8 @@ pub(super) struct Lease {
     first_receipt: Option<Amount>,
     /// The renter's sender has the deposit's bytes.
     deposit_sent: bool,
+    /// When something was left to do, or the provider heard of its renter.
+    wanted_ms: u64,
 }
 
 pub(super) fn provider_config(deal: &Deal) -> ProviderConfig {
@@ -113,6 +117,7 @@ impl Lease {
             seen: [None; 2],
             first_receipt: None,
             deposit_sent: false,
+            wanted_ms: 0,
         };
         lease.perform_all_for_provider(world, effects)?;
         Ok(lease)
@@ -172,6 +177,33 @@ impl Lease {
                 }
             }
         }
+    }
+
+    /// An honest provider lets nobody pay for a node that stands idle.
+    pub(super) fn check_idle(&mut self, at_ms: u64) -> Result<(), Violation> {
+        if self.given() == Given::Unfinished || self.shim.work() != Work::Running {
+            self.wanted_ms = at_ms;
+        }
+        self.ledger.stood_idle(at_ms, at_ms - self.wanted_ms)
+    }
+
+    fn given(&self) -> Given {
+        if self.tries.iter().any(|running| running.over.is_none()) {
+            Given::Unfinished
+        } else if self.tries.iter().all(|running| running.told) {
+            Given::Told
+        } else {
+            Given::Untold
+        }
+    }
+
+    /// The provider's daemon looks at its parts.
+    fn see_parts(&mut self, world: &mut World) -> Result<(), Violation> {
+        let given = self.given();
+        if given == self.provider.machine.given() || world.bug == Some(Bug::BillsIdleLeases) {
+            return Ok(());
+        }
+        self.tell_provider(world, ProviderEvent::PartsSeen(given))
     }
 
     /// The running parts are killed for what they used.
@@ -399,6 +431,7 @@ impl Lease {
     }
 
     fn read_meter(&mut self, world: &mut World) -> Result<(), Violation> {
+        self.see_parts(world)?;
         if self.shim.exists() {
             let (metered, work) = (self.shim.metered(), self.shim.work());
             self.tell_provider(world, ProviderEvent::Metered { metered, work })
@@ -502,6 +535,7 @@ impl Lease {
     }
 
     fn obey(&mut self, world: &mut World, said: Said) -> Result<(), Violation> {
+        self.wanted_ms = world.at_ms;
         match said {
             Said::Receipt { cumulative } => {
                 let receipt = VerifiedReceipt::unsigned(LeaseId::default(), cumulative);
@@ -513,6 +547,8 @@ impl Lease {
             Said::Stop { .. } => self.tell_provider(world, ProviderEvent::StopRequested { by: Actor::Renter }),
             Said::Poll { wanted } => {
                 self.take_parts(wanted);
+                self.tell_provider(world, ProviderEvent::RenterHeard)?;
+                self.see_parts(world)?;
                 if self.provider.machine.allows_work() && !self.tries.is_empty() {
                     self.shim.execute();
                 }
@@ -526,7 +562,7 @@ impl Lease {
                 let status = Told::Status {
                     metered: self.told_meter(),
                     work: self.provider.machine.work(),
-                    end: self.provider.machine.end(),
+                    end: self.provider.machine.told_end(),
                     over: over.collect(),
                 };
                 self.send(world, Message::ToRenter(status));
@@ -536,6 +572,10 @@ impl Lease {
     }
 
     fn take_parts(&mut self, wanted: Vec<(PartIndex, u32)>) {
+        for running in self.tries.iter_mut().filter(|running| running.over.is_some()) {
+            // The renter waits for it no more.
+            running.told |= !wanted.contains(&(running.part, running.attempt));
+        }
         for (part, attempt) in wanted {
             let known = |running: &Running| (running.part, running.attempt) == (part, attempt);
             if !self.tries.iter().any(known) {
@@ -544,6 +584,7 @@ impl Lease {
                     attempt,
                     left_ms: self.part_ms,
                     over: None,
+                    told: false,
                 });
             }
         }

@@ -45,6 +45,9 @@ fn plan(seed: u64, nodes: usize) -> Plan {
     for _ in 0..troubles {
         let at_ms = chance.below(TROUBLED_MS);
         let these = any_trouble(chance, nodes, plan.leases.len());
+        if let [Trouble::RenterGoesAway { lease, for_ms }] = these[..] {
+            really_goes(&mut plan, chance, (lease, nodes), (at_ms, for_ms));
+        }
         plan.troubles
             .extend(these.into_iter().map(|trouble| Timed { at_ms, trouble }));
     }
@@ -219,6 +222,16 @@ fn both_ways(chance: &mut Chance, (from, to): (usize, usize), for_ms: u64) -> Ve
         vec![there]
     } else {
         vec![there, back]
+    }
+}
+
+/// Who says that it goes away mostly does, once its node has asked again and it has signed ahead.
+fn really_goes(plan: &mut Plan, chance: &mut Chance, (lease, nodes): (usize, usize), (at_ms, for_ms): (u64, u64)) {
+    if chance.in_hundred(70) {
+        let at_ms = at_ms + 6_000;
+        let cuts = cut_off(plan.leases[lease].renter, nodes, for_ms);
+        plan.troubles
+            .extend(cuts.into_iter().map(|trouble| Timed { at_ms, trouble }));
     }
 }
 

@@ -336,8 +336,16 @@ fn away(what: What) -> Scenario {
 fn work_goes_on_within_the_horizon_of_a_renter_that_said_that_it_goes_away() {
     let parted = What::NetworkParts { for_ms: 50_000 };
     for gone in [crash_of_renter(50), parted] {
-        let froze = |scenario: &Scenario| {
-            let (outcome, log) = run(scenario, None).unwrap();
+        // There is something to do until it is back.
+        let froze = |scenario: Scenario| {
+            let (outcome, log) = run(
+                &Scenario {
+                    job_secs: 100,
+                    ..scenario
+                },
+                None,
+            )
+            .unwrap();
             assert_ended(&outcome, EndReason::Completed, Actor::Renter);
             let frozen = |event| {
                 matches!(
@@ -351,10 +359,10 @@ fn work_goes_on_within_the_horizon_of_a_renter_that_said_that_it_goes_away() {
             log.iter().any(|entry| frozen(entry.event))
         };
         assert!(
-            !froze(&away(gone)),
+            !froze(away(gone)),
             "{gone:?}: the work was held although it was paid for"
         );
-        assert!(froze(&with(30, gone)), "{gone:?}: without a word the work is held");
+        assert!(froze(with(30, gone)), "{gone:?}: without a word the work is held");
     }
 }
 
@@ -375,6 +383,43 @@ fn a_renter_that_went_away_and_never_comes_back_pays_no_more_than_its_horizon() 
         "it was paid for what was signed ahead: {}",
         outcome.paid
     );
+}
+
+/// The renter says that it goes away, cannot be reached for so long, and what it had given takes a minute.
+fn idle_while_away(parted_secs: u64) -> Scenario {
+    let away = Fault {
+        at_ms: 20_000,
+        what: What::RenterGoesAway { for_ms: 170_000 },
+    };
+    let parted = Fault {
+        at_ms: 25_000,
+        what: What::NetworkParts {
+            for_ms: parted_secs * 1_000,
+        },
+    };
+    Scenario {
+        faults: vec![away, parted],
+        ..calm()
+    }
+}
+
+#[test]
+fn a_renter_that_is_away_pays_ten_seconds_for_a_node_that_stands_idle_and_finds_its_results() {
+    // Back while the work is held, back while the settlement waits, and back when it waits no more.
+    let back = [(100, Actor::Renter), (200, Actor::Provider), (340, Actor::Provider)];
+    for (parted_secs, by) in back {
+        let outcome = went_well(&Scenario {
+            expiry_secs: 1_000,
+            ..idle_while_away(parted_secs)
+        });
+        assert_ended(&outcome, EndReason::Completed, by);
+        let idle = outcome.delivered.saturating_sub(Millis::from_secs(60));
+        assert!(
+            (9_000..15_000).contains(&idle.0),
+            "away for {parted_secs} s, {idle} were billed of a node that stood idle"
+        );
+        assert_eq!(outcome.paid.units(), u128::from(outcome.delivered.0));
+    }
 }
 
 /// What so many seconds cost.
@@ -559,6 +604,7 @@ fn planted_at_the_provider() -> Vec<(Bug, Invariant, Scenario)> {
             },
         ),
         (Bug::ClosesTooEarly, I::ClosingIsGivenOnceAndLast, calm()),
+        (Bug::BillsIdleLeases, I::IdleLeasesAreUnbilled, idle_while_away(100)),
         (Bug::ReconcilesTooMuch, I::ClaimWithinMeter, long(calm())),
     ]
 }

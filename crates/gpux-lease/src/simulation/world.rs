@@ -297,6 +297,8 @@ impl Clockwork<'_> {
             let (shim, chain) = (&lease.shim, &self.world.chain);
             let checked = lease.ledger.check(self.world.at_ms, shim, chain);
             checked.map_err(|violation| violation.of(lease.index))?;
+            let idle = lease.check_idle(self.world.at_ms);
+            idle.map_err(|violation| violation.of(lease.index))?;
         }
         (0..self.world.daemons.len()).try_for_each(|node| self.check_exposure(node))
     }

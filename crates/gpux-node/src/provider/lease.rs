@@ -76,6 +76,8 @@ pub(super) enum LeaseInput {
     ClosingWanted,
     /// The renter does not have the closing amount yet.
     ClosingUntold,
+    /// The renter asked how the lease is.
+    RenterHeard,
     /// The renter wants the end, perhaps because its work is done.
     StopAsked { done: bool },
     /// Image and inputs are there, or cannot be had.
@@ -180,7 +182,7 @@ impl LeaseRecord {
             phase: phase(self.machine.state(), ByteSize(0), total),
             work: self.machine.work(),
             metered: self.machine.metered(),
-            end: self.machine.end(),
+            end: self.machine.told_end(),
             signed: self.machine.receipt().map_or(Amount::ZERO, VerifiedReceipt::cumulative),
         }
     }
@@ -335,6 +337,7 @@ impl LeaseTask {
             LeaseInput::StopAsked { done: false } => self.event(ProviderEvent::StopRequested {
                 by: gpux_lease::Actor::Renter,
             }),
+            LeaseInput::RenterHeard => self.event(ProviderEvent::RenterHeard),
             LeaseInput::ClosingWanted => self.event(ProviderEvent::ClosingWanted),
             LeaseInput::ClosingUntold => self.tell_closing(),
             LeaseInput::Prepared(result) => self.prepared(result),
@@ -364,10 +367,20 @@ impl LeaseTask {
             LeaseInput::PartTold(key, told) => self.record.parts.told(key, told),
             LeaseInput::HandedOver(tower, amount) => self.handed_over(tower, amount),
         }
+        // Before both are written down: a restart finds them as they were together.
+        self.note_given();
         self.keep();
         self.advance_parts();
         self.take_up();
         self.tell();
+    }
+
+    /// Tells the machine how far the parts are, where that changed.
+    fn note_given(&mut self) {
+        let given = self.record.parts.given();
+        if given != self.record.machine.given() {
+            self.event(ProviderEvent::PartsSeen(given));
+        }
     }
 
     /// Gives the machine an event, and its share of the node's exposure when it wants another one since.

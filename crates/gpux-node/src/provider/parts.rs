@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod tests;
 
+use gpux_lease::Given;
 use gpux_proto::{PartReport, PartSpec};
 use gpux_runtime::{PartKey, PartState};
 use gpux_types::{BlobHash, Cpu, LeaseId};
@@ -436,6 +437,22 @@ impl Parts {
         let mut all = self.forgotten.clone();
         self.parts.iter().for_each(|part| all.count(part));
         (all.exits, all.otherwise)
+    }
+
+    /// How far they are.
+    pub(super) fn given(&self) -> Given {
+        let stages = || self.parts.iter().map(|part| &part.stage);
+        let unfinished = |stage: &Stage| match stage {
+            Stage::Queued | Stage::Starting | Stage::Running | Stage::Collecting { .. } => true,
+            Stage::Reported { .. } | Stage::Over { .. } | Stage::Dropped => false,
+        };
+        if stages().any(unfinished) {
+            Given::Unfinished
+        } else if stages().any(|stage| matches!(stage, Stage::Reported { .. })) {
+            Given::Untold
+        } else {
+            Given::Told
+        }
     }
 
     /// The try that was given last among those that ran.

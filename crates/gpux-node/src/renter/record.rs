@@ -95,15 +95,16 @@ pub(super) struct Try {
     pub(super) failed: bool,
 }
 
-/// A try of a part that ended well, whose outputs are to be fetched once this machine's disk takes them.
+/// A try of a part that ended well, whose outputs are to be fetched: once this machine's disk takes them, or because they were on
+/// their way when their lease ended, and its node is asked no more for the part.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Waiting {
     pub(super) lease: LeaseId,
     pub(super) part: PartIndex,
     pub(super) attempt: u32,
     pub(super) outputs: Vec<OutputSpec>,
-    /// What the disk said last.
-    pub(super) why: String,
+    /// What the disk said last, where it refused them.
+    pub(super) why: Option<String>,
     /// Since when, by the clock of this run.
     #[serde(skip)]
     pub(super) since: Option<Millis>,

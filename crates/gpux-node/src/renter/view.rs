@@ -34,14 +34,16 @@ pub(super) fn job(record: &JobRecord, leases: &[Seen<'_>], token: &Token, now: U
 
 /// What this machine must be given before it can take results that are ready.
 fn waits(record: &JobRecord) -> Option<String> {
-    let first = record.waiting.first().filter(|_| record.end.is_none())?;
-    let others = match record.waiting.len() {
+    let refused = || record.waiting.iter().filter(|waiting| waiting.why.is_some());
+    let first = refused().next().filter(|_| record.end.is_none())?;
+    let why = first.why.as_deref()?;
+    let others = match refused().count() {
         1 => String::new(),
         more => format!(" and {} more", more - 1),
     };
     Some(format!(
-        "the results of part {}{others} wait at their nodes, which keep them for ten minutes after a lease's end: {}",
-        first.part, first.why
+        "the results of part {}{others} wait at their nodes, which keep them for ten minutes after a lease's end: {why}",
+        first.part
     ))
 }
 

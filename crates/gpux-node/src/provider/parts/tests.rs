@@ -339,3 +339,30 @@ fn notes_about_tries_that_never_came_are_few_and_displace_no_part() {
     );
     assert_eq!(parts.exits(), (BTreeMap::from([(0, u32::try_from(ran).unwrap())]), 0));
 }
+
+#[test]
+fn how_far_the_parts_are_is_told_by_the_one_that_is_least_far() {
+    let mut parts = Parts::default();
+    assert_eq!(parts.given(), Given::Told, "nothing was given");
+    parts.give(spec(0)).unwrap();
+    parts.give(spec(1)).unwrap();
+    assert_eq!(parts.given(), Given::Unfinished, "they wait for their turn");
+    let _ = parts.steps(1);
+    parts.started(key_of(0), &running());
+    parts.cancel(key_of(1));
+    let _ = parts.steps(1);
+    assert_eq!(parts.given(), Given::Unfinished, "one runs");
+    parts.seen(key_of(0), &exited());
+    assert_eq!(parts.given(), Given::Unfinished, "its outputs are not kept yet");
+    let _ = parts.steps(1);
+    parts.collected(end(0));
+    assert_eq!(parts.given(), Given::Untold);
+    let _ = parts.steps(1);
+    parts.told(key_of(0), Told::Nothing);
+    assert_eq!(parts.given(), Given::Untold, "the renter could not be reached");
+    let _ = parts.steps(1);
+    parts.told(key_of(0), Told::End);
+    assert_eq!(parts.given(), Given::Told);
+    parts.give(spec(0)).unwrap();
+    assert_eq!(parts.given(), Given::Untold, "the renter lost the news");
+}

@@ -136,7 +136,8 @@ impl JobTask {
             .is_some_and(|live| matches!(live.record.machine.state(), RenterState::Lost { .. }));
         let event = if lost {
             PartEvent::LeaseLost { lease }
-        } else if self.keeps_waiting(lease) {
+        } else if self.awaits_results(lease) {
+            self.note_what_is_fetched(lease);
             // Told once its results are here, or cannot be had.
             return;
         } else {

@@ -293,7 +293,7 @@ impl JobTask {
             }
             Err(error) => {
                 if let Some(waited) = self.waits_no_more(key) {
-                    self.lost_for_disk = Some(waited.why);
+                    self.lost_for_disk = waited.why.or(self.lost_for_disk.take());
                 }
                 tracing::warn!(lease = %lease.short(), %part, error = %crate::error_chain(&error), "fetching outputs");
                 self.part_failed(lease, part, attempt, PartFault::Provider);

@@ -1,4 +1,5 @@
-//! Results that this machine's disk did not take: they stay with their nodes, are fetched again, and are told to people.
+//! Results that are not here although their part is done: this machine's disk did not take them, or their lease ended while they
+//! were on their way. They stay with their nodes, are fetched again, also after a restart, and where the disk is at fault people are told.
 //!
 //! The part is done, so it is not run again and no node gets a strike. A lease that has nothing else to do is ended: its node keeps
 //! the outputs for ten minutes more, and an idle lease costs its rent. The part queue is not told of that end while its results wait,
@@ -23,7 +24,7 @@ impl JobTask {
         let why = crate::error_chain(error);
         let now = self.node.clock.now();
         if let Some(waiting) = self.record.waiting.iter_mut().find(|waiting| waiting.key() == key) {
-            waiting.why = why;
+            waiting.why = Some(why);
             waiting.since.get_or_insert(now);
             return;
         }
@@ -33,16 +34,37 @@ impl JobTask {
             part,
             attempt,
             outputs,
-            why,
+            why: Some(why),
             since: Some(now),
         });
         // A full disk may not take this either. Without it a restart asks the node again.
         self.keep_job();
     }
 
-    /// Whether results of that lease wait for this machine's disk.
-    pub(super) fn keeps_waiting(&self, lease: LeaseId) -> bool {
-        self.record.waiting.iter().any(|waiting| waiting.lease == lease)
+    /// Notes what is on its way from a lease that ended: a restart has nobody to ask for the part again, and knows whence to fetch.
+    pub(super) fn note_what_is_fetched(&mut self, ended: LeaseId) {
+        let noted: Vec<TryKey> = self.record.waiting.iter().map(Waiting::key).collect();
+        let fetched = self.fetching.iter();
+        let unnoted = fetched.filter(|(key, _)| key.0 == ended && !noted.contains(key));
+        let now = self.node.clock.now();
+        self.record.waiting.extend(unnoted.map(|(key, outputs)| {
+            let (lease, part, attempt) = *key;
+            Waiting {
+                lease,
+                part,
+                attempt,
+                outputs: outputs.clone(),
+                why: None,
+                since: Some(now),
+            }
+        }));
+        self.keep_job();
+    }
+
+    /// Whether results of that lease are on their way, or wait for this machine's disk.
+    pub(super) fn awaits_results(&self, lease: LeaseId) -> bool {
+        let on_their_way = self.fetching.keys().any(|(from, ..)| *from == lease);
+        on_their_way || self.record.waiting.iter().any(|waiting| waiting.lease == lease)
     }
 
     /// Forgets that a try's outputs wait: they are here, or cannot be had any more.
@@ -51,7 +73,7 @@ impl JobTask {
         Some(self.record.waiting.remove(at))
     }
 
-    /// Tells the part queue of a lease's end that was kept from it while its results waited.
+    /// Tells the part queue of a lease's end that was kept from it while its results were awaited.
     pub(super) fn tell_end_put_off(&mut self, lease: LeaseId) {
         use RenterState as S;
         let state = self.leases.get(&lease).map(|live| live.record.machine.state());
@@ -59,7 +81,7 @@ impl JobTask {
             state,
             None | Some(S::Quoted { .. } | S::Opening | S::Open | S::Running | S::Lost { .. })
         );
-        if !goes_on && !self.keeps_waiting(lease) {
+        if !goes_on && !self.awaits_results(lease) {
             self.part_event(PartEvent::LeaseClosed { lease });
         }
     }
