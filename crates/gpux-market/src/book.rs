@@ -4,10 +4,13 @@
 //! not, so replaying old offers neither brings one back nor lengthens a life. The memory of dead sequences is bounded
 //! like the book itself; beyond it, the oldest are forgotten.
 
-use crate::offer::{Offer, OfferError};
+use crate::{
+    index::Index,
+    offer::{Offer, OfferError},
+};
 use gpux_types::{Millis, NodeId};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -16,6 +19,9 @@ use std::{
 pub struct OfferBook {
     limit: usize,
     live: BTreeMap<NodeId, Entry>,
+    /// When each of them is over, the first one first.
+    ends: BTreeSet<(Millis, NodeId)>,
+    index: Index,
     /// Sequences of offers that expired or were removed, and in which order to forget them.
     dead: BTreeMap<NodeId, u64>,
     dead_order: VecDeque<NodeId>,
@@ -71,10 +77,12 @@ impl OfferBook {
     /// An empty book for at most `limit` offers. A full book refuses new nodes; it never evicts one that it knows, so
     /// a flood of new nodes cannot push out the ones in use.
     #[must_use]
-    pub const fn new(limit: usize) -> Self {
+    pub fn new(limit: usize) -> Self {
         Self {
             limit,
             live: BTreeMap::new(),
+            ends: BTreeSet::new(),
+            index: Index::default(),
             dead: BTreeMap::new(),
             dead_order: VecDeque::new(),
         }
@@ -102,7 +110,17 @@ impl OfferBook {
         }
         let expires = now.saturating_add(offer.ttl);
         let offer = Arc::new(offer);
-        let replaced = self.live.insert(node, Entry { offer, expires });
+        let entry = Entry {
+            offer: Arc::clone(&offer),
+            expires,
+        };
+        let replaced = self.live.insert(node, entry);
+        if let Some(old) = &replaced {
+            self.ends.remove(&(old.expires, node));
+            self.index.remove(&old.offer);
+        }
+        self.ends.insert((expires, node));
+        self.index.insert(offer);
         Ok(replaced.map_or(Inserted::New, |_| Inserted::Replaced))
     }
 
@@ -113,14 +131,17 @@ impl OfferBook {
             return false;
         };
         let longest = entry.offer.ttl.min(valid_for);
+        self.ends.remove(&(entry.expires, *node));
         entry.expires = entry.expires.max(now.saturating_add(longest));
+        self.ends.insert((entry.expires, *node));
         true
     }
 
     /// Drops every offer whose life is over at `now`, and returns their nodes in order.
     pub fn expire(&mut self, now: Millis) -> Vec<NodeId> {
-        let over = |(node, entry): (&NodeId, &Entry)| (entry.expires <= now).then_some(*node);
-        let nodes: Vec<_> = self.live.iter().filter_map(over).collect();
+        let over = self.ends.iter().take_while(|(end, _)| *end <= now);
+        let mut nodes: Vec<_> = over.map(|(_, node)| *node).collect();
+        nodes.sort_unstable();
         for node in &nodes {
             self.remove(node);
         }
@@ -130,6 +151,8 @@ impl OfferBook {
     /// Takes a node's offer out, for instance because the node withdrew it.
     pub fn remove(&mut self, node: &NodeId) -> Option<Arc<Offer>> {
         let entry = self.live.remove(node)?;
+        self.ends.remove(&(entry.expires, *node));
+        self.index.remove(&entry.offer);
         self.remember(*node, entry.offer.sequence);
         Some(entry.offer)
     }
@@ -155,6 +178,18 @@ impl OfferBook {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.live.is_empty()
+    }
+
+    /// About how many bytes the book takes for finding offers, beside the offers themselves: the index, and the two maps
+    /// by node and by end. Never more than 900 for each offer, 600 for names that no other offer has, and 64 for each feature.
+    #[must_use]
+    pub fn index_bytes(&self) -> usize {
+        let maps = size_of::<(NodeId, Entry)>() + size_of::<(Millis, NodeId)>();
+        self.index.bytes() + self.live.len() * maps
+    }
+
+    pub(crate) const fn index(&self) -> &Index {
+        &self.index
     }
 
     fn last_sequence(&self, node: &NodeId) -> Option<u64> {

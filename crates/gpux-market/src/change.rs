@@ -1,6 +1,6 @@
 //! Changes to a request that would make it match, and how a person reads them.
 
-use crate::tag::Tag;
+use crate::{place::Closeness, score::Reliability, tag::Tag};
 use gpux_types::{Amount, ByteSize, Cpu, Millis, PricePerHour, Token};
 use std::{collections::BTreeSet, num::NonZeroU32};
 
@@ -13,6 +13,46 @@ pub enum Change {
         from: NonZeroU32,
         /// As found.
         to: NonZeroU32,
+    },
+    /// Fewer nodes to stand by.
+    Spares {
+        /// As requested.
+        from: u32,
+        /// As found.
+        to: u32,
+    },
+    /// Nodes that are further apart.
+    Apart {
+        /// As requested.
+        from: Closeness,
+        /// As found.
+        to: Closeness,
+    },
+    /// Fewer GPUs on each node; none when 0.
+    Gpus {
+        /// As requested.
+        from: u32,
+        /// As found.
+        to: u32,
+    },
+    /// Less memory on each GPU.
+    GpuMemory {
+        /// As requested.
+        from: ByteSize,
+        /// As found.
+        to: ByteSize,
+    },
+    /// Accept any model of GPU.
+    GpuModel {
+        /// The model to give up.
+        without: Tag,
+    },
+    /// Nodes that kept their word less often.
+    Reliability {
+        /// As requested.
+        from: Reliability,
+        /// As found.
+        to: Reliability,
     },
     /// Fewer cores on each node.
     Cpu {
@@ -93,6 +133,13 @@ impl Change {
     pub fn text(&self, token: &Token) -> String {
         match self {
             Self::Nodes { to, .. } => format!("nodes: {to}"),
+            Self::Spares { to, .. } => format!("spares: {to}"),
+            Self::Apart { to, .. } => format!("nodes {to}"),
+            Self::Gpus { to: 0, .. } => "no GPUs".to_owned(),
+            Self::Gpus { to, .. } => format!("GPUs: {to}"),
+            Self::GpuMemory { to, .. } => format!("GPU memory: {}", to.exact()),
+            Self::GpuModel { without } => format!("any model of GPU instead of {without}"),
+            Self::Reliability { to, .. } => format!("a reliability of {} in 1000", to.as_per_mille()),
             Self::Cpu { to, .. } => format!("cpu: {to}"),
             Self::Memory { to, .. } => format!("memory: {}", to.exact()),
             Self::Disk { to, .. } => format!("disk: {}", to.exact()),
@@ -114,24 +161,30 @@ impl Change {
         match self {
             Self::Nodes { from, to } => apart(u128::from(from.get()), u128::from(to.get())),
             Self::Cpu { from, to } => apart(u128::from(from.millicores), u128::from(to.millicores)),
-            Self::Memory { from, to } | Self::Disk { from, to } => apart(u128::from(from.0), u128::from(to.0)),
+            // Work that needs GPUs seldom does without: the last advice of all.
+            Self::Gpus { to: 0, .. } => MAX_APART,
+            Self::Spares { from, to } | Self::Gpus { from, to } => apart(u128::from(*from), u128::from(*to)),
+            Self::Reliability { from, to } => apart(from.as_per_mille().into(), to.as_per_mille().into()),
+            Self::GpuMemory { from, to } | Self::Memory { from, to } | Self::Disk { from, to } => {
+                apart(u128::from(from.0), u128::from(to.0))
+            }
             Self::Duration { from, to } => apart(u128::from(from.0), u128::from(to.0)),
             Self::Grace { from, to } => apart(u128::from(*from), u128::from(*to)),
             Self::MaxPrice { from, to } => apart(from.0.units(), to.0.units()),
             Self::MaxTotal { from, to } => apart(from.units(), to.units()),
-            Self::Features { .. } | Self::Region { .. } => Self::GIVEN_UP,
+            Self::Features { .. } | Self::Region { .. } | Self::GpuModel { .. } | Self::Apart { .. } => Self::GIVEN_UP,
         }
     }
 }
 
 /// The most that one change counts, in thousandths.
-const MAX_DISTANCE: u128 = 100_000;
+const MAX_APART: u64 = 100_000;
 
 /// How far `to` is from `from`, in thousandths of `from`.
 pub(crate) fn apart(from: u128, to: u128) -> u64 {
     // Amounts are below 2^96, so the factor fits.
-    let distance = (from.abs_diff(to) * 1_000 / from.max(1)).min(MAX_DISTANCE);
-    u64::try_from(distance).unwrap_or(u64::MAX)
+    let distance = from.abs_diff(to) * 1_000 / from.max(1);
+    u64::try_from(distance).unwrap_or(u64::MAX).min(MAX_APART)
 }
 
 impl Nearest {

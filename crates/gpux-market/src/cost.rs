@@ -20,7 +20,7 @@ impl LeaseCost {
     /// The cost of the requested lease under `offer`.
     #[must_use]
     pub fn of(request: &Request, offer: &Offer) -> Self {
-        let net = offer.price_of(&request.resources);
+        let net = request.net_price(offer);
         let gross = net.gross_of_net(request.builder_share);
         let deposit = deposit_for(gross, request.duration, request.reserve);
         let builder_most = request.builder_share.of(deposit);
@@ -35,7 +35,7 @@ impl LeaseCost {
 
 /// What the renter would pay per hour under `offer`.
 pub(crate) fn gross_price(request: &Request, offer: &Offer) -> PricePerHour {
-    offer.price_of(&request.resources).gross_of_net(request.builder_share)
+    request.net_price(offer).gross_of_net(request.builder_share)
 }
 
 /// The deposit that pays `duration` of work at a gross price, and the `reserve` before whose use the provider stops.

@@ -1,29 +1,48 @@
 //! The market as one renter sees it: the book of offers, the plan for a request, and what it would cost.
 //!
-//! Matching is local and pure: the same request over the same book gives the same plan, every offer that is not chosen
-//! says why, and a request that cannot be met names the nearest change with which it would be. Nothing here signs,
+//! Matching is local and pure: the same request over the same book gives the same plan, every offer that does not match
+//! can say why, and a request that cannot be met names the nearest change with which it would be. Nothing here signs,
 //! sends or reads a clock.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `offer`, `rates`, `gpu`, `place`, `tag` | what a provider says |
+//! | `book`, `index` | the offers that live, and finding the best of them |
+//! | `request`, `matching`, `cost` | what a renter wants, whether one offer has it, what it costs |
+//! | `score`, `finder`, `gang`, `plan` | which nodes to take together |
+//! | `explain`, `nearest`, `change`, `stats` | answers for people |
 #![forbid(unsafe_code)]
 
 mod book;
 mod change;
 mod cost;
+mod explain;
+mod finder;
+mod gang;
+mod gpu;
+mod index;
 mod matching;
 mod nearest;
 mod offer;
+mod place;
 mod plan;
 mod rates;
 mod request;
+mod score;
 mod stats;
 mod tag;
 
 pub use book::{InsertError, Inserted, OfferBook};
 pub use change::{Change, Nearest};
 pub use cost::{LeaseCost, deposit_for};
+pub use explain::{MAX_NEAREST, Rejection, nearest_changes, rejections};
+pub use gpu::{GpuWish, Gpus};
 pub use matching::Reason;
 pub use offer::{Offer, OfferError};
-pub use plan::{Candidate, Plan, Rejection, Reliability, Shortfall, plan};
+pub use place::{Closeness, Topology};
+pub use plan::{Candidate, Plan, Shortfall, plan};
 pub use rates::Rates;
 pub use request::Request;
-pub use stats::{PriceStats, price_stats};
+pub use score::{Known, Reliability, node_score, set_score};
+pub use stats::{ModelStats, PriceStats, model_stats, price_stats};
 pub use tag::{ParseTagError, Tag};

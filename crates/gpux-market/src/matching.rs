@@ -1,6 +1,6 @@
 //! Whether one offer alone meets a request, and every reason when it does not.
 
-use crate::{offer::Offer, request::Request, tag::Tag};
+use crate::{cost::gross_price, gpu::Gpus, offer::Offer, request::Request, score::Reliability, tag::Tag};
 use gpux_types::{Address, ByteSize, Cpu, Millis, PricePerHour, Token};
 use std::collections::BTreeSet;
 
@@ -47,6 +47,36 @@ pub enum Reason {
         has: ByteSize,
         /// What the node shares altogether.
         total: ByteSize,
+    },
+    /// Too few GPUs in one piece, or none at all.
+    Gpus {
+        /// Requested for each node.
+        wanted: u32,
+        /// The most that one lease gets now.
+        has: u32,
+        /// What the node shares altogether.
+        total: u32,
+    },
+    /// GPUs of another model.
+    GpuModel {
+        /// Requested.
+        wanted: Tag,
+        /// What the node has.
+        has: Tag,
+    },
+    /// GPUs with too little memory.
+    GpuMemory {
+        /// Requested for each.
+        wanted: ByteSize,
+        /// What each has.
+        has: ByteSize,
+    },
+    /// The node broke its word too often, as this renter has seen.
+    Reliability {
+        /// The least that is accepted.
+        wanted: Reliability,
+        /// The node's.
+        has: Reliability,
     },
     /// Dearer than the renter's limit.
     Price {
@@ -103,6 +133,14 @@ impl Reason {
                 format!("leases {has} of {total} of memory now, wanted {wanted}")
             }
             Self::Disk { wanted, has, total } => format!("leases {has} of {total} of disk now, wanted {wanted}"),
+            Self::Gpus { wanted, total: 0, .. } => format!("offers no GPUs, wanted {wanted}"),
+            Self::Gpus { wanted, has, total } => format!("leases {has} of {total} GPUs now, wanted {wanted}"),
+            Self::GpuModel { wanted, has } => format!("has GPUs of model {has}, wanted {wanted}"),
+            Self::GpuMemory { wanted, has } => format!("has {has} of memory on each GPU, wanted {wanted}"),
+            Self::Reliability { wanted, has } => {
+                let (has, wanted) = (has.as_per_mille(), wanted.as_per_mille());
+                format!("kept its word {has} of 1000 times as you have seen it, wanted {wanted}")
+            }
             Self::Price { max, price } => {
                 format!(
                     "costs {}/hour, over {}/hour",
@@ -123,16 +161,45 @@ impl Reason {
     }
 }
 
-/// Every bound of `request` that `offer` does not meet at the price of `gross`, in a fixed order; none when it matches.
-pub(crate) fn unmet(request: &Request, offer: &Offer, gross: PricePerHour) -> Vec<Reason> {
+/// Whether `offer` meets every bound of `request` that does not need the renter's own memory.
+pub(crate) fn meets(request: &Request, offer: &Offer) -> bool {
+    // What most often fails, before anything is written down.
+    offer.largest.covers(&request.resources) && unmet(request, offer, Reliability::PERFECT).is_empty()
+}
+
+/// Every bound of `request` that `offer` does not meet, in a fixed order; none when it matches.
+pub(crate) fn unmet(request: &Request, offer: &Offer, has: Reliability) -> Vec<Reason> {
     let mut reasons = Vec::new();
     market(request, offer, &mut reasons);
     resources(request, offer, &mut reasons);
+    gpus(request, offer, &mut reasons);
+    if has < request.min_reliability {
+        let wanted = request.min_reliability;
+        reasons.push(Reason::Reliability { wanted, has });
+    }
+    let gross = gross_price(request, offer);
     if let Some(max) = request.max_price
         && gross > max
     {
         reasons.push(Reason::Price { max, price: gross });
     }
+    times(request, offer, &mut reasons);
+    if !request.features.is_subset(&offer.features) {
+        let missing = request.features.difference(&offer.features).cloned().collect();
+        reasons.push(Reason::Features { missing });
+    }
+    if let Some(wanted) = &request.region
+        && offer.region.as_ref() != Some(wanted)
+    {
+        reasons.push(Reason::Region {
+            wanted: wanted.clone(),
+            has: offer.region.clone(),
+        });
+    }
+    reasons
+}
+
+fn times(request: &Request, offer: &Offer, reasons: &mut Vec<Reason>) {
     let wanted = request.duration;
     if wanted < offer.lease_min {
         reasons.push(Reason::TooShort {
@@ -152,19 +219,6 @@ pub(crate) fn unmet(request: &Request, offer: &Offer, gross: PricePerHour) -> Ve
             min: offer.grace_min_secs,
         });
     }
-    if !request.features.is_subset(&offer.features) {
-        let missing = request.features.difference(&offer.features).cloned().collect();
-        reasons.push(Reason::Features { missing });
-    }
-    if let Some(wanted) = &request.region
-        && offer.region.as_ref() != Some(wanted)
-    {
-        reasons.push(Reason::Region {
-            wanted: wanted.clone(),
-            has: offer.region.clone(),
-        });
-    }
-    reasons
 }
 
 /// What no change of the request but another wallet or a pardon can mend.
@@ -204,6 +258,40 @@ fn resources(request: &Request, offer: &Offer, reasons: &mut Vec<Reason>) {
             wanted: wanted.disk,
             has: has.disk,
             total: total.disk,
+        });
+    }
+}
+
+fn gpus(request: &Request, offer: &Offer, reasons: &mut Vec<Reason>) {
+    let Some(wish) = &request.gpus else { return };
+    let wanted = wish.count.get();
+    let Some(Gpus {
+        model,
+        free,
+        total,
+        memory,
+        ..
+    }) = offer.gpus()
+    else {
+        let (has, total) = (0, 0);
+        reasons.push(Reason::Gpus { wanted, has, total });
+        return;
+    };
+    if free < wanted {
+        reasons.push(Reason::Gpus {
+            wanted,
+            has: free,
+            total,
+        });
+    }
+    if let Some(wanted) = wish.model.as_ref().filter(|wanted| **wanted != model) {
+        let wanted = wanted.clone();
+        reasons.push(Reason::GpuModel { wanted, has: model });
+    }
+    if memory < wish.memory {
+        reasons.push(Reason::GpuMemory {
+            wanted: wish.memory,
+            has: memory,
         });
     }
 }

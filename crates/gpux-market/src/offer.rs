@@ -1,6 +1,6 @@
 //! What a provider sells. The wire crate versions and signs this type; nothing here checks a signature.
 
-use crate::{rates::Rates, tag::Tag};
+use crate::{gpu::Gpus, rates::Rates, tag::Tag};
 use gpux_types::{Address, Millis, NodeId, PricePerHour, Resources};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, net::SocketAddr};
@@ -115,6 +115,17 @@ impl Offer {
     #[must_use]
     pub fn price_of(&self, resources: &Resources) -> PricePerHour {
         self.rates.price_of(resources)
+    }
+
+    /// The GPUs that the node sells, as its features say.
+    #[must_use]
+    pub fn gpus(&self) -> Option<Gpus> {
+        // Most offers have no features: nothing to look for then.
+        if self.features.is_empty() {
+            None
+        } else {
+            Gpus::of(&self.features)
+        }
     }
 
     /// Whether the offer is bounded and says nothing impossible. It may still be untrue.

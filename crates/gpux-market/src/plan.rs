@@ -1,40 +1,18 @@
-//! The plan for a request: which offers to take, which else would do, and why every other one would not.
+//! The plan for a request: which offers to take. Which to ask next, and why every other one would not do, is told on demand, see
+//! [`Plan::alternatives`] and [`crate::explain`].
 
 use crate::{
     book::OfferBook,
-    change::Nearest,
-    cost::{LeaseCost, gross_price},
-    matching, nearest,
+    cost::LeaseCost,
+    finder::{Finder, Order},
+    gang::{self, Set},
     offer::Offer,
+    place::{Closeness, Place},
     request::Request,
+    score::{Known, Reliability},
 };
 use gpux_types::{Amount, NodeId, PricePerHour, Token};
-use std::{cmp::Reverse, sync::Arc};
-
-use crate::matching::Reason;
-
-/// How well a node kept its word so far, in thousandths, as the renter's own records tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Reliability(u16);
-
-impl Reliability {
-    /// Of a node that the renter never used. Below any node that kept its word, above any that often broke it.
-    pub const UNKNOWN: Self = Self(500);
-    /// Of a node that always kept its word.
-    pub const PERFECT: Self = Self(1_000);
-
-    /// A share of kept leases, in thousandths, cut to 1,000.
-    #[must_use]
-    pub const fn per_mille(kept: u16) -> Self {
-        if kept > 1_000 { Self(1_000) } else { Self(kept) }
-    }
-
-    /// Thousandths.
-    #[must_use]
-    pub const fn as_per_mille(self) -> u16 {
-        self.0
-    }
-}
+use std::sync::Arc;
 
 /// An offer that matches alone, and its cost under the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,15 +23,6 @@ pub struct Candidate {
     pub reliability: Reliability,
     /// What the lease would cost.
     pub cost: LeaseCost,
-}
-
-/// An offer that does not match.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejection {
-    /// The offer.
-    pub offer: Arc<Offer>,
-    /// Every reason, at least one.
-    pub reasons: Vec<Reason>,
 }
 
 /// Why no nodes were chosen.
@@ -75,27 +44,33 @@ pub enum Shortfall {
         /// The renter's limit.
         max: Amount,
     },
+    /// Enough nodes match, but too few of them are together.
+    TooFewTogether {
+        /// Requested.
+        wanted: u32,
+        /// How close together.
+        closeness: Closeness,
+        /// The most that are together.
+        most: usize,
+    },
 }
 
-/// What a request gets. Every offer of the book is in exactly one of the three lists.
+/// What a request gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// As many nodes as requested, best first, or none.
     pub chosen: Vec<Candidate>,
-    /// Offers that match alone and were not chosen, best first.
-    pub alternatives: Vec<Candidate>,
-    /// All other offers, by node id.
-    pub rejected: Vec<Rejection>,
+    /// As many to stand by as requested, best first, or none. They are leased too.
+    pub spares: Vec<Candidate>,
+    /// How close together all of them are.
+    pub closeness: Closeness,
     /// Why nothing was chosen; `None` when the request matched.
     pub shortfall: Option<Shortfall>,
-    /// When nothing was chosen: changes that would make the request match, the nearest first, at most
-    /// [`Plan::MAX_NEAREST`]. Empty only when no change can: no offer of this escrow and token.
-    pub nearest: Vec<Nearest>,
 }
 
 impl Plan {
-    /// The most advice that a plan gives.
-    pub const MAX_NEAREST: usize = 3;
+    /// How many [`Plan::alternatives`] there are when nothing is taken; two more for each node that is.
+    pub const ALTERNATIVES: usize = 8;
 
     /// Whether the request got its nodes.
     #[must_use]
@@ -103,16 +78,34 @@ impl Plan {
         self.shortfall.is_none()
     }
 
-    /// The sum of the chosen deposits: the worst case of the whole job, top-ups aside.
+    /// The nodes that would be leased: the chosen ones, then the spares.
+    pub fn taken(&self) -> impl Iterator<Item = &Candidate> {
+        self.chosen.iter().chain(&self.spares)
+    }
+
+    /// The next best offers that match alone, the best first: in the same place where the request insists on one. A question of its
+    /// own, since it takes three times as long as the decision.
+    #[must_use]
+    pub fn alternatives(&self, request: &Request, book: &OfferBook, known: &Known) -> Vec<Candidate> {
+        let taken: Vec<NodeId> = self.taken().map(|candidate| candidate.offer.node).collect();
+        let first = self.chosen.first().filter(|_| request.topology.required);
+        let place = first.and_then(|first| Place::of(&first.offer, self.closeness));
+        let count = Self::ALTERNATIVES.saturating_add(taken.len().saturating_mul(2));
+        let found = Finder::new(request, book, known, Order::Score).best(count, place.as_ref());
+        let others = found.iter().filter(|other| !taken.contains(&other.offer.node));
+        others.map(|other| other.candidate(request)).collect()
+    }
+
+    /// The sum of all deposits: the worst case of the whole job, top-ups aside.
     #[must_use]
     pub fn total_deposit(&self) -> Amount {
-        total(self.chosen.iter().map(|candidate| candidate.cost.deposit))
+        total(self.taken().map(|candidate| candidate.cost.deposit))
     }
 
     /// What all chosen nodes together cost per hour, the builder's share included.
     #[must_use]
     pub fn total_price(&self) -> PricePerHour {
-        PricePerHour(total(self.chosen.iter().map(|candidate| candidate.cost.gross.0)))
+        PricePerHour(total(self.taken().map(|candidate| candidate.cost.gross.0)))
     }
 }
 
@@ -128,81 +121,106 @@ impl Shortfall {
                 let (cheapest, max) = (token.format(*cheapest), token.format(*max));
                 format!("the cheapest deposits sum to {cheapest}, over max_total of {max}")
             }
+            Self::TooFewTogether {
+                wanted,
+                closeness,
+                most,
+            } => format!("only {most} of {wanted} nodes that match are {closeness}"),
         }
     }
 }
 
-/// Plans `request` over `book`: cheapest first, then the more reliable, then the faster.
+/// Plans `request` over `book`: the set of nodes with the lowest score, see [`crate::set_score`].
 ///
-/// All or nothing: either every node that was requested is chosen, or none. `reliability` is the renter's own memory of
-/// a node and is asked once for each offer that matches.
+/// All or nothing: either every node that was requested is chosen, spares included, or none; where the request says that
+/// fewer are enough, the most that can be had. `known` is the renter's own memory of nodes.
 #[must_use]
-pub fn plan(request: &Request, book: &OfferBook, reliability: &dyn Fn(&NodeId) -> Reliability) -> Plan {
-    let mut matching = Vec::new();
-    let mut rejected = Vec::new();
-    for offer in book.iter() {
-        let reasons = matching::unmet(request, offer, gross_price(request, offer));
-        let offer = Arc::clone(offer);
-        if reasons.is_empty() {
-            let reliability = reliability(&offer.node);
-            let cost = LeaseCost::of(request, &offer);
-            matching.push(Candidate {
-                offer,
-                reliability,
-                cost,
-            });
-        } else {
-            rejected.push(Rejection { offer, reasons });
+pub fn plan(request: &Request, book: &OfferBook, known: &Known) -> Plan {
+    let finder = Finder::new(request, book, known, Order::Score);
+    if request.topology.closeness > Closeness::Any {
+        // One look at the market for the nodes and for places.
+        finder.best(gang::first_look(request.all_nodes()), None);
+    }
+    let by_price = std::cell::OnceCell::new();
+    let cheapest = || by_price.get_or_init(|| finder.by_price());
+    // Without a total, what one order does not find the other does not either.
+    let another = |size| request.max_total.and_then(|_| within_total(cheapest(), size));
+    let set = |size| within_total(&finder, size).or_else(|| another(size));
+    match most(request.enough_nodes(), request.all_nodes(), &set) {
+        Some(set) => chosen(request, set),
+        None => Plan {
+            chosen: Vec::new(),
+            spares: Vec::new(),
+            closeness: Closeness::Any,
+            shortfall: Some(match request.max_total {
+                Some(_) => shortfall(cheapest(), book.is_empty()),
+                None => shortfall(&finder, book.is_empty()),
+            }),
+        },
+    }
+}
+
+/// The best set of a size whose deposits are within the total.
+fn within_total(finder: &Finder<'_>, size: usize) -> Option<Set> {
+    let request = finder.request;
+    let fits = |set: &Set| request.max_total.is_none_or(|max| set.deposit(request) <= max);
+    gang::sets(finder, size).into_iter().find(fits)
+}
+
+/// What `found` has for the greatest size from `enough` to `all` for which it has anything. Where a size is possible, each
+/// smaller one is.
+fn most<T>(enough: usize, all: usize, found: &dyn Fn(usize) -> Option<T>) -> Option<T> {
+    if let Some(all) = found(all) {
+        return Some(all);
+    }
+    if enough >= all {
+        return None;
+    }
+    let mut best = found(enough)?;
+    let (mut possible, mut impossible) = (enough, all);
+    while possible + 1 < impossible {
+        let middle = possible + (impossible - possible) / 2;
+        match found(middle) {
+            Some(more) => (possible, best) = (middle, more),
+            None => impossible = middle,
         }
     }
-    // The node id makes the order total, so that equal offers never swap between two plans. Keys are cached because
-    // offers lie scattered in memory.
-    matching.sort_by_cached_key(|candidate| {
-        let Candidate {
-            offer,
-            reliability,
-            cost,
-        } = candidate;
-        (cost.gross, Reverse(*reliability), Reverse(offer.cpu_score), offer.node)
-    });
-    let shortfall = shortfall(request, &matching, book.is_empty());
-    if shortfall.is_none() {
-        let alternatives = matching.split_off(wanted(request));
-        return Plan {
-            chosen: matching,
-            alternatives,
-            rejected,
-            shortfall,
-            nearest: Vec::new(),
-        };
-    }
-    let nearest = nearest::nearest(request, &matching, &rejected);
+    Some(best)
+}
+
+fn chosen(request: &Request, set: Set) -> Plan {
+    let taken = set.nodes.len();
+    let mut nodes: Vec<_> = set.nodes.iter().map(|node| node.candidate(request)).collect();
+    let spares = usize::try_from(request.spares).unwrap_or(usize::MAX);
+    let spares = nodes.split_off(taken.saturating_sub(spares));
     Plan {
-        chosen: Vec::new(),
-        alternatives: matching,
-        rejected,
-        shortfall,
-        nearest,
+        chosen: nodes,
+        spares,
+        closeness: set.closeness,
+        shortfall: None,
     }
 }
 
-fn shortfall(request: &Request, matching: &[Candidate], book_is_empty: bool) -> Option<Shortfall> {
+/// Why there is no set of the least size that would do.
+fn shortfall(finder: &Finder<'_>, book_is_empty: bool) -> Shortfall {
+    let (request, size) = (finder.request, finder.request.enough_nodes());
+    let wanted = u32::try_from(size).unwrap_or(u32::MAX);
     if book_is_empty {
-        return Some(Shortfall::NoOffers);
+        return Shortfall::NoOffers;
     }
-    let Some(cheapest) = matching.get(..wanted(request)) else {
-        let (wanted, matching) = (request.nodes.get(), matching.len());
-        return Some(Shortfall::TooFewNodes { wanted, matching });
-    };
-    // Deposits grow with the price, so no other choice of as many nodes is cheaper.
-    let cheapest = total(cheapest.iter().map(|candidate| candidate.cost.deposit));
-    let max = request.max_total.filter(|max| cheapest > *max)?;
-    Some(Shortfall::OverTotal { cheapest, max })
-}
-
-/// How many nodes the request wants, as a length.
-pub(crate) fn wanted(request: &Request) -> usize {
-    usize::try_from(request.nodes.get()).unwrap_or(usize::MAX)
+    let matching = finder.best(size, None).len();
+    if matching < size {
+        return Shortfall::TooFewNodes { wanted, matching };
+    }
+    let cheapest = || gang::sets(finder, size).iter().map(|set| set.deposit(request)).min();
+    match request.max_total.and_then(|max| Some((cheapest()?, max))) {
+        Some((cheapest, max)) => Shortfall::OverTotal { cheapest, max },
+        None => Shortfall::TooFewTogether {
+            wanted,
+            closeness: request.topology.closeness,
+            most: gang::most_together(finder, request.topology.closeness, size),
+        },
+    }
 }
 
 /// The sum, cut to the largest amount.

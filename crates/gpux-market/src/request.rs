@@ -2,6 +2,10 @@
 
 use crate::{
     change::{Change, Nearest},
+    gpu::GpuWish,
+    offer::Offer,
+    place::Topology,
+    score::Reliability,
     tag::Tag,
 };
 use gpux_types::{Address, Amount, BasisPoints, Millis, NodeId, PricePerHour, Resources};
@@ -12,8 +16,18 @@ use std::{collections::BTreeSet, num::NonZeroU32};
 pub struct Request {
     /// How many different nodes.
     pub nodes: NonZeroU32,
+    /// So many of them are enough where not all can be had; all when `None`.
+    pub enough: Option<NonZeroU32>,
+    /// How many nodes more are leased, by the same bounds, to stand by for one that is lost.
+    pub spares: u32,
+    /// How close together all of them shall be, the spares included.
+    pub topology: Topology,
     /// What each lease holds.
     pub resources: Resources,
+    /// What GPUs each lease holds.
+    pub gpus: Option<GpuWish>,
+    /// The least that a node may have kept its word, as this renter has seen it.
+    pub min_reliability: Reliability,
     /// How long each deposit shall pay.
     pub duration: Millis,
     /// What of a deposit is held back: the provider stops this long before the deposit is used up.
@@ -51,9 +65,52 @@ impl Request {
         request
     }
 
+    /// The net price per hour of the requested lease under `offer`: its resources, and its GPUs at their own rate.
+    #[must_use]
+    pub fn net_price(&self, offer: &Offer) -> PricePerHour {
+        let plain = offer.price_of(&self.resources);
+        // Reading an offer's GPUs takes longer than all the rest: only where they are asked for.
+        let Some(wish) = &self.gpus else { return plain };
+        let Some(gpus) = offer.gpus() else { return plain };
+        // A rate is below 2^96 and the count below 2^32.
+        let units = gpus.rate.0.units() * u128::from(wish.count.get());
+        PricePerHour(Amount::new(units).unwrap_or(Amount::MAX).saturating_add(plain.0))
+    }
+
+    /// How many leases at most: nodes and spares.
+    pub(crate) fn all_nodes(&self) -> usize {
+        as_len(self.nodes.get()).saturating_add(as_len(self.spares))
+    }
+
+    /// How many leases are enough.
+    pub(crate) fn enough_nodes(&self) -> usize {
+        let enough = self.enough.map_or(self.nodes, |enough| enough.min(self.nodes));
+        as_len(enough.get()).saturating_add(as_len(self.spares))
+    }
+
     pub(crate) fn apply(&mut self, change: &Change) {
         match change {
-            Change::Nodes { to, .. } => self.nodes = *to,
+            Change::Nodes { to, .. } => {
+                self.nodes = *to;
+                self.enough = None;
+            }
+            Change::Spares { to, .. } => self.spares = *to,
+            Change::Apart { to, .. } => self.topology.closeness = *to,
+            Change::Gpus { to, .. } => match (NonZeroU32::new(*to), &mut self.gpus) {
+                (Some(count), Some(wish)) => wish.count = count,
+                (_, gpus) => *gpus = None,
+            },
+            Change::GpuMemory { to, .. } => {
+                if let Some(wish) = &mut self.gpus {
+                    wish.memory = *to;
+                }
+            }
+            Change::GpuModel { .. } => {
+                if let Some(wish) = &mut self.gpus {
+                    wish.model = None;
+                }
+            }
+            Change::Reliability { to, .. } => self.min_reliability = *to,
             Change::Cpu { to, .. } => self.resources.cpu = *to,
             Change::Memory { to, .. } => self.resources.memory = *to,
             Change::Disk { to, .. } => self.resources.disk = *to,
@@ -65,4 +122,8 @@ impl Request {
             Change::Region { .. } => self.region = None,
         }
     }
+}
+
+fn as_len(count: u32) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
 }

@@ -1,7 +1,8 @@
-//! What the market asks for a shape of lease.
+//! What the market asks for a shape of lease, and for a GPU of each model. For people: it looks at every offer.
 
-use crate::book::OfferBook;
+use crate::{book::OfferBook, gpu::Gpus, tag::Tag};
 use gpux_types::{Address, PricePerHour, Resources};
+use std::collections::BTreeMap;
 
 /// Net prices per hour over the offers that could hold a shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +25,49 @@ pub fn price_stats(book: &OfferBook, token: Address, shape: &Resources) -> Optio
     let could_hold = book
         .iter()
         .filter(|offer| offer.token == token && offer.total.covers(shape));
-    let mut prices: Vec<_> = could_hold.map(|offer| offer.price_of(shape)).collect();
+    percentiles(could_hold.map(|offer| offer.price_of(shape)).collect())
+}
+
+/// What the market has of one model of GPU, and asks for one of them an hour.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelStats {
+    /// The model.
+    pub model: Tag,
+    /// How many nodes share it.
+    pub nodes: usize,
+    /// How many GPUs they share.
+    pub total: u64,
+    /// How many of these can be leased now: the sum of each node's largest block.
+    pub free: u64,
+    /// The largest block that one lease can get.
+    pub largest: u32,
+    /// Rates of one GPU, each node counted once.
+    pub prices: PriceStats,
+}
+
+/// Every model of GPU that is sold in `token`, by name.
+#[must_use]
+pub fn model_stats(book: &OfferBook, token: Address) -> Vec<ModelStats> {
+    let mut models: BTreeMap<Tag, Vec<Gpus>> = BTreeMap::new();
+    let offers = book.iter().filter(|offer| offer.token == token);
+    for gpus in offers.filter_map(|offer| offer.gpus()) {
+        models.entry(gpus.model.clone()).or_default().push(gpus);
+    }
+    let stats = models.into_iter().filter_map(|(model, gpus)| {
+        let sum = |count: fn(&Gpus) -> u32| gpus.iter().map(|gpus| u64::from(count(gpus))).sum();
+        Some(ModelStats {
+            model,
+            nodes: gpus.len(),
+            total: sum(|gpus| gpus.total),
+            free: sum(|gpus| gpus.free),
+            largest: gpus.iter().map(|gpus| gpus.free).max()?,
+            prices: percentiles(gpus.iter().map(|gpus| gpus.rate).collect())?,
+        })
+    });
+    stats.collect()
+}
+
+fn percentiles(mut prices: Vec<PricePerHour>) -> Option<PriceStats> {
     prices.sort_unstable();
     let rank = |percent: usize| {
         prices

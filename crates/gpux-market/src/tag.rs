@@ -3,9 +3,6 @@
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
-/// The longest tag, in characters.
-const MAX_LEN: usize = 32;
-
 /// A label such as `eu-nl` or `cap-docker`: lower-case letters, digits and inner hyphens, at most 32 characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
@@ -17,6 +14,9 @@ pub struct Tag(String);
 pub struct ParseTagError(pub String);
 
 impl Tag {
+    /// The longest tag, in characters.
+    pub(crate) const MAX_LEN: usize = 32;
+
     /// The label itself.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -30,7 +30,7 @@ impl FromStr for Tag {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         let hyphen_outside = text.starts_with('-') || text.ends_with('-');
-        if text.is_empty() || text.len() > MAX_LEN || hyphen_outside || !text.chars().all(allowed) {
+        if text.is_empty() || text.len() > Self::MAX_LEN || hyphen_outside || !text.chars().all(allowed) {
             return Err(ParseTagError(text.chars().take(80).collect()));
         }
         Ok(Self(text.to_owned()))

@@ -315,7 +315,8 @@ pub(crate) async fn start(node: &Arc<Node>, request: RunRequest) -> Result<JobVi
         builder: planned.job.builder.map_or(Address::ZERO, |builder| builder.address),
         builder_share: planned.job.builder.map_or(BasisPoints::ZERO, |builder| builder.share),
     };
-    let firm = quotes::collect(node, &planned.market, request.agreed_total, &wanted, &spec).await?;
+    let proposed = (&planned.market, planned.alternatives.as_slice());
+    let firm = quotes::collect(node, proposed, request.agreed_total, &wanted, &spec).await?;
     // What the watcher believes: a block that is hours ahead would bind what a vanished node leaves behind for as long.
     let head = node.watcher.newest().ok_or_else(no_block)?;
     let leases: Vec<LeaseRecord> = firm

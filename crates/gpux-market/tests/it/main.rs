@@ -5,7 +5,15 @@ mod advice;
 #[cfg(test)]
 mod books;
 #[cfg(test)]
+mod gangs;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod index;
+#[cfg(test)]
 mod market;
+#[cfg(test)]
+mod naive;
 #[cfg(test)]
 mod plans;
 #[cfg(test)]

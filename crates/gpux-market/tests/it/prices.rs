@@ -1,7 +1,7 @@
 //! What the market asks.
 
-use crate::market::{book, offer, price, shape};
-use gpux_market::{PriceStats, price_stats};
+use crate::market::{book, gpus, offer, price, shape};
+use gpux_market::{Gpus, ModelStats, PriceStats, model_stats, price_stats};
 
 #[test]
 fn percentiles_are_prices_that_somebody_asks() {
@@ -40,4 +40,38 @@ fn percentiles_are_prices_that_somebody_asks() {
         None,
         "nobody sells for that token"
     );
+}
+
+#[test]
+fn each_model_of_gpu_has_prices_of_its_own() {
+    let mut offers: Vec<_> = (1..=13).map(offer).collect();
+    for (offer, rate) in offers.iter_mut().zip(1..=12_u128) {
+        let (model, count) = if rate <= 10 { ("a100", 4) } else { ("t4", 1) };
+        let sold = Gpus {
+            rate: price(rate * 100),
+            free: count - u32::from(rate == 10),
+            ..gpus(model, count, 16)
+        };
+        offer.features = sold.features().unwrap();
+    }
+    let stats = model_stats(&book(&offers), offers[0].token);
+    let model = |model: &str, nodes, total, free, largest, [p10, p50, p90]: [u128; 3]| ModelStats {
+        model: model.parse().unwrap(),
+        nodes,
+        total,
+        free,
+        largest,
+        prices: PriceStats {
+            count: nodes,
+            p10: price(p10),
+            p50: price(p50),
+            p90: price(p90),
+        },
+    };
+    let expected = [
+        model("a100", 10, 40, 39, 4, [100, 500, 900]),
+        model("t4", 2, 2, 2, 1, [1_100, 1_100, 1_200]),
+    ];
+    assert_eq!(stats, expected);
+    assert_eq!(model_stats(&book(&offers), offers[0].signer), []);
 }

@@ -1,22 +1,14 @@
 //! What every plan must keep, stated without the crate's own matching, so that a mistake there cannot hide.
 
-use crate::market;
-use gpux_market::{Candidate, LeaseCost, Offer, OfferBook, Plan, Request, deposit_for, plan};
-use gpux_types::{NodeId, Resources};
+use crate::{
+    market::{self, known},
+    naive::meets,
+};
+use gpux_market::{
+    Candidate, LeaseCost, OfferBook, Plan, Rejection, Request, deposit_for, node_score, plan, rejections,
+};
+use gpux_types::NodeId;
 use std::collections::BTreeSet;
-
-fn meets(request: &Request, offer: &Offer) -> bool {
-    let Resources { cpu, memory, disk } = request.resources;
-    let gross = offer.price_of(&request.resources).gross_of_net(request.builder_share);
-    (offer.chain_id, offer.escrow, offer.token) == (request.chain_id, request.escrow, request.token)
-        && !request.exclude.contains(&offer.node)
-        && (offer.largest.cpu >= cpu && offer.largest.memory >= memory && offer.largest.disk >= disk)
-        && request.max_price.is_none_or(|max| gross <= max)
-        && (offer.lease_min..=offer.lease_max).contains(&request.duration)
-        && offer.grace_min_secs <= request.grace_secs
-        && request.features.iter().all(|feature| offer.features.contains(feature))
-        && (request.region.is_none() || offer.region == request.region)
-}
 
 fn cost_is_right(request: &Request, candidate: &Candidate) -> bool {
     let LeaseCost {
@@ -25,37 +17,63 @@ fn cost_is_right(request: &Request, candidate: &Candidate) -> bool {
         deposit,
         builder_most,
     } = candidate.cost;
-    net == candidate.offer.price_of(&request.resources)
+    net == request.net_price(&candidate.offer)
         && gross == net.gross_of_net(request.builder_share)
         && deposit == deposit_for(gross, request.duration, request.reserve)
         && builder_most == request.builder_share.of(deposit)
 }
 
-/// The first rule that the plan breaks.
-pub(crate) fn broken(request: &Request, book: &OfferBook, plan: &Plan) -> Option<&'static str> {
-    let candidates = || plan.chosen.iter().chain(&plan.alternatives);
-    let listed = candidates().map(|candidate| candidate.offer.node);
-    let listed: Vec<NodeId> = listed
-        .chain(plan.rejected.iter().map(|rejection| rejection.offer.node))
-        .collect();
+/// What a request is answered with.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    plan: Plan,
+    alternatives: Vec<Candidate>,
+    rejected: Vec<Rejection>,
+}
+
+impl Answer {
+    pub(crate) fn to(request: &Request, book: &OfferBook) -> Self {
+        let (plan, known) = (plan(request, book, &known()), known());
+        Self {
+            alternatives: plan.alternatives(request, book, &known),
+            rejected: rejections(request, book, &known),
+            plan,
+        }
+    }
+}
+
+/// The first rule that the plan, and what is said of every other offer, break.
+pub(crate) fn broken(request: &Request, book: &OfferBook, answer: &Answer) -> Option<&'static str> {
+    let known = known();
+    let Answer {
+        plan,
+        alternatives,
+        rejected,
+    } = answer;
+    let candidates = || plan.taken().chain(alternatives);
+    let listed: Vec<NodeId> = candidates().map(|candidate| candidate.offer.node).collect();
     let different: BTreeSet<_> = listed.iter().copied().collect();
-    let known: BTreeSet<_> = book.iter().map(|offer| offer.node).collect();
-    let wanted = usize::try_from(request.nodes.get()).unwrap();
-    let sum: u128 = plan.chosen.iter().map(|candidate| candidate.cost.deposit.units()).sum();
-    let dearest = plan.chosen.iter().map(|candidate| candidate.cost.gross).max();
-    let cheapest_left = plan.alternatives.iter().map(|candidate| candidate.cost.gross).min();
+    let refused: BTreeSet<_> = rejected.iter().map(|rejection| rejection.offer.node).collect();
+    let unfit = book.iter().filter(|offer| !meets(request, offer, &known));
+    let unfit: BTreeSet<_> = unfit.map(|offer| offer.node).collect();
+    let sizes = |count: u32| usize::try_from(count).unwrap();
+    let enough = request.enough.map_or(request.nodes, |enough| enough.min(request.nodes));
+    let sum: u128 = plan.taken().map(|candidate| candidate.cost.deposit.units()).sum();
+    let score = |candidate: &Candidate| node_score(candidate.cost.gross, candidate.reliability);
     let rules = [
-        (
-            "every offer is in one list",
-            different == known && listed.len() == known.len(),
-        ),
+        ("no offer is named twice", different.len() == listed.len()),
         (
             "all nodes are chosen or none",
-            plan.chosen.len() == if plan.is_match() { wanted } else { 0 },
+            if plan.is_match() {
+                (sizes(enough.get())..=sizes(request.nodes.get())).contains(&plan.chosen.len())
+                    && plan.spares.len() == sizes(request.spares)
+            } else {
+                plan.taken().next().is_none()
+            },
         ),
         (
             "candidates meet the request",
-            candidates().all(|candidate| meets(request, &candidate.offer)),
+            candidates().all(|candidate| meets(request, &candidate.offer, &known)),
         ),
         (
             "costs are right",
@@ -63,25 +81,26 @@ pub(crate) fn broken(request: &Request, book: &OfferBook, plan: &Plan) -> Option
         ),
         (
             "rejections have reasons",
-            plan.rejected.iter().all(|rejection| !rejection.reasons.is_empty()),
+            rejected.iter().all(|rejection| !rejection.reasons.is_empty()),
         ),
-        (
-            "rejected offers do not meet it",
-            plan.rejected.iter().all(|rejection| !meets(request, &rejection.offer)),
-        ),
+        ("those that do not match are rejected, and no others", refused == unfit),
         (
             "deposits are within max_total",
-            request.max_total.is_none_or(|max| sum <= max.units()),
+            request
+                .max_total
+                .is_none_or(|max| !plan.is_match() || sum <= max.units()),
         ),
         (
-            "none left is cheaper",
-            dearest.zip(cheapest_left).is_none_or(|(chosen, left)| chosen <= left),
+            "the best come first",
+            plan.chosen.is_sorted_by_key(score) && alternatives.is_sorted_by_key(score),
         ),
         (
-            "advice only without a match",
-            plan.is_match() || plan.shortfall.is_some() && plan.chosen.is_empty(),
+            "a spare is no better than a chosen one",
+            plan.chosen
+                .last()
+                .zip(plan.spares.first())
+                .is_none_or(|(chosen, spare)| score(chosen) <= score(spare)),
         ),
-        ("no advice with a match", !plan.is_match() || plan.nearest.is_empty()),
     ];
     rules.into_iter().find(|(_, kept)| !kept).map(|(rule, _)| rule)
 }
@@ -89,53 +108,58 @@ pub(crate) fn broken(request: &Request, book: &OfferBook, plan: &Plan) -> Option
 #[test]
 fn the_rules_catch_tampered_plans() {
     let mut offers: Vec<_> = (1..=5).map(market::offer).collect();
-    for (offer, rate) in offers.iter_mut().zip([10, 20, 30, 40, 50]) {
+    for (offer, rate) in offers.iter_mut().zip([1_000, 2_000, 3_000, 4_000, 5_000]) {
         offer.rates.cpu_core = market::price(rate);
     }
     offers[4].largest = market::shape(1, 1, 1);
     let mut request = market::request();
     request.nodes = market::nodes(2);
-    request.max_total = Some(market::amount(70));
+    request.max_total = Some(market::amount(7_000));
     let book = market::book(&offers);
-    let good = plan(&request, &book, &market::reliability);
+    let good = Answer::to(&request, &book);
     assert_eq!(broken(&request, &book, &good), None);
-    let tampered = |change: &dyn Fn(&mut Plan)| {
-        let mut plan = good.clone();
-        change(&mut plan);
-        broken(&request, &book, &plan)
+    let small = good.rejected[0].offer.clone();
+    let tampered = |change: &dyn Fn(&mut Answer)| {
+        let mut answer = good.clone();
+        change(&mut answer);
+        broken(&request, &book, &answer)
     };
-    assert_eq!(
-        tampered(&|plan| plan.rejected.clear()),
-        Some("every offer is in one list")
-    );
-    assert_eq!(
-        tampered(&|plan| plan.rejected[0].reasons.clear()),
-        Some("rejections have reasons")
-    );
-    let swap = |plan: &mut Plan| std::mem::swap(&mut plan.chosen[1], &mut plan.alternatives[0]);
-    assert_eq!(tampered(&swap), Some("deposits are within max_total"));
-    let mut rich = request.clone();
-    rich.max_total = None;
-    let mut dear = good.clone();
-    swap(&mut dear);
-    assert_eq!(broken(&rich, &book, &dear), Some("none left is cheaper"));
-    let fewer = |plan: &mut Plan| {
-        let candidate = plan.chosen.pop().unwrap();
-        plan.alternatives.push(candidate);
-    };
-    assert_eq!(tampered(&fewer), Some("all nodes are chosen or none"));
-    let small = |plan: &mut Plan| {
-        let offer = plan.rejected.remove(0).offer;
-        let cost = LeaseCost::of(&request, &offer);
-        plan.alternatives.push(Candidate {
-            offer,
-            reliability: market::reliability(&NodeId([5; 32])),
-            cost,
-        });
-    };
-    assert_eq!(tampered(&small), Some("candidates meet the request"));
-    assert_eq!(
-        tampered(&|plan| plan.chosen[0].cost.deposit = market::amount(1)),
-        Some("costs are right")
-    );
+    type Case<'a> = (&'a dyn Fn(&mut Answer), &'static str);
+    let cases: [Case<'_>; 8] = [
+        (
+            &|answer| answer.rejected.clear(),
+            "those that do not match are rejected, and no others",
+        ),
+        (&|answer| answer.rejected[0].reasons.clear(), "rejections have reasons"),
+        (
+            &|answer| std::mem::swap(&mut answer.plan.chosen[1], &mut answer.alternatives[1]),
+            "deposits are within max_total",
+        ),
+        (&|answer| answer.plan.chosen.reverse(), "the best come first"),
+        (
+            &|answer| answer.alternatives.extend(answer.plan.chosen.pop()),
+            "all nodes are chosen or none",
+        ),
+        (
+            &|answer| answer.alternatives[0] = answer.plan.chosen[0].clone(),
+            "no offer is named twice",
+        ),
+        (
+            &|answer| {
+                answer.alternatives.push(Candidate {
+                    offer: small.clone(),
+                    reliability: known().of(&small.node),
+                    cost: LeaseCost::of(&request, &small),
+                });
+            },
+            "candidates meet the request",
+        ),
+        (
+            &|answer| answer.plan.chosen[0].cost.deposit = market::amount(1),
+            "costs are right",
+        ),
+    ];
+    for (change, rule) in cases {
+        assert_eq!(tampered(change), Some(rule));
+    }
 }

@@ -6,7 +6,7 @@ use gpux_api::{
     ErrorBody, ErrorCode, LeasePlan, PlanRequest, PlanView, PreflightFinding, PreflightView, RejectedOffer,
 };
 use gpux_job::{Job, JobFile, Overrides};
-use gpux_market::{Candidate, Plan, Reason, Reliability, Request};
+use gpux_market::{Candidate, Known, Nearest, Plan, Reason, Rejection, Reliability, Request, Topology};
 use gpux_runtime::{InputMount, ResolvedImage};
 use gpux_types::{Amount, BasisPoints, Millis, Token, shown};
 use std::{
@@ -26,6 +26,8 @@ pub(crate) struct Planned {
     pub(super) job: Job,
     pub(super) image: ResolvedImage,
     pub(super) market: Plan,
+    /// Whom to ask next.
+    pub(super) alternatives: Vec<Candidate>,
     pub(super) output: PathBuf,
     /// The most that the job's leases may be paid, top-ups included: the smaller of what its file says and what was typed.
     pub(super) max_total: Option<Amount>,
@@ -40,11 +42,20 @@ pub(crate) async fn plan(node: &Node, request: PlanRequest) -> Result<Planned, E
         image::check_file(&input.path, &format!("input {} ({})", input.name, input.path.display()))?;
     }
     let image = image::resolve(node, &job.image).await?;
-    let market = node.market.with_book(node.clock.now(), |book| {
-        gpux_market::plan(&wanted, book, &|_| Reliability::UNKNOWN)
+    let known = Known::default();
+    let (market, alternatives, rejected, nearest) = node.market.with_book(node.clock.now(), |book| {
+        let market = gpux_market::plan(&wanted, book, &known);
+        let alternatives = market.alternatives(&wanted, book, &known);
+        let rejected = gpux_market::rejections(&wanted, book, &known);
+        let nearest = if market.is_match() {
+            Vec::new()
+        } else {
+            gpux_market::nearest_changes(&wanted, book, &known)
+        };
+        (market, alternatives, rejected, nearest)
     });
     if !market.is_match() {
-        return Err(no_match(&wanted, &market, &token));
+        return Err(no_match(&wanted, &market, &rejected, &nearest, &token));
     }
     let deposit = market.total_deposit();
     let balance = node.chain.token_balance(node.wallet.address()).await;
@@ -64,7 +75,7 @@ pub(crate) async fn plan(node: &Node, request: PlanRequest) -> Result<Planned, E
         .output
         .clone()
         .unwrap_or_else(|| Path::new(&request.working_directory).join(job.name.to_string()));
-    let mut view = view(&job, &market, token, balance);
+    let mut view = view(&job, (&market, &alternatives), &rejected, token, balance);
     view.preflight = preflight;
     view.output = output.display().to_string();
     Ok(Planned {
@@ -72,13 +83,20 @@ pub(crate) async fn plan(node: &Node, request: PlanRequest) -> Result<Planned, E
         job,
         image,
         market,
+        alternatives,
         output,
         max_total: wanted.max_total,
     })
 }
 
 /// The plan for people, without what only this machine knows.
-fn view(job: &Job, market: &Plan, token: Token, balance: Amount) -> PlanView {
+fn view(
+    job: &Job,
+    (market, alternatives): (&Plan, &[Candidate]),
+    rejections: &[Rejection],
+    token: Token,
+    balance: Amount,
+) -> PlanView {
     let deposit = market.total_deposit();
     PlanView {
         schema: "gpux.plan/v1".into(),
@@ -87,12 +105,8 @@ fn view(job: &Job, market: &Plan, token: Token, balance: Amount) -> PlanView {
         parts: u32::try_from(job.parts().len()).unwrap_or(u32::MAX),
         resources: job.resources,
         leases: market.chosen.iter().map(lease_plan).collect(),
-        alternatives: market.alternatives.iter().map(lease_plan).collect(),
-        rejected: market
-            .rejected
-            .iter()
-            .map(|rejection| rejected(rejection, &token))
-            .collect(),
+        alternatives: alternatives.iter().map(lease_plan).collect(),
+        rejected: rejections.iter().map(|rejection| rejected(rejection, &token)).collect(),
         token,
         max_duration: job.budget.max_duration,
         deposit,
@@ -151,7 +165,12 @@ fn market_request(node: &Node, job: &Job, request: &PlanRequest, token: &Token) 
     let escrow = node.chain.escrow();
     Ok(Request {
         nodes: job.nodes,
+        enough: None,
+        spares: 0,
+        topology: Topology::default(),
         resources: job.resources,
+        gpus: None,
+        min_reliability: Reliability::NONE,
         duration: job.budget.max_duration,
         chain_id: escrow.chain_id,
         escrow: escrow.address,
@@ -167,12 +186,12 @@ fn market_request(node: &Node, job: &Job, request: &PlanRequest, token: &Token) 
     })
 }
 
-fn no_match(wanted: &Request, plan: &Plan, token: &Token) -> ErrorBody {
+fn no_match(wanted: &Request, plan: &Plan, rejected: &[Rejection], nearest: &[Nearest], token: &Token) -> ErrorBody {
     use gpux_market::Shortfall;
     let over = matches!(plan.shortfall, Some(Shortfall::OverTotal { .. }));
-    let priced = !plan.rejected.is_empty()
+    let priced = !rejected.is_empty()
         && plan.chosen.is_empty()
-        && plan.rejected.iter().all(|rejection| {
+        && rejected.iter().all(|rejection| {
             rejection
                 .reasons
                 .iter()
@@ -194,7 +213,7 @@ fn no_match(wanted: &Request, plan: &Plan, token: &Token) -> ErrorBody {
     };
     let message = format!("finding {nodes} on the market: {why}; nothing was spent");
     let mut body = ErrorBody::new(code, message);
-    let nearest: Vec<String> = plan.nearest.iter().take(3).map(|nearest| nearest.text(token)).collect();
+    let nearest: Vec<String> = nearest.iter().map(|nearest| nearest.text(token)).collect();
     if nearest.is_empty() {
         body = body.with_hint("`gpux offers` lists what is on the market; more may come");
     } else {

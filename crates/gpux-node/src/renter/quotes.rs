@@ -39,13 +39,13 @@ pub(super) struct Wanted {
 /// Firm prices for as many nodes as the plan chose, whose deposits are no more than `agreed` together.
 pub(super) async fn collect(
     node: &std::sync::Arc<Node>,
-    plan: &Plan,
+    (plan, alternatives): (&Plan, &[Candidate]),
     agreed: Amount,
     wanted: &Wanted,
     spec: &JobSpec,
 ) -> Result<Vec<Firm>, ErrorBody> {
     let needed = plan.chosen.len();
-    let mut candidates = plan.chosen.iter().chain(&plan.alternatives).cloned();
+    let mut candidates = plan.chosen.iter().chain(alternatives).cloned();
     let mut asked = JoinSet::new();
     let mut firm = Vec::with_capacity(needed);
     let mut refusals = Vec::new();
