@@ -9,7 +9,7 @@ use crate::{
 };
 use gpux_chain::{Chain, ChainConfig, HotKey, WalletKey};
 use gpux_net::{Limits, Net, NetConfig, PeerNet, PeerTicket};
-use gpux_runtime::{EmbeddedRuntime, ImageStore, LayerStore, Machine, Runtime, RuntimeConfig};
+use gpux_runtime::{EmbeddedRuntime, ImageStore, Machine, Runtime, RuntimeConfig};
 use std::{sync::Arc, time::Duration};
 
 /// The name under which met peers are kept.
@@ -119,9 +119,8 @@ fn open_runtime(
     choose: impl FnOnce(Arc<dyn Runtime>) -> Arc<dyn Runtime>,
 ) -> Result<LocalRuntime, String> {
     let config = RuntimeConfig::new(dir.runtime());
-    let program = config.program.clone();
     let runtime = EmbeddedRuntime::open(config).map_err(|error| crate::error_chain(&error))?;
-    let layers = LayerStore::open(&dir.layers(), &program, runtime.store_range());
+    let layers = runtime.open_layers(&dir.layers());
     let layers = layers.map_err(|error| crate::error_chain(&error))?;
     Ok(LocalRuntime {
         runtime: choose(Arc::new(runtime)),

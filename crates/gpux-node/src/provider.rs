@@ -17,6 +17,7 @@ mod prepare;
 mod quote;
 mod receipt;
 mod record;
+mod room;
 mod sweep;
 mod towers;
 mod unpaid;
@@ -29,7 +30,7 @@ use crate::{
     store::{Role, Store, StoreError},
 };
 use capacity::Capacity;
-use disk::{Disk, Wanted};
+use disk::Disk;
 use gpux_chain::{Depth, HotKey, Signature, SlotStatus};
 use gpux_lease::{Actor, End, EndReason, EscrowRef, Exposed, Exposure, closing_digest, recover_signer};
 use gpux_market::Rates;
@@ -231,7 +232,7 @@ impl Provider {
             ));
         }
         quote::check(&self.selling, &node.chain.escrow(), node.chain.token().address, request)?;
-        self.check_disk(node, request)?;
+        room::check(node, &self.disk, request).await?;
         let balance = node.chain.token_balance(request.renter).await;
         let balance =
             balance.map_err(|_| PeerError::new(ErrorCode::Internal, "the chain could not be asked; try again"))?;
@@ -262,20 +263,6 @@ impl Provider {
         held.map_err(|error| PeerError::new(ErrorCode::NoCapacity, error.to_string()))?;
         desk.answers.keep(request.renter, asked, answer.clone(), (until, now));
         Ok(Response::Quote(Box::new(answer)))
-    }
-
-    /// Whether the machine's disk has room for what the lease rents and fetches, beside what others were promised.
-    fn check_disk(&self, node: &Node, request: &QuoteRequest) -> Result<(), PeerError> {
-        let wanted = Wanted {
-            disk: request.resources.disk,
-            preparation: request.preparation_bytes,
-        };
-        let free = crate::dir::free(node.dir.path()).map_err(|error| {
-            tracing::error!(%error, "asking how much of the disk is free");
-            PeerError::new(ErrorCode::Internal, "this node's disk could not be looked at")
-        })?;
-        let checked = self.disk.check(wanted, free);
-        checked.map_err(|error| PeerError::new(ErrorCode::NoCapacity, error.to_string()))
     }
 
     /// Signs as the provider signer of the terms.

@@ -24,6 +24,7 @@ use tokio::io::AsyncReadExt as _;
 use self::call::Fetched;
 pub use self::uid_block::ClaimUidsError;
 use crate::cgroups::Cgroup;
+use crate::layers::{LayerStore, OpenStoreError};
 use crate::log_files;
 use crate::mounts::{UidRange, UidRangeError, UidRanges};
 use crate::records::{self, FinalRecord, LeaseFiles, LeaseRecord, RecordError, ShimRecord};
@@ -143,10 +144,19 @@ impl EmbeddedRuntime {
         })
     }
 
-    /// Who owns unpacked layers on disk: what the layer store is to be opened with.
+    /// Who owns unpacked layers on disk.
     #[must_use]
     pub fn store_range(&self) -> UidRange {
         self.uid_ranges.store()
+    }
+
+    /// Opens the store of the layers that this runtime's leases use, in `root`.
+    ///
+    /// # Errors
+    /// When another process has it open, or the file system refuses.
+    pub fn open_layers(&self, root: &Path) -> Result<LayerStore, OpenStoreError> {
+        let (ids, leases) = (self.uid_ranges.store(), self.config.leases());
+        LayerStore::open_for(root, &self.config.program, ids, Some(leases))
     }
 
     /// Removes what the runtime keeps outside its folder, for a daemon that is given up: its cgroup and the folder of its

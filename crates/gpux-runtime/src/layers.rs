@@ -13,19 +13,25 @@
 //! digest of the *compressed* blob, which the daemon itself checks: a child taken over by a crafted layer can spoil only the layer
 //! that took it over, never one that another renter uses.
 //!
+//! Invariant: a layer that somebody uses is not removed (`hold.rs`, `removal.rs`).
+//!
 //! Invariant: files on disk belong to the store's own range of ids, so a set-user-id file of an image is never owned by the host's
 //! root.
 
+mod eviction;
 mod feed;
+mod hold;
 mod jail;
 mod limits;
 mod partial;
+mod removal;
 mod report;
 mod store;
 mod tree;
 mod unpack;
 
 pub use feed::FeedError;
+pub use hold::LayerHold;
 pub use limits::UnpackLimits;
 pub use report::LayerFault;
 pub use store::{LayerStore, OpenStoreError, UnpackError};

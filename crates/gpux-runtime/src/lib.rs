@@ -19,7 +19,7 @@ pub use images::{
     Compression, Digest, ImageConfig, ImageStore, LayerDescriptor, LayoutError, MAX_CONFIG_BYTES, ManifestError,
     ParseDigestError, ParsedConfig, PullError, ReadConfigError, ResolveError, ResolvedImage, image_architecture,
 };
-pub use layers::{FeedError, LayerFault, LayerStore, OpenStoreError, UnpackError, UnpackLimits};
+pub use layers::{FeedError, LayerFault, LayerHold, LayerStore, OpenStoreError, UnpackError, UnpackLimits};
 pub use measure::{Machine, MeasureError};
 pub use mounts::{
     Disk, DiskError, DiskRequest, IdMapError, MountRootfsError, Rootfs, RootfsRequest, UID_RANGE_LEN, UidRange,

@@ -20,6 +20,7 @@
 //!
 //! Every JSON file carries `version`; a reader refuses one that it does not know.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -238,6 +239,29 @@ impl LeaseFiles {
         parts.sort_unstable();
         Ok(parts)
     }
+}
+
+/// The folders of layers that the leases below `leases` were made with, but for those that are over: their containers are gone.
+/// A lease whose record cannot be read may use any.
+pub(crate) fn layers_in_use(leases: &Path) -> Result<BTreeSet<PathBuf>, RecordError> {
+    let failed = |source| RecordError::Io {
+        verb: "listing",
+        path: leases.to_owned(),
+        source,
+    };
+    let mut layers = BTreeSet::new();
+    for entry in fs::read_dir(leases).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let files = LeaseFiles::new(path.clone());
+        // The runtime's own files lie beside the leases' folders.
+        if path.is_dir()
+            && !files.final_path().exists()
+            && let Some(record) = files.lease()?
+        {
+            layers.extend(record.spec.layers);
+        }
+    }
+    Ok(layers)
 }
 
 fn parse_part_key(name: &str) -> Option<PartKey> {

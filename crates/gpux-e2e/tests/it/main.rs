@@ -28,6 +28,8 @@ mod full_disk;
 #[cfg(test)]
 mod job;
 #[cfg(test)]
+mod layers;
+#[cfg(test)]
 mod ledger;
 #[cfg(test)]
 mod lifecycle;

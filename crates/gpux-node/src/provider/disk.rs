@@ -101,6 +101,14 @@ impl Disk {
         Ok(())
     }
 
+    /// What image and inputs of the lease may still take, of `free` bytes on the file system: all that is promised neither to others
+    /// nor as the lease's own disk.
+    pub(crate) fn room_of(&self, lease: LeaseId, free: ByteSize) -> ByteSize {
+        let promises = self.lock();
+        let own = promises.get(&lease).map_or(0, |promise| promise.wanted.disk.0);
+        ByteSize(unpromised(&promises, Some(lease), free).0.saturating_sub(own))
+    }
+
     /// What gives the space of the lease back, whether any is promised now or later.
     pub(crate) fn holder(&self, lease: LeaseId) -> Reserved {
         Reserved {
@@ -151,16 +159,21 @@ fn fits(
     wanted: Wanted,
     free: ByteSize,
 ) -> Result<(), NoDisk> {
-    let others = promises.iter().filter(|(lease, _)| Some(**lease) != of);
-    let promised = others.fold(KEPT_FREE.0, |sum, (_, promise)| {
-        sum.saturating_add(promise.outstanding())
-    });
-    let free = ByteSize(free.0.saturating_sub(promised));
+    let free = unpromised(promises, of, free);
     let wanted = ByteSize(wanted.disk.0.saturating_add(wanted.preparation.0));
     if wanted > free {
         return Err(NoDisk { wanted, free });
     }
     Ok(())
+}
+
+/// What of `free` bytes is promised to no other lease and not kept free.
+fn unpromised(promises: &BTreeMap<LeaseId, Promise>, of: Option<LeaseId>, free: ByteSize) -> ByteSize {
+    let others = promises.iter().filter(|(lease, _)| Some(**lease) != of);
+    let promised = others.fold(KEPT_FREE.0, |sum, (_, promise)| {
+        sum.saturating_add(promise.outstanding())
+    });
+    ByteSize(free.0.saturating_sub(promised))
 }
 
 #[cfg(test)]
@@ -203,6 +216,28 @@ mod tests {
         first.uses(ByteSize(40 * MIB));
         assert!(account.check(wanted(10, 0), with_room(30)).is_ok());
         assert!(account.check(wanted(11, 0), with_room(30)).is_err());
+    }
+
+    #[test]
+    fn what_a_lease_unpacks_takes_nothing_that_is_promised() {
+        let account = Disk::default();
+        for (number, promise) in [(1, wanted(30, 10)), (2, wanted(20, 5))] {
+            let held = account.reserve(lease(number), promise, Arc::default(), with_room(100));
+            held.unwrap();
+        }
+        assert_eq!(
+            account.room_of(lease(1), with_room(100)),
+            ByteSize((100 - 25 - 30) * MIB)
+        );
+        assert_eq!(
+            account.room_of(lease(2), with_room(100)),
+            ByteSize((100 - 40 - 20) * MIB)
+        );
+        assert_eq!(
+            account.room_of(lease(2), with_room(50)),
+            ByteSize(0),
+            "never less than none"
+        );
     }
 
     #[test]

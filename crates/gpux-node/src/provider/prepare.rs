@@ -2,14 +2,17 @@
 //!
 //! Nothing here is billed; everything is bounded by what the quote promised.
 
-use super::disk::{Disk, NoDisk, Wanted};
-use crate::node::{LocalRuntime, Node};
+use super::{
+    disk::{Disk, NoDisk, Wanted},
+    room,
+};
+use crate::node::Node;
 use gpux_lease::{Actor, INTERVAL};
 use gpux_net::{BlobRef, ExportMode, FetchError, Keeper, Retry};
 use gpux_proto::{BlobSpec, ImageSpec, InputSpec, LayerSpec, LeaseRequest};
 use gpux_runtime::{
-    Compression, CreateLeaseError, Digest, ImageConfig, InputMount, LayerDescriptor, LeaseSpec, MAX_CONFIG_BYTES,
-    ParsedConfig, ReadConfigError, UnpackError, UnpackLimits,
+    Compression, CreateLeaseError, Digest, ImageConfig, InputMount, LayerDescriptor, LayerHold, LeaseSpec,
+    MAX_CONFIG_BYTES, ParsedConfig, ReadConfigError, UnpackError, UnpackLimits,
 };
 use gpux_types::{ByteSize, LeaseId, Millis, NodeId, shown};
 use std::{
@@ -159,16 +162,19 @@ pub(super) async fn prepare(
         path: scratch.clone(),
         source,
     })?;
-    let brought = reserve(node, local, request, lease, disk).await?;
+    // What is found for the lease stays until the runtime's own record of the lease says that it is used.
+    let mut hold = local.layers.hold();
+    let brought = reserve(node, &mut hold, request, lease, disk).await?;
     let fetch = Fetch {
         node,
         renter: request.request.renter_node,
         lease,
         fetched,
         brought: &brought,
+        disk,
         stop,
     };
-    let (image, layers) = unpack_image(local, &fetch, &request.job.image, &scratch).await?;
+    let (image, layers) = unpack_image(&mut hold, &fetch, &request.job.image, &scratch).await?;
     let inputs = fetch_inputs(&fetch, &request.job.inputs, &scratch).await?;
     if stop.is_cancelled() {
         return Err(PrepareError::Stopped);
@@ -184,20 +190,21 @@ pub(super) async fn prepare(
         hold: request.quote.quote.hold,
     };
     local.runtime.create_lease(spec).await?;
+    drop(hold);
     Ok(())
 }
 
 /// Promises the lease its part of this machine's disk, before a byte is fetched; gives what counts the bytes that come.
 async fn reserve(
     node: &Node,
-    local: &LocalRuntime,
+    hold: &mut LayerHold,
     request: &LeaseRequest,
     lease: LeaseId,
     disk: &Disk,
 ) -> Result<Arc<AtomicU64>, PrepareError> {
     let mut missing = 0u64;
     for layer in &request.job.image.layers {
-        let layer_is_here = local.layers.get(&descriptor(layer)?).is_some();
+        let layer_is_here = hold.get(&descriptor(layer)?).is_some();
         if !layer_is_here {
             missing = missing.saturating_add(space_of_layer(layer));
         }
@@ -215,14 +222,22 @@ async fn reserve(
         disk: request.request.resources.disk,
         preparation: ByteSize(missing),
     };
+    let brought = Arc::new(AtomicU64::new(0));
+    let reserve = |free| disk.reserve(lease, wanted, brought.clone(), free);
+    if let Err(short) = reserve(free(node)?) {
+        room::make(node, short).await;
+        reserve(free(node)?)?;
+    }
+    Ok(brought)
+}
+
+/// What is free on this machine's disk.
+fn free(node: &Node) -> Result<ByteSize, PrepareError> {
     let path = node.dir.path();
-    let free = crate::dir::free(path).map_err(|source| PrepareError::Folder {
+    crate::dir::free(path).map_err(|source| PrepareError::Folder {
         path: path.to_owned(),
         source,
-    })?;
-    let brought = Arc::new(AtomicU64::new(0));
-    disk.reserve(lease, wanted, brought.clone(), free)?;
-    Ok(brought)
+    })
 }
 
 /// What a layer takes while it is unpacked: as a blob, as the file that is read, and as files. How well it was packed is not
@@ -243,6 +258,7 @@ struct Fetch<'a> {
     fetched: &'a Arc<AtomicU64>,
     /// Without what was here before.
     brought: &'a AtomicU64,
+    disk: &'a Disk,
     stop: &'a CancellationToken,
 }
 
@@ -296,7 +312,7 @@ impl Fetch<'_> {
 
 /// The image's configuration and its layers' folders, the topmost first.
 async fn unpack_image(
-    local: &LocalRuntime,
+    hold: &mut LayerHold,
     fetch: &Fetch<'_>,
     image: &ImageSpec,
     scratch: &Path,
@@ -315,31 +331,33 @@ async fn unpack_image(
     }
     let mut folders = Vec::with_capacity(image.layers.len());
     for layer in &image.layers {
-        folders.push(unpack_layer(local, fetch, layer, scratch).await?);
+        folders.push(unpack_layer(hold, fetch, layer, scratch).await?);
     }
     folders.reverse();
     Ok((parsed.config, folders))
 }
 
 async fn unpack_layer(
-    local: &LocalRuntime,
+    hold: &mut LayerHold,
     fetch: &Fetch<'_>,
     layer: &LayerSpec,
     scratch: &Path,
 ) -> Result<PathBuf, PrepareError> {
     let descriptor = descriptor(layer)?;
-    if let Some(folder) = local.layers.get(&descriptor) {
+    if let Some(folder) = hold.get(&descriptor) {
         fetch.skip(layer.blob);
         return Ok(folder);
     }
     fetch.blob(layer.blob, Keeper::Lease(fetch.lease)).await?;
     let file = scratch.join(format!("layer-{}", descriptor.digest.hex()));
     fetch.node.net.export(layer.blob.hash, &file, ExportMode::Copy).await?;
-    let limits = UnpackLimits::default();
+    let mut limits = UnpackLimits::default();
+    // However small it was packed: what is promised to other leases by now is not for it.
+    limits.total = limits.total.min(fetch.disk.room_of(fetch.lease, free(fetch.node)?));
     let unpacked = tokio::select! {
         biased;
         () = fetch.stop.cancelled() => return Err(PrepareError::Stopped),
-        unpacked = local.layers.ensure_unpacked(&file, &descriptor, &limits) => unpacked,
+        unpacked = hold.ensure_unpacked(&file, &descriptor, &limits) => unpacked,
     };
     if let Err(error) = std::fs::remove_file(&file) {
         tracing::debug!(%error, "removing a layer's copy");

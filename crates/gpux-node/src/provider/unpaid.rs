@@ -1,7 +1,7 @@
 //! Leases that never held money: how many wait for a late deposit, and that nothing else stays of them. Whoever asks for a lease and
-//! stops it again, in a loop and with nothing to lose, leaves neither files nor rows nor tasks behind.
+//! stops it again, in a loop and with nothing to lose, leaves neither files nor layers nor rows nor tasks behind.
 
-use super::{lease::LeaseTask, outputs};
+use super::{lease::LeaseTask, outputs, room};
 use crate::store::Role;
 use gpux_lease::{EscrowView, ProviderState};
 use gpux_types::{LeaseId, Millis};
@@ -58,14 +58,17 @@ impl LeaseTask {
         self.released = true;
         self.disk = None;
         self.provider.release(self.record.lease);
-        // Without a receipt nothing ran: there is nothing to fetch back, nor to read.
-        if self.record.machine.receipt().is_none() {
-            let (node, lease) = (self.node.clone(), self.record.lease);
-            self.effects.spawn(async move {
+        let (node, lease) = (self.node.clone(), self.record.lease);
+        let image = self.record.request.job.image.clone();
+        let worked = self.record.machine.receipt().is_some();
+        self.effects.spawn(async move {
+            // Without a receipt nothing ran: there is nothing to fetch back, nor to read.
+            if !worked {
                 outputs::remove(&node, lease).await;
-                super::lease::LeaseInput::Done
-            });
-        }
+            }
+            room::let_go(&node, &image, worked).await;
+            super::lease::LeaseInput::Done
+        });
     }
 
     /// Whether no money was ever worked for, and none is there.
@@ -79,6 +82,7 @@ impl LeaseTask {
     pub(super) async fn forget_unpaid(&mut self) {
         let lease = self.record.lease;
         outputs::remove(&self.node, lease).await;
+        room::let_go(&self.node, &self.record.request.job.image, false).await;
         if let Err(error) = self.node.store.drop_lease(Role::Provider, lease) {
             // The next daemon takes it up and tries again.
             tracing::warn!(lease = %lease.short(), error = %crate::error_chain(&error), "forgetting a lease that was never paid for");

@@ -77,15 +77,11 @@ pub(super) async fn run(local: &LocalRuntime, run: LocalRun<'_>) -> Result<Local
 }
 
 async fn run_under(local: &LocalRuntime, lease: LeaseId, run: LocalRun<'_>) -> Result<LocalEnd, LocalRunError> {
+    let mut hold = local.layers.hold();
     let mut layers = Vec::with_capacity(run.image.layers.len());
     for layer in &run.image.layers {
         let blob = run.image.layer_path(layer);
-        layers.push(
-            local
-                .layers
-                .ensure_unpacked(&blob, layer, &UnpackLimits::default())
-                .await?,
-        );
+        layers.push(hold.ensure_unpacked(&blob, layer, &UnpackLimits::default()).await?);
     }
     layers.reverse();
     let spec = LeaseSpec {
@@ -100,6 +96,12 @@ async fn run_under(local: &LocalRuntime, lease: LeaseId, run: LocalRun<'_>) -> R
         hold: Millis::from_secs(1),
     };
     local.runtime.create_lease(spec).await?;
+    // The runtime's record keeps them from here on.
+    drop(hold);
+    let own = run.image.layers.iter().map(|layer| layer.digest).collect();
+    if let Err(error) = local.layers.note_earned(own).await {
+        tracing::warn!(error = %crate::error_chain(&error), "noting which layers to keep");
+    }
     let part = PartSpec {
         part: PartIndex(0),
         attempt: 1,

@@ -4,12 +4,17 @@
 //!   ROOT/                0700
 //!   ├── .lock            held while the daemon lives
 //!   ├── .partial/        layers being unpacked or removed; emptied at start
-//!   └── <hex of blob>/   a whole layer: fs/ and layer.json
+//!   └── <hex of blob>/   a whole layer: fs/, layer.json, and `earned` once paid work used it
 //! ```
+//!
+//! Layers are asked for through a [`LayerHold`]. Those that nobody uses any more stay, so that an image's next lease starts warm,
+//! until the disk is short or they turn out to be those of a lease that was never paid for (`removal.rs`).
 
 use super::feed::{Feed, FeedError};
+use super::hold::{Held, LayerHold};
 use super::limits::UnpackLimits;
-use super::partial::{self, FILES, PartialLayer, RECORD};
+use super::partial::{self, PartialLayer, RECORD};
+use super::removal;
 use super::report::UnpackTask;
 use crate::images::{Digest, LayerDescriptor};
 use crate::mounts::UidRange;
@@ -22,7 +27,7 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 /// The version of `layer.json`. A record of another version is removed with its layer, which is then unpacked again.
 const RECORD_VERSION: u32 = 1;
@@ -39,11 +44,11 @@ const KEEP_FREE: ByteSize = ByteSize(512 << 20);
 #[serde(deny_unknown_fields)]
 pub(super) struct LayerRecord {
     version: u32,
-    digest: Digest,
+    pub(super) digest: Digest,
     diff_id: Digest,
     store_first: u32,
     entries: u64,
-    bytes: u64,
+    pub(super) bytes: u64,
     skipped_devices: u64,
 }
 
@@ -118,8 +123,13 @@ pub struct LayerStore {
 }
 
 #[derive(Debug)]
-struct Inner {
-    root: PathBuf,
+pub(super) struct Inner {
+    pub(super) root: PathBuf,
+    /// Where the runtime's leases are, whose records say which layers they use. Where it is not known, nothing is ever removed.
+    pub(super) leases: Option<PathBuf>,
+    /// What is asked for by those that have no lease in the runtime yet. A plain lock, held for as long as it takes to look through
+    /// the store and to rename what goes.
+    pub(super) held: Mutex<Held>,
     program: PathBuf,
     ids: UidRange,
     partial_count: AtomicU64,
@@ -133,11 +143,21 @@ struct Inner {
 impl LayerStore {
     /// Opens or makes the store in `root`, and removes what a crash left half-done and what belongs to another range of ids.
     ///
-    /// `program` is the binary that answers to the hidden verbs.
+    /// `program` is the binary that answers to the hidden verbs. Who uses the layers is not known: none is ever removed.
     ///
     /// # Errors
     /// When another process has it open, or the file system refuses.
     pub fn open(root: &Path, program: &Path, ids: UidRange) -> Result<Self, OpenStoreError> {
+        Self::open_for(root, program, ids, None)
+    }
+
+    /// The same, for the runtime whose leases are below `leases`.
+    pub(crate) fn open_for(
+        root: &Path,
+        program: &Path,
+        ids: UidRange,
+        leases: Option<PathBuf>,
+    ) -> Result<Self, OpenStoreError> {
         let failed = |source| OpenStoreError::Io {
             root: root.to_owned(),
             source,
@@ -164,6 +184,8 @@ impl LayerStore {
         let store = Self {
             inner: Arc::new(Inner {
                 root,
+                leases,
+                held: Mutex::new(Held::new()),
                 program: program.to_owned(),
                 ids,
                 partial_count: AtomicU64::new(0),
@@ -176,47 +198,55 @@ impl LayerStore {
         Ok(store)
     }
 
-    /// The folder of a layer's files when it is unpacked already, which counts as asking for it.
+    /// What finds layers, and keeps those that it found.
     #[must_use]
-    pub fn get(&self, layer: &LayerDescriptor) -> Option<PathBuf> {
-        let folder = self.inner.root.join(layer.digest.hex());
-        let record = self.inner.record(&folder).ok().flatten()?;
-        (record.diff_id == layer.diff_id && touch(&folder.join(RECORD)).is_ok()).then(|| folder.join(FILES))
+    pub fn hold(&self) -> LayerHold {
+        LayerHold::new(Arc::clone(&self.inner))
     }
 
-    /// The folder of the layer's files, unpacked now from `blob` unless it is there already.
-    ///
-    /// Those who ask for the same layer at once wait for one unpacking. Dropping the future gives the unpacking up.
+    /// What could be had by removing every layer that nobody uses.
     ///
     /// # Errors
-    /// When there is no room, or the layer is not what `layer` says or exceeds `limits`.
-    pub async fn ensure_unpacked(
+    /// When it cannot be told who uses them, or the file system refuses.
+    pub async fn removable(&self) -> io::Result<ByteSize> {
+        self.blocking(|inner| inner.removable().map(ByteSize)).await
+    }
+
+    /// Removes layers that nobody uses until `wanted` bytes more are free: first those that no paid work ever used, then those that
+    /// were not asked for the longest. Where all of them would not do, none goes. Answers with those that went.
+    ///
+    /// # Errors
+    /// As [`removable`](Self::removable); what was removed before stays removed.
+    pub async fn make_room(&self, wanted: ByteSize) -> io::Result<Vec<Digest>> {
+        self.blocking(move |inner| inner.make_room(wanted.0)).await
+    }
+
+    /// Removes the layers of a lease that was never paid for, but for those that somebody uses or paid work used before. One that is
+    /// still being unpacked, though nobody waits for it any more, is waited for.
+    ///
+    /// # Errors
+    /// As [`make_room`](Self::make_room).
+    pub async fn remove_unpaid(&self, layers: BTreeSet<Digest>) -> io::Result<Vec<Digest>> {
+        for layer in &layers {
+            drop(self.inner.turn(*layer).lock().await);
+        }
+        self.blocking(move |inner| inner.remove_unpaid(&layers)).await
+    }
+
+    /// Says that paid work, or the daemon's owner, used these layers: they stay warm for as long as there is room.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub async fn note_earned(&self, layers: BTreeSet<Digest>) -> io::Result<()> {
+        self.blocking(move |inner| inner.note_earned(&layers)).await
+    }
+
+    async fn blocking<T: Send + 'static>(
         &self,
-        blob: &Path,
-        layer: &LayerDescriptor,
-        limits: &UnpackLimits,
-    ) -> Result<PathBuf, UnpackError> {
-        let turn = self.inner.turn(layer.digest);
-        let _turn = turn.lock().await;
-        let job = UnpackJob {
-            inner: Arc::clone(&self.inner),
-            blob: blob.to_owned(),
-            layer: layer.clone(),
-            limits: *limits,
-            cancel: Arc::new(AtomicBool::new(false)),
-        };
-        let _cancel = CancelOnDrop(Arc::clone(&job.cancel));
-        let unpacked = tokio::task::spawn_blocking(move || job.run()).await;
-        unpacked.unwrap_or_else(|error| Err(self.inner.failed(layer.digest)(io::Error::other(error))))
-    }
-
-    /// Removes the layers that are not in `used` and were not asked for within `idle`; answers with those it removed.
-    ///
-    /// # Errors
-    /// When the file system refuses; what was removed before stays removed.
-    pub async fn remove_unused(&self, used: BTreeSet<Digest>, idle: Duration) -> io::Result<Vec<Digest>> {
+        work: impl FnOnce(&Inner) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
         let inner = Arc::clone(&self.inner);
-        tokio::task::spawn_blocking(move || inner.remove_unused(&used, idle))
+        tokio::task::spawn_blocking(move || work(&inner))
             .await
             .map_err(io::Error::other)?
     }
@@ -233,6 +263,8 @@ impl Drop for CancelOnDrop {
 
 /// One unpacking, on its own thread.
 struct UnpackJob {
+    /// Kept until the thread is done, however early the one who asked gave up.
+    _turn: tokio::sync::OwnedMutexGuard<()>,
     inner: Arc<Inner>,
     blob: PathBuf,
     layer: LayerDescriptor,
@@ -244,7 +276,7 @@ impl UnpackJob {
     fn run(&self) -> Result<PathBuf, UnpackError> {
         let digest = self.layer.digest;
         let failed = self.inner.failed(digest);
-        let destination = self.inner.root.join(digest.hex());
+        let destination = self.inner.folder(digest);
         if let Some(record) = self.inner.record(&destination).map_err(&failed)? {
             if record.diff_id != self.layer.diff_id {
                 return Err(UnpackError::DiffId {
@@ -254,7 +286,7 @@ impl UnpackJob {
                 });
             }
             touch(&destination.join(RECORD)).map_err(&failed)?;
-            return Ok(destination.join(FILES));
+            return Ok(self.inner.files(digest));
         }
         let _promise = self.inner.promise(&self.layer, &self.limits)?;
         let partial = PartialLayer::create(self.inner.next_partial(digest), self.inner.ids.first).map_err(&failed)?;
@@ -287,11 +319,36 @@ impl UnpackJob {
             skipped_devices: report.skipped_devices,
         };
         partial.publish(&destination, &record).map_err(&failed)?;
-        Ok(destination.join(FILES))
+        Ok(self.inner.files(digest))
     }
 }
 
 impl Inner {
+    pub(super) fn get(&self, layer: &LayerDescriptor) -> Option<PathBuf> {
+        let folder = self.folder(layer.digest);
+        let record = self.record(&folder).ok().flatten()?;
+        (record.diff_id == layer.diff_id && touch(&folder.join(RECORD)).is_ok()).then(|| self.files(layer.digest))
+    }
+
+    pub(super) async fn ensure_unpacked(
+        self: Arc<Self>,
+        blob: &Path,
+        layer: &LayerDescriptor,
+        limits: &UnpackLimits,
+    ) -> Result<PathBuf, UnpackError> {
+        let job = UnpackJob {
+            _turn: self.turn(layer.digest).lock_owned().await,
+            inner: Arc::clone(&self),
+            blob: blob.to_owned(),
+            layer: layer.clone(),
+            limits: *limits,
+            cancel: Arc::new(AtomicBool::new(false)),
+        };
+        let _cancel = CancelOnDrop(Arc::clone(&job.cancel));
+        let unpacked = tokio::task::spawn_blocking(move || job.run()).await;
+        unpacked.unwrap_or_else(|error| Err(self.failed(layer.digest)(io::Error::other(error))))
+    }
+
     fn failed(&self, digest: Digest) -> impl Fn(io::Error) -> UnpackError {
         move |source| UnpackError::Store {
             digest,
@@ -300,7 +357,7 @@ impl Inner {
         }
     }
 
-    fn next_partial(&self, digest: Digest) -> PathBuf {
+    pub(super) fn next_partial(&self, digest: Digest) -> PathBuf {
         let count = self.partial_count.fetch_add(1, Ordering::Relaxed);
         self.root.join(".partial").join(format!("{}.{count}", digest.hex()))
     }
@@ -313,7 +370,7 @@ impl Inner {
     }
 
     /// The record of a whole layer of this store's ids.
-    fn record(&self, folder: &Path) -> io::Result<Option<LayerRecord>> {
+    pub(super) fn record(&self, folder: &Path) -> io::Result<Option<LayerRecord>> {
         let text = match fs::read(folder.join(RECORD)) {
             Ok(text) => text,
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -331,23 +388,38 @@ impl Inner {
         }))
     }
 
-    /// Holds space for a layer until the promise is dropped.
+    /// Holds space for a layer until the promise is dropped; layers that nobody uses make room for it.
     fn promise(&self, layer: &LayerDescriptor, limits: &UnpackLimits) -> Result<Promise<'_>, UnpackError> {
+        let failed = self.failed(layer.digest);
         let guess = layer.size.saturating_mul(EXPANSION).saturating_add(EXPANSION_FLOOR);
         let needed = guess.min(limits.total.0);
-        let free = partial::free_bytes(&self.root).map_err(self.failed(layer.digest))?;
+        let short = match self.promise_now(needed).map_err(&failed)? {
+            Ok(promise) => return Ok(promise),
+            Err(free) => needed.saturating_sub(free),
+        };
+        if let Err(error) = self.make_room(short) {
+            tracing::warn!(%error, "making room for a layer");
+        }
+        self.promise_now(needed)
+            .map_err(&failed)?
+            .map_err(|free| UnpackError::NoSpace {
+                digest: layer.digest,
+                needed: ByteSize(needed),
+                free: ByteSize(free),
+                root: self.root.clone(),
+            })
+    }
+
+    /// Holds `needed` bytes, or tells how many could be held.
+    fn promise_now(&self, needed: u64) -> io::Result<Result<Promise<'_>, u64>> {
+        let free = partial::free_bytes(&self.root)?;
         let mut promised = self.promised.lock().unwrap_or_else(PoisonError::into_inner);
         let unpromised = free.saturating_sub(*promised).saturating_sub(KEEP_FREE.0);
         if unpromised < needed {
-            return Err(UnpackError::NoSpace {
-                digest: layer.digest,
-                needed: ByteSize(needed),
-                free: ByteSize(unpromised),
-                root: self.root.clone(),
-            });
+            return Ok(Err(unpromised));
         }
         *promised += needed;
-        Ok(Promise { inner: self, needed })
+        Ok(Ok(Promise { inner: self, needed }))
     }
 
     /// Removes what has a layer's name and is no layer of this store. Other names are not this store's to remove.
@@ -355,41 +427,12 @@ impl Inner {
         for entry in fs::read_dir(&self.root)? {
             let entry = entry?;
             let path = entry.path();
-            let named_so = entry
-                .file_name()
-                .to_str()
-                .is_some_and(|name| format!("sha256:{name}").parse::<Digest>().is_ok());
-            if named_so && self.record(&path)?.is_none() {
+            if removal::digest_of(&path).is_some() && self.record(&path)?.is_none() {
                 tracing::info!(folder = %path.display(), "removing a folder that is no layer of this store");
                 remove_if_there(&path)?;
             }
         }
         Ok(())
-    }
-
-    fn remove_unused(&self, used: &BTreeSet<Digest>, idle: Duration) -> io::Result<Vec<Digest>> {
-        let mut removed = Vec::new();
-        for entry in fs::read_dir(&self.root)? {
-            let path = entry?.path();
-            let Some(record) = self.record(&path)? else {
-                continue;
-            };
-            let turn = self.turn(record.digest);
-            // Whoever holds the turn is about to use the layer.
-            let Ok(_turn) = turn.try_lock() else {
-                continue;
-            };
-            let asked = fs::metadata(path.join(RECORD))?.modified()?;
-            if used.contains(&record.digest) || asked.elapsed().is_ok_and(|age| age < idle) {
-                continue;
-            }
-            // Renamed first: a crash while removing must not leave half a layer under its final name.
-            let doomed = self.next_partial(record.digest);
-            fs::rename(&path, &doomed)?;
-            fs::remove_dir_all(&doomed)?;
-            removed.push(record.digest);
-        }
-        Ok(removed)
     }
 }
 

@@ -15,17 +15,17 @@ use gpux_types::Millis;
 gpux_testkit::runtime_conformance!(ground);
 
 /// A runtime with folders and a cgroup of its own, and an image that holds the probe.
-struct Site {
+pub(crate) struct Site {
     config: RuntimeConfig,
     layer: PathBuf,
-    host: PathBuf,
+    pub(crate) host: PathBuf,
     /// Removes the folders; `/run` and not the usual place for temporary files, because containers' users must be able
     /// to walk there.
     _folder: tempfile::TempDir,
 }
 
 impl Site {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::Builder::new()
             .prefix("gpux-test-")
             .permissions(fs::Permissions::from_mode(0o711))
@@ -54,7 +54,7 @@ impl Site {
         }
     }
 
-    fn open(&self) -> EmbeddedRuntime {
+    pub(crate) fn open(&self) -> EmbeddedRuntime {
         EmbeddedRuntime::open(self.config.clone()).expect("these tests need root")
     }
 }

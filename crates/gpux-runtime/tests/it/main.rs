@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod embedded;
 #[cfg(test)]
+mod eviction;
+#[cfg(test)]
 mod images;
 #[cfg(test)]
 mod layer_blobs;
