@@ -3,9 +3,10 @@
 use gpux_types::ByteSize;
 use serde::{Deserialize, Serialize};
 use std::{
+    fs::{File, OpenOptions, Permissions},
     io::{self, Read, Seek, SeekFrom, Write},
     net::SocketAddr,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -183,25 +184,54 @@ impl DaemonDir {
     }
 }
 
+/// A new file that only its owner can read, from its first moment on. What is there already is an error: it may be open to others.
+pub(crate) fn create_private(path: &Path) -> io::Result<File> {
+    private_options().write(true).create_new(true).open(path)
+}
+
+/// How files are made that nobody else may read.
+fn private_options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.mode(0o600);
+    options
+}
+
 /// Replaces `path` in one step with a file that only its owner can read, and returns when it is on the disk: a key that a
 /// power cut takes back would take with it what is owed to it.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension(format!("new.{}", std::process::id()));
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)?;
+    // What an earlier process of that number left is nobody's, and has whatever permissions it has.
+    match std::fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = create_private(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(&temporary, path)?;
     path.parent().map_or(Ok(()), sync_folder)
 }
 
+/// The file at `path`, readable by its owner only: made so when there is none, and made so now when it was not.
+pub(crate) fn ensure_private(path: &Path) -> io::Result<()> {
+    match create_private(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => close_to_others(path),
+        made => made.map(drop),
+    }
+}
+
+/// Takes from others what they may do with a file that an earlier version made.
+pub(crate) fn close_to_others(path: &Path) -> io::Result<()> {
+    let mode = std::fs::metadata(path)?.permissions().mode();
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))
+}
+
 /// Waits until the names in a folder are on the disk.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
-    std::fs::File::open(folder)?.sync_all()
+    File::open(folder)?.sync_all()
 }
 
 /// Starts a daemon for the folder in a session of its own, so that it outlives the command; gives its process id.
@@ -212,11 +242,7 @@ pub fn spawn_daemon(dir: &Path) -> io::Result<u32> {
     use std::os::unix::process::CommandExt;
     let files = DaemonDir::new(dir);
     files.create()?;
-    let log = std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(files.log())?;
+    let log = private_options().create(true).append(true).open(files.log())?;
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("daemon").arg("--detached").arg("--dir").arg(dir);
     command
@@ -233,7 +259,7 @@ pub fn spawn_daemon(dir: &Path) -> io::Result<u32> {
 /// # Errors
 /// When it cannot be read.
 pub fn tail_of_file(path: &Path, lines: usize) -> io::Result<String> {
-    let mut file = std::fs::File::open(path)?;
+    let mut file = File::open(path)?;
     let length = file.metadata()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(64 << 10)))?;
     let mut bytes = Vec::new();
@@ -250,4 +276,76 @@ pub fn tail_of_file(path: &Path, lines: usize) -> io::Result<String> {
 pub(crate) fn free(path: &Path) -> io::Result<ByteSize> {
     let stat = rustix::fs::statvfs(path)?;
     Ok(ByteSize(stat.f_bavail.saturating_mul(stat.f_frsize)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::inotify;
+    use std::mem::MaybeUninit;
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    /// Fails unless all that `make` leaves in the folder is its owner's alone, and was so from its first moment on: without a umask
+    /// each file has the permissions that it was made with, and the kernel tells of any that were changed.
+    fn assert_private(folder: &Path, make: impl FnOnce()) {
+        rustix::process::umask(rustix::fs::Mode::empty());
+        let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+        inotify::add_watch(&watch, folder, inotify::WatchFlags::ATTRIB).unwrap();
+        make();
+        let mut buffer = [MaybeUninit::uninit(); 4_096];
+        let changed = inotify::Reader::new(&watch, &mut buffer)
+            .next()
+            .map(|event| format!("{event:?}"));
+        assert_eq!(changed, Err(rustix::io::Errno::AGAIN), "its permissions were changed");
+        let files: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        assert!(!files.is_empty());
+        for file in files {
+            assert_eq!(mode(&file), 0o600, "{}", file.display());
+        }
+    }
+
+    #[test]
+    fn keys_and_the_token_are_their_owners_alone_from_their_first_moment_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = DaemonDir::new(folder.path());
+        assert_private(folder.path(), || {
+            dir.secret(&dir.endpoint_key()).unwrap();
+            dir.write_api_address("127.0.0.1:1".parse().unwrap(), "a token", "a ticket".to_owned())
+                .unwrap();
+            write_private(&dir.password(), b"a password").unwrap();
+            ensure_private(&dir.database()).unwrap();
+        });
+    }
+
+    #[test]
+    fn a_secret_is_never_written_into_a_file_that_was_there_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let left = path.with_extension(format!("new.{}", std::process::id()));
+        for file in [&path, &left] {
+            std::fs::write(file, "of others").unwrap();
+            std::fs::set_permissions(file, Permissions::from_mode(0o666)).unwrap();
+        }
+        let mut theirs = File::open(&left).unwrap();
+        write_private(&path, b"a token").unwrap();
+        assert_eq!(mode(&path), 0o600);
+        let mut seen = String::new();
+        theirs.read_to_string(&mut seen).unwrap();
+        assert_eq!(seen, "of others", "who has the old one open reads nothing new");
+    }
+
+    #[test]
+    fn the_folder_is_its_owners_alone_whatever_the_umask() {
+        rustix::process::umask(rustix::fs::Mode::empty());
+        let folder = tempfile::tempdir().unwrap();
+        let dir = DaemonDir::new(&folder.path().join("daemon"));
+        dir.create().unwrap();
+        assert_eq!(mode(dir.path()), 0o700);
+    }
 }

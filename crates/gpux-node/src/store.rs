@@ -3,6 +3,7 @@
 //!
 //! State machines are kept as versioned JSON in one row each: their shape is owned by the crate that defines them.
 
+use crate::dir;
 use gpux_chain::{Journal, JournalEntry};
 use gpux_types::{JobId, LeaseId};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -27,6 +28,14 @@ pub enum StoreError {
         path: PathBuf,
         /// Why.
         source: rusqlite::Error,
+    },
+    /// The file cannot be made its owner's alone: it holds the keys that sign receipts.
+    #[error("keeping the database {path} from others")]
+    Private {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
     },
     /// A newer version wrote the file.
     #[error(
@@ -60,6 +69,21 @@ pub enum StoreError {
         /// Why.
         source: serde_json::Error,
     },
+}
+
+/// Makes the database its owner's alone before SQLite opens it: journals that SQLite makes get the permissions of the file. Those
+/// that an earlier version left are closed to others too.
+fn make_private(path: &Path) -> io::Result<()> {
+    dir::ensure_private(path)?;
+    for end in ["-wal", "-shm"] {
+        let mut journal = path.as_os_str().to_owned();
+        journal.push(end);
+        match dir::close_to_others(Path::new(&journal)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Which side of a lease a record is of.
@@ -154,6 +178,10 @@ impl Store {
             path: path.to_owned(),
             source,
         };
+        make_private(path).map_err(|source| StoreError::Private {
+            path: path.to_owned(),
+            source,
+        })?;
         let mut connection = Connection::open(path).map_err(open)?;
         // Before anything is written.
         let found = connection.pragma_query_value(None, "user_version", |row| row.get(0));

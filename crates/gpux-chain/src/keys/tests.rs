@@ -24,6 +24,31 @@ fn a_wallet_opens_with_its_password_only() {
     );
 }
 
+/// Fails unless what `make` makes at the path is its owner's alone from its first moment on: without a umask a file has the
+/// permissions that it was made with, and the kernel tells of any that were changed.
+fn assert_made_private(make: impl FnOnce(&Path)) {
+    use rustix::fs::inotify;
+    rustix::process::umask(rustix::fs::Mode::empty());
+    let dir = tempfile::tempdir().unwrap();
+    let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+    inotify::add_watch(&watch, dir.path(), inotify::WatchFlags::ATTRIB).unwrap();
+    let path = dir.path().join("key");
+    make(&path);
+    let mut buffer = [std::mem::MaybeUninit::uninit(); 4_096];
+    let changed = inotify::Reader::new(&watch, &mut buffer)
+        .next()
+        .map(|event| format!("{event:?}"));
+    assert_eq!(changed, Err(rustix::io::Errno::AGAIN), "its permissions were changed");
+    assert_eq!(mode(&path), 0o600);
+}
+
+#[test]
+fn a_key_file_is_its_owners_alone_from_its_first_moment_on_whatever_the_umask() {
+    assert_made_private(|path| drop(WalletKey::create(path, PASSWORD, KdfCost::Light).unwrap()));
+    assert_made_private(|path| drop(WalletKey::import(path, PASSWORD, KdfCost::Light, &[7; 32]).unwrap()));
+    assert_made_private(|path| drop(HotKey::open_or_create(path).unwrap()));
+}
+
 #[test]
 fn a_wallet_is_never_overwritten() {
     let dir = tempfile::tempdir().unwrap();

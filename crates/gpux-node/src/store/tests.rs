@@ -2,6 +2,7 @@
 
 use super::*;
 use serde_json::Value;
+use std::os::unix::fs::PermissionsExt as _;
 
 /// What version 1 wrote. A new layout gets a file of its own beside it.
 const VERSION_1: &str = include_str!("version-1.sql");
@@ -176,4 +177,27 @@ fn a_record_is_changed_as_it_is_now_and_one_that_cannot_be_read_hides_no_other()
     assert_eq!(readable(), [vec!["mine".to_owned(), "theirs".to_owned()], vec![]]);
     say("over", false);
     assert_eq!(readable(), [Vec::<String>::new()]);
+}
+
+#[test]
+fn the_database_that_holds_receipt_keys_is_its_owners_alone_with_its_journals_also_one_of_an_earlier_version() {
+    rustix::process::umask(rustix::fs::Mode::empty());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.sqlite");
+    let modes = || -> Vec<u32> {
+        let files = std::fs::read_dir(folder.path()).unwrap();
+        files
+            .map(|file| file.unwrap().metadata().unwrap().permissions().mode() & 0o777)
+            .collect()
+    };
+    let store = Store::open(&path).unwrap();
+    store.put_fact("kept", &1).unwrap();
+    assert_eq!(modes(), [0o600; 3], "the file and its journals");
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        std::fs::set_permissions(file.unwrap().path(), std::fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    // As after a crash: the journals are still there.
+    let again = Store::open(&path).unwrap();
+    assert_eq!(modes(), [0o600; 3]);
+    assert_eq!(again.fact::<u32>("kept").unwrap(), Some(1));
 }
