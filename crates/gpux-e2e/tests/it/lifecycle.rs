@@ -13,7 +13,7 @@ const JOB: Job = Job {
 
 #[test]
 fn a_job_on_three_nodes_with_a_top_up_takes_nine_transactions_and_pays_out_to_the_last_unit() {
-    let market = Market::start(3);
+    let market = Market::start_that_tells_all(3);
     let mut follower = market.follow(&JOB);
     let all_run = |job: &gpux_api::JobView| {
         let running = job

@@ -52,6 +52,8 @@ mod renter_failures;
 #[cfg(test)]
 mod rpc;
 #[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod strangers;
 #[cfg(test)]
 mod verbs;

@@ -4,6 +4,7 @@ use super::{
     job::{self, Job},
     process::{Process, leftovers, runtime_folders},
     rpc::{Rpc, Transfer},
+    secrets,
     wait::{vanish, wait_for},
 };
 use gpux_api::{CostView, JobList, JobView, LeaseView, OfferView, OffersView};
@@ -61,6 +62,17 @@ pub(crate) fn gpux() -> PathBuf {
 impl Market {
     /// Starts one, and waits until the renter has heard every offer.
     pub(crate) fn start(providers: usize) -> Self {
+        Self::start_logging(providers, None)
+    }
+
+    /// The same, with all that its daemons can log in their logs.
+    pub(crate) fn start_that_tells_all(providers: usize) -> Self {
+        Self::start_logging(providers, Some("trace"))
+    }
+
+    fn start_logging(providers: usize, level: Option<&str>) -> Self {
+        // Whoever starts a daemon may have none: its files are private all the same.
+        rustix::process::umask(rustix::fs::Mode::empty());
         let home = tempfile::Builder::new().prefix("gpux-e2e-").tempdir().unwrap();
         job::write_image(&home.path().join("image"));
         let mut market = Self {
@@ -73,6 +85,9 @@ impl Market {
         };
         let count = providers.to_string();
         let mut up = market.command(&["devnet", "up", "--providers", &count, "--block-time", "1s", "--json"]);
+        if let Some(level) = level {
+            up.env("GPUX_LOG", level);
+        }
         // Where the project's own anvil is found.
         let up = up
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
@@ -340,6 +355,10 @@ impl Drop for Market {
         }
         let dirs: Vec<&Path> = self.daemons.iter().map(|daemon| daemon.dir.as_path()).collect();
         let outside = runtime_folders(&dirs);
+        let told = match std::thread::panicking() {
+            true => Vec::new(),
+            false => secrets::told(self.path(), dirs.iter().copied()),
+        };
         let down = self.run(&["devnet", "down", "--purge"]);
         if std::thread::panicking() {
             eprintln!(
@@ -350,6 +369,11 @@ impl Drop for Market {
             return;
         }
         assert!(down.status.success(), "stopping the devnet: {down:?}");
+        assert!(
+            told.is_empty(),
+            "secrets where they do not belong:\n{}",
+            told.join("\n")
+        );
         let left: Vec<_> = outside.iter().filter(|folder| folder.exists()).collect();
         assert!(left.is_empty(), "left behind: {left:?}");
         // The kernel takes a disk down a moment after its last user.
