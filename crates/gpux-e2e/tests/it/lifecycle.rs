@@ -1,6 +1,6 @@
 //! A job from its first offer to its last refund, with nothing in the way.
 
-use super::{job::Job, market::Market, verifier};
+use super::{job::Job, market::Market, secrets, verifier};
 use gpux_api::{CostView, JobState, LeaseCost, LeaseState, TopUpReply, TransactionKind};
 use gpux_types::{Amount, Millis};
 use std::{collections::HashSet, time::Duration};
@@ -30,6 +30,10 @@ fn a_job_on_three_nodes_with_a_top_up_takes_nine_transactions_and_pays_out_to_th
     let bills = bills_while_it_runs(&market);
     let status = follower.wait().unwrap();
     assert_eq!(status.code(), Some(0), "gpux run ends well");
+
+    // Which the end of the market looks for, in logs that tell all.
+    let renter = market.daemon("renter").dir;
+    assert_eq!(secrets::receipt_keys(&renter).len(), 1, "one job, one key");
 
     let job = market.job("nine");
     assert_eq!(job.state, JobState::Succeeded);

@@ -5,12 +5,14 @@
 //! that every file has the permissions that it was made with.
 
 use aes::cipher::{KeyIvInit as _, StreamCipher as _};
+use gpux_chain::{KdfCost, WalletKey};
 use serde_json::Value;
 use std::{
     fs::{self, DirEntry, File},
     io::Read as _,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 /// What is read of a file at once, and more than any form of a secret is long.
@@ -99,11 +101,7 @@ fn secrets_of(dir: &Path) -> Vec<Secret> {
     if let Some(token) = read("token") {
         add("the API's token", token, &["token"]);
     }
-    for key in DATABASE
-        .iter()
-        .filter_map(|name| read(name))
-        .flat_map(|bytes| receipt_keys(&bytes))
-    {
+    for key in receipt_keys(dir) {
         add("a receipt key", key, DATABASE);
     }
     secrets.dedup();
@@ -128,20 +126,25 @@ fn wallet_key(keystore: &[u8], password: &[u8]) -> Vec<u8> {
     secret
 }
 
-/// The receipt keys in a database's file: lists of 32 numbers.
-fn receipt_keys(database: &[u8]) -> Vec<Vec<u8>> {
-    const NAME: &[u8] = b"\"receipt_key\":[";
-    let starts = database
-        .windows(NAME.len())
-        .enumerate()
-        .filter(|(_, window)| *window == NAME);
-    let lists = starts.filter_map(|(at, _)| {
-        let rest = &database[at + NAME.len()..];
-        let end = rest.iter().position(|byte| *byte == b']')?;
-        let numbers = std::str::from_utf8(&rest[..end]).ok()?.split(',');
-        numbers.map(|number| number.parse().ok()).collect::<Option<Vec<u8>>>()
-    });
-    lists.filter(|key| key.len() == 32).collect()
+/// Prints every receipt key in a database, as its daemon wrote it down: a list of numbers.
+const RECEIPT_KEYS: &str = r#"
+import re, sqlite3, sys
+database = sqlite3.connect("file:" + sys.argv[1] + "?mode=ro", uri=True)
+for (table,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+    for row in database.execute(f'SELECT * FROM "{table}"'):
+        for key in re.findall(r'"receipt_key":(\[[0-9,]+\])', " ".join(str(value) for value in row)):
+            print(key)
+"#;
+
+/// The keys that sign the receipts of the jobs of the daemon in `dir`. A database that cannot be read has none to tell.
+pub(crate) fn receipt_keys(dir: &Path) -> Vec<Vec<u8>> {
+    let words = ["-c", RECEIPT_KEYS];
+    let told = Command::new("python3")
+        .args(words)
+        .arg(dir.join("state.sqlite"))
+        .output();
+    let told = String::from_utf8(told.expect("python3 runs").stdout).unwrap();
+    told.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 fn patterns_of(secret: &Secret) -> Vec<Pattern<'_>> {
@@ -254,7 +257,7 @@ fn a_secret_is_found_in_each_form_and_wherever_it_stands_and_its_own_file_must_b
     assert!(check(), "at home");
 
     let encoded = |bytes: &[u8]| {
-        let done = std::process::Command::new("python3")
+        let done = Command::new("python3")
             .args([
                 "-c",
                 "import base64,sys; print(base64.b64encode(bytes.fromhex(sys.argv[1])).decode())",
@@ -285,4 +288,12 @@ fn a_secret_is_found_in_each_form_and_wherever_it_stands_and_its_own_file_must_b
     assert!(check(), "another key");
     fs::set_permissions(&home, fs::Permissions::from_mode(0o640)).unwrap();
     assert!(!check(), "others may read it");
+}
+
+#[test]
+fn the_key_that_is_looked_for_is_the_one_in_the_keystore() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, key) = (folder.path().join("wallet.json"), [7; 32]);
+    WalletKey::import(&path, b"a password", KdfCost::Light, &key).unwrap();
+    assert_eq!(wallet_key(&fs::read(path).unwrap(), b"a password"), key);
 }
