@@ -45,11 +45,13 @@ pub enum Bug {
     SilentDeath,
     /// A blob store gives nothing back.
     Hoarding,
+    /// The first closing amount of a lease is said to be taken, and its renter does not hear of it.
+    LostClosing,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Minting,
         Self::TamperedSlots,
         Self::Reopening,
@@ -70,6 +72,7 @@ impl Bug {
         Self::InflatedEnd,
         Self::SilentDeath,
         Self::Hoarding,
+        Self::LostClosing,
     ];
 
     /// What it breaks, among others.
@@ -90,6 +93,7 @@ impl Bug {
             Self::BlankCheque => &[Invariant::RenterSignsForItsOwnTime],
             Self::DeafToGiving => &[Invariant::LateDepositComesBack],
             Self::Hoarding => &[Invariant::NothingStaysOfTheUnpaid],
+            Self::LostClosing => &[Invariant::FirstClosingStands],
             Self::EarlyEnd => &[Invariant::JobEnds],
         }
     }

@@ -114,8 +114,8 @@ pub(crate) struct SimChain {
     trace: Trace,
     spike_until: u64,
     events: BTreeMap<B256, Reached>,
-    /// The lease of each top-up, as they came.
-    pub(crate) topped_up: Vec<B256>,
+    /// What the escrow told of each lease, as it came, in blocks that were thrown away too.
+    pub(crate) told: BTreeMap<B256, Vec<Reached>>,
 }
 
 impl SimChain {
@@ -171,7 +171,7 @@ impl SimChain {
             trace,
             spike_until: 0,
             events: events(),
-            topped_up: Vec::new(),
+            told: BTreeMap::new(),
         }
     }
 
@@ -389,11 +389,9 @@ impl SimChain {
     fn count(&mut self, outcome: &Outcome) {
         for log in outcome.logs.iter().filter(|log| log.address == self.contracts.escrow) {
             let reached = log.topics().first().and_then(|topic| self.events.get(topic).copied());
-            if let Some(what) = reached {
+            if let (Some(what), Some(lease)) = (reached, log.topics().get(1)) {
                 self.trace.reach(what);
-            }
-            if let (Some(Reached::ToppedUp), Some(lease)) = (reached, log.topics().get(1)) {
-                self.topped_up.push(*lease);
+                self.told.entry(*lease).or_default().push(what);
             }
         }
     }

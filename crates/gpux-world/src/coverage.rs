@@ -90,11 +90,19 @@ pub enum Reached {
     QuoteForgotten,
     /// A transaction that opens leases was sent a second time under another nonce.
     OpenedTwice,
+    /// A closing amount was above what was signed for.
+    ClosingAbove,
+    /// After one closing amount was taken, others were given.
+    ClosingChanged,
+    /// A closing amount was given while the work went on.
+    ClosingEarly,
+    /// A provider settled behind its daemon's back, with an old receipt or for more than one says.
+    SettledBehind,
 }
 
 impl Reached {
     /// All of them.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 46] = [
         Self::Opened,
         Self::ToppedUp,
         Self::ToppedUpAsAsked,
@@ -137,6 +145,10 @@ impl Reached {
         Self::LeaseUnpaid,
         Self::QuoteForgotten,
         Self::OpenedTwice,
+        Self::ClosingAbove,
+        Self::ClosingChanged,
+        Self::ClosingEarly,
+        Self::SettledBehind,
     ];
 }
 

@@ -10,9 +10,11 @@ use crate::{
     rpc::{Mood, SharedChain, SimNode},
     runtime::SimRuntime,
     trace::{Trace, trace},
+    wild::Wild,
 };
 use futures_util::FutureExt as _;
 use gpux_chain::{Chain, ChainConfig, HotKey, WalletKey};
+use gpux_lease::EscrowRef;
 use gpux_node::{Adapters, Clock, Daemon, DaemonConfig, DaemonDir, Entropy, LocalRuntime, Peers, Store};
 use gpux_runtime::{ImageStore, LayerStore, Machine, Runtime as _};
 use gpux_testkit::runtime::RuntimeDouble;
@@ -39,6 +41,8 @@ pub(crate) struct Nature {
     pub(crate) ghost: bool,
     /// Whether it offers what it does not have.
     pub(crate) boasts: bool,
+    /// Whether it signs several closing amounts and submits old receipts.
+    pub(crate) wild: bool,
     /// What is wrong with it on purpose.
     pub(crate) bug: Option<Bug>,
     /// Whether it passes for honest.
@@ -55,6 +59,7 @@ impl Nature {
             misfortunes: 0,
             ghost: false,
             boasts: false,
+            wild: false,
             bug: None,
             honest: true,
         }
@@ -82,6 +87,7 @@ pub(crate) struct SimHost {
     pub(crate) disk: Arc<Disk>,
     pub(crate) wallet: Arc<WalletKey>,
     signer: HotKey,
+    wild: Option<Arc<Wild>>,
     commons: Commons,
     dir: PathBuf,
     layers: LayerStore,
@@ -109,9 +115,18 @@ pub(crate) fn keys(seed: u64, name: &str) -> (WalletKey, HotKey) {
 impl SimHost {
     pub(crate) fn new(commons: Commons, name: &str, nature: Nature) -> std::io::Result<Self> {
         let (wallet, signer) = keys(commons.seed, name);
-        let dir = commons.dir.join(name);
+        let (wallet, dir) = (Arc::new(wallet), commons.dir.join(name));
         std::fs::create_dir_all(&dir)?;
         DaemonDir::new(&dir).create()?;
+        let wild = nature.wild.then(|| {
+            trace!(commons.trace, "{name}: signs and submits what it likes");
+            let escrow = EscrowRef {
+                chain_id: CHAIN_ID,
+                address: commons.contracts.escrow,
+            };
+            let chance = Chance::new(commons.seed, &format!("closings of {name}"));
+            Wild::new((signer.clone(), wallet.clone()), escrow, commons.chain.clone(), chance)
+        });
         Ok(Self {
             name: name.to_owned(),
             node: NodeId(*blake3::hash(format!("{}/{name}", commons.seed).as_bytes()).as_bytes()),
@@ -119,8 +134,9 @@ impl SimHost {
             double: RuntimeDouble::new(),
             mood: Arc::default(),
             disk: Disk::new(commons.trace.clone()),
-            wallet: Arc::new(wallet),
+            wallet,
             signer,
+            wild,
             layers: ground::layers(&dir.join("layers"))?,
             dir,
             commons,
@@ -156,7 +172,8 @@ impl SimHost {
         let store = Store::open_with(&dir.database(), Some(life.clone()));
         let store = store.map_err(|error| gpux_node::error_chain(&error))?;
         let peers = Arc::new(Peers::default());
-        let net = self.commons.network.attach(self.node, peers.clone(), life.clone());
+        let mut net = self.commons.network.attach(self.node, peers.clone(), life.clone());
+        net.wild = self.wild.clone();
         let runtime = SimRuntime {
             double: self.double.clone(),
             life: life.clone(),

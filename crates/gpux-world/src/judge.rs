@@ -36,6 +36,8 @@ pub enum Invariant {
     /// A deposit that its provider gives back is the renter's again within two minutes, once nothing troubles the world; where the
     /// provider's daemon is gone or was started anew, if the renter heard it before.
     LateDepositComesBack,
+    /// A renter that closes a lease pays the closing amount that it took first, whatever else its provider signs.
+    FirstClosingStands,
     /// Nothing runs before the first receipt.
     NoWorkBeforeTheFirstReceipt,
     /// Nothing is signed before the deposit is on the chain.
@@ -60,7 +62,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::MoneyIsConserved,
         Self::ClaimWithinDeposit,
         Self::ClaimWithinReceipt,
@@ -69,6 +71,7 @@ impl Invariant {
         Self::RenterLosesTwoIntervalsAtMost,
         Self::RenterSignsForItsOwnTime,
         Self::LateDepositComesBack,
+        Self::FirstClosingStands,
         Self::NoWorkBeforeTheFirstReceipt,
         Self::NoReceiptBeforeFunding,
         Self::DepositIsNeverPassed,
@@ -116,6 +119,8 @@ struct Entry {
     /// Unfrozen time since the first exec, as the containers count it.
     worked: Millis,
     gone: bool,
+    /// Whether its renter closed it, and nothing was drawn on it before.
+    closed_at_once: bool,
     /// In how many blocks in a row it has been closed.
     closed_for: u64,
     /// The work up to which its renter said that it signs ahead.
@@ -210,8 +215,15 @@ impl Judge {
         self.check_money(chain);
         let now = network.trace.now();
         for (lease, agreed) in &agreed {
-            let honest = |node: NodeId| hosts.iter().any(|host| host.node == node && host.nature.honest);
-            self.check_lease(now, (*lease, agreed), honest(agreed.provider));
+            self.check_lease(now, (*lease, agreed));
+            let provider = hosts.iter().find(|host| host.node == agreed.provider);
+            let (honest, wild) = provider.map_or((false, false), |host| (host.nature.honest, host.nature.wild));
+            if honest {
+                self.check_honest(*lease, agreed);
+            }
+            if honest || wild {
+                self.check_true_meter(*lease, agreed);
+            }
             self.check_given_back(now, (*lease, agreed), hosts);
         }
         self.check_capacity(hosts, &agreed);
@@ -244,6 +256,11 @@ impl Judge {
             entry.closed_for = 0;
         }
         entry.funded = entry.funded.max(slot.deposit);
+        let told = chain
+            .told
+            .get(&B256::from(lease))
+            .map_or(&[] as &[Reached], Vec::as_slice);
+        entry.closed_at_once = told.last() == Some(&Reached::Closed) && !told.contains(&Reached::Drawn);
         entry.slot = slot;
         if reopened {
             self.breaks(Invariant::ClosedStaysClosed, format!("{} is open again", lease.short()));
@@ -269,7 +286,7 @@ impl Judge {
         }
     }
 
-    fn check_lease(&mut self, now: Duration, (lease, agreed): (LeaseId, &Agreed), honest: bool) {
+    fn check_lease(&mut self, now: Duration, (lease, agreed): (LeaseId, &Agreed)) {
         use Invariant as I;
         let entry = self.leases.entry(lease).or_default().clone();
         let (slot, signed) = (entry.slot, units(agreed.signed));
@@ -312,8 +329,11 @@ impl Judge {
             I::RenterSignsForItsOwnTime,
             format!("{signed} signed in a time for {own}"),
         );
-        if honest {
-            self.check_honest(lease, agreed);
+        if let Some(first) = agreed.closing.filter(|_| slot.status == CLOSED && entry.closed_at_once) {
+            let what = format!("{name}: closed for {claimed}, {first} was taken first");
+            if units(first) != claimed {
+                self.breaks(I::FirstClosingStands, what);
+            }
         }
     }
 
@@ -324,7 +344,6 @@ impl Judge {
         let (claimed, signed) = (entry.slot.claimed, units(agreed.signed));
         let cost = units(agreed.price.cost_of(entry.worked));
         let two = units(agreed.price.cost_of(Millis(INTERVAL.0 * 2)));
-        let ahead = units(agreed.price.cost_of(entry.worked.max(entry.ahead)));
         let name = lease.short();
         let mut check = |holds: bool, invariant, what: String| {
             if !holds {
@@ -342,15 +361,26 @@ impl Judge {
             format!("work for {cost}, {signed} signed"),
         );
         check(
-            signed <= ahead + two,
-            I::RenterLosesTwoIntervalsAtMost,
-            format!("{signed} signed, work for {cost}, for {ahead} with what it said that it signs ahead"),
-        );
-        check(
             cost <= entry.funded,
             I::DepositIsNeverPassed,
             format!("work for {cost} of {}", entry.funded),
         );
+    }
+
+    /// What holds of a lease whose provider's meter is true, whatever that provider signs.
+    fn check_true_meter(&mut self, lease: LeaseId, agreed: &Agreed) {
+        let entry = self.leases.get(&lease).cloned().unwrap_or_default();
+        let signed = units(agreed.signed);
+        let cost = units(agreed.price.cost_of(entry.worked));
+        let two = units(agreed.price.cost_of(Millis(INTERVAL.0 * 2)));
+        let ahead = units(agreed.price.cost_of(entry.worked.max(entry.ahead)));
+        if signed > ahead + two {
+            let what = format!(
+                "{}: {signed} signed, work for {cost}, for {ahead} with what it said that it signs ahead",
+                lease.short()
+            );
+            self.breaks(Invariant::RenterLosesTwoIntervalsAtMost, what);
+        }
     }
 
     fn check_given_back(&mut self, now: Duration, (lease, agreed): (LeaseId, &Agreed), hosts: &[SimHost]) {
@@ -391,10 +421,11 @@ impl Judge {
     /// Counts what is known only in the end.
     pub(crate) fn count(&self, chain: &SimChain, network: &SimNetwork, funded: &[NodeId]) {
         let agreed = network.agreed();
-        for lease in &chain.topped_up {
+        for (lease, told) in &chain.told {
             let renter = agreed.get(&LeaseId(lease.0)).map(|agreed| agreed.renter);
             if renter.is_some_and(|renter| funded.contains(&renter)) {
-                network.trace.reach(Reached::ToppedUpByItself);
+                let topped_up = told.iter().filter(|what| **what == Reached::ToppedUp);
+                topped_up.for_each(|_| network.trace.reach(Reached::ToppedUpByItself));
             }
         }
         for (lease, agreed) in agreed {

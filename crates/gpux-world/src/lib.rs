@@ -19,6 +19,7 @@
 
 mod adversary;
 mod bug;
+mod calls;
 mod chain;
 mod chance;
 mod coverage;
@@ -38,6 +39,7 @@ mod runtime;
 mod steps;
 mod trace;
 mod trouble;
+mod wild;
 mod world;
 
 pub use bug::Bug;

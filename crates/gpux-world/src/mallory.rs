@@ -5,7 +5,8 @@
 //! counts their money like everybody's.
 
 use crate::{
-    chain::{CHAIN_ID, call_data, word},
+    calls::{TERMS, address, signed_words, submit, terms_words},
+    chain::{call_data, word},
     chance::Chance,
     coverage::Reached,
     host::keys,
@@ -13,10 +14,7 @@ use crate::{
     rpc::SharedChain,
     trace::Trace,
 };
-use alloy::{
-    consensus::{SignableTransaction as _, TxEip1559},
-    primitives::{Address, B256, Bytes, TxKind, U256},
-};
+use alloy::primitives::{Address, B256, Bytes, U256};
 use gpux_chain::{Signature, WalletKey};
 use gpux_lease::Terms;
 use gpux_proto::{
@@ -33,8 +31,6 @@ const WALLETS: usize = 3;
 /// How long the money of its leases is bound at most.
 const EXPIRY_SECS: u64 = 90;
 const GRACE_SECS: u64 = 60;
-/// The words of the terms in a call's text.
-const TERMS: &str = "(address,address,address,address,address,address,uint16,uint32,bytes32)";
 
 /// What it does with a quote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -243,9 +239,7 @@ impl Mallory {
         let escrow = quoted.request.escrow.address;
         let words = terms_words(&quoted.terms);
         if let Some(signature) = quoted.closing.take() {
-            let odd = U256::from(u8::from(signature.v())) << 255;
-            let signed = [B256::ZERO, B256::from(signature.r()), B256::from(signature.s() | odd)];
-            let words = [words.as_slice(), &signed].concat();
+            let words = [words.as_slice(), &[B256::ZERO], &signed_words(&signature)].concat();
             let close = call_data(&format!("close({TERMS},uint96,bytes32,bytes32)"), &words);
             self.submit(quoted.wallet, escrow, close);
         }
@@ -256,24 +250,9 @@ impl Mallory {
     }
 
     fn submit(&self, wallet: usize, to: Address, input: Bytes) {
-        let Some(wallet) = self.wallets.get(wallet) else { return };
-        let mut chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
-        let transaction = TxEip1559 {
-            chain_id: CHAIN_ID,
-            nonce: chain.pending_count(wallet.address()),
-            gas_limit: 400_000,
-            max_fee_per_gas: 10_000_000_000,
-            max_priority_fee_per_gas: 1_000_000,
-            to: TxKind::Call(to),
-            value: U256::ZERO,
-            access_list: Default::default(),
-            input,
-        };
-        let signature = wallet.sign_digest(transaction.signature_hash());
-        let mut raw = Vec::new();
-        transaction.into_signed(signature).eip2718_encode(&mut raw);
-        // A pool that does not want it gets the next one.
-        let _ = chain.submit(&raw.into(), self.trace.now());
+        if let Some(wallet) = self.wallets.get(wallet) {
+            submit(&self.chain, wallet, (to, input), self.trace.now());
+        }
     }
 }
 
@@ -301,24 +280,4 @@ async fn take_and_stop(network: &SimNetwork, me: NodeId, quoted: &Quoted) {
     if network.carry(me, quoted.to, &stop).await.is_ok() {
         network.trace.reach(Reached::LeaseUnpaid);
     }
-}
-
-fn address(address: Address) -> B256 {
-    B256::left_padding_from(address.as_slice())
-}
-
-fn terms_words(terms: &Terms) -> Vec<B256> {
-    let addresses = [
-        terms.renter,
-        terms.receipt_key,
-        terms.provider,
-        terms.provider_signer,
-        terms.token,
-        terms.builder,
-    ];
-    let mut words: Vec<B256> = addresses.into_iter().map(address).collect();
-    words.push(word(u64::from(terms.builder_share.points())));
-    words.push(word(u64::from(terms.grace_secs)));
-    words.push(terms.salt);
-    words
 }

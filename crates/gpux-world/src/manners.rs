@@ -5,7 +5,7 @@
 use crate::{bug::Bug, coverage::Reached, network::SimNetwork};
 use gpux_proto::{ErrorCode, PeerError, Request, Response};
 use gpux_types::{Amount, LeaseId, NodeId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How a node answers asks for receipts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub(crate) enum Manners {
 pub(crate) struct Doors {
     of: BTreeMap<NodeId, Manners>,
     given: BTreeMap<LeaseId, (Response, u64)>,
+    /// The leases whose first closing amount was lost.
+    lost: BTreeSet<LeaseId>,
     pub(crate) bug: Option<Bug>,
 }
 
@@ -42,6 +44,13 @@ impl SimNetwork {
             let less = report.asked.units() * 7 / 10;
             report.asked = Amount::new(less).unwrap_or_default();
         }
+    }
+
+    /// Whether a planted bug keeps a request from the daemon.
+    pub(crate) fn loses(&self, request: &Request) -> bool {
+        let Request::Closing(offer) = request else { return false };
+        let mut inner = self.lock();
+        inner.doors.bug == Some(Bug::LostClosing) && inner.doors.lost.insert(offer.lease)
     }
 
     /// What the door lets out as its answer.

@@ -4,6 +4,7 @@ use crate::{
     bug::Bug,
     life::Life,
     network::{DIAL, Host, SimNetwork, dial},
+    wild::Wild,
 };
 use async_trait::async_trait;
 use gpux_net::{
@@ -25,6 +26,8 @@ pub(crate) struct SimNet {
     pub(crate) network: SimNetwork,
     pub(crate) me: NodeId,
     pub(crate) life: Arc<Life>,
+    /// Who stands in its door.
+    pub(crate) wild: Option<Arc<Wild>>,
 }
 
 impl fmt::Debug for SimNet {
@@ -142,7 +145,10 @@ impl PeerNet for SimNet {
 
     async fn call(&self, peer: NodeId, request: &Request) -> Result<Response, CallError> {
         self.life.lives().await;
-        let answer = self.network.carry(self.me, peer, request).await;
+        let answer = match &self.wild {
+            Some(wild) => wild.call(&self.network, (self.me, peer), request).await,
+            None => self.network.carry(self.me, peer, request).await,
+        };
         self.life.lives().await;
         if let Ok(Response::TooLate(offer)) = &answer {
             self.network.heard_back(offer.lease, &self.life);

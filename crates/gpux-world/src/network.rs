@@ -12,7 +12,7 @@ use crate::{
     net::SimNet,
     trace::{Trace, trace},
 };
-use gpux_lease::QUOTE_HOLDS;
+use gpux_lease::{QUOTE_HOLDS, Terms};
 use gpux_net::{BlobRef, CallError, CallHandler, HeardOffer, Keeper, OfferEvent};
 use gpux_proto::{ErrorCode, PeerError, QuoteRequest, Request, Response, SignedOffer, SignedQuote, decode, encode};
 use gpux_types::{Amount, BlobHash, LeaseId, NodeId, PricePerHour, Resources};
@@ -69,6 +69,7 @@ pub(crate) struct Inner {
 pub(crate) struct Agreed {
     pub(crate) renter: NodeId,
     pub(crate) provider: NodeId,
+    pub(crate) terms: Terms,
     pub(crate) price: PricePerHour,
     pub(crate) resources: Resources,
     /// The most that was signed, whoever heard it.
@@ -77,6 +78,8 @@ pub(crate) struct Agreed {
     pub(crate) taken: bool,
     /// When the first receipt was signed.
     pub(crate) since: Option<Duration>,
+    /// The closing amount that the renter took first.
+    pub(crate) closing: Option<Amount>,
     /// Whether the renter signed how it ended.
     pub(crate) recorded: bool,
     /// When the provider gave the deposit back as too late.
@@ -104,10 +107,12 @@ impl Agreed {
             renter,
             provider,
             price: quote.quote.gross_price(terms.builder_share),
+            terms,
             resources: quote.quote.resources,
             signed: Amount::ZERO,
             taken: false,
             since: None,
+            closing: None,
             recorded: false,
             given_back: None,
             given_by: None,
@@ -212,6 +217,7 @@ impl SimNetwork {
             network: self.clone(),
             me,
             life,
+            wild: None,
         }
     }
 
@@ -361,6 +367,11 @@ impl SimNetwork {
                     agreed.stopped.get_or_insert(self.trace.now());
                 }
             }
+            (Request::Closing(offer), Some(Response::Accepted)) => {
+                if let Some(agreed) = inner.agreed.get_mut(&offer.lease) {
+                    agreed.closing.get_or_insert(offer.amount);
+                }
+            }
             (Request::Record(signed), Some(Response::Record(_))) => {
                 if let Some(agreed) = inner.agreed.get_mut(&signed.statement.lease) {
                     agreed.recorded = true;
@@ -505,7 +516,11 @@ impl SimNetwork {
         let mut request = decode::<Request>(words).ok()?;
         let name = name(&request);
         self.through_the_door(to, &mut request);
-        let answer = handler.call(from, request.clone()).await;
+        let answer = if self.loses(&request) {
+            Response::Accepted
+        } else {
+            handler.call(from, request.clone()).await
+        };
         let answer = self.out_of_the_door(to, &request, answer);
         self.overhear((from, to), &request, Some(&answer));
         self.forget_quote(to, &answer);

@@ -57,6 +57,8 @@ pub struct Troubles {
     pub vanishing: u64,
     /// In a thousand nodes that sell, so many have a meter that runs too fast, fake their progress, or offer what they don't have.
     pub cheats: u64,
+    /// In a thousand nodes that sell and are honest otherwise, so many sign several closing amounts and submit old receipts.
+    pub closings: u64,
     /// Of a thousand leases, so many are told of only when their quote is over.
     pub told_late: u64,
     /// A renter without a daemon has a lease taken and stops it at once.
@@ -67,14 +69,15 @@ impl Troubles {
     /// The troubles of a seed: each kind in some worlds and not in others, so that each is also met alone.
     #[must_use]
     pub fn of(seed: u64) -> Self {
-        let chance = Chance::new(seed, "which troubles");
-        let some = |most: u64| {
+        let some_of = |chance: &Chance, most: u64| {
             if chance.in_thousand(500) {
                 chance.between(1, most + 1)
             } else {
                 0
             }
         };
+        let (chance, closings) = (Chance::new(seed, "which troubles"), Chance::new(seed, "which closings"));
+        let some = |most: u64| some_of(&chance, most);
         Self {
             crashes: some(8),
             network: some(60),
@@ -93,6 +96,7 @@ impl Troubles {
             adversary: some(300),
             vanishing: some(1),
             cheats: some(500),
+            closings: some_of(&closings, 1_000),
             // Each in a world of its own.
             told_late: 0,
             stops: 0,
@@ -127,7 +131,7 @@ pub struct Report {
 
 impl Plan {
     /// What a node is like; each draws its own.
-    pub(crate) fn nature(&self, natures: &Chance, provides: bool) -> Nature {
+    pub(crate) fn nature(&self, (natures, closings): (&Chance, &Chance), provides: bool) -> Nature {
         let mut nature = Nature::honest(provides);
         nature.slow = natures.between(0, 1 + self.troubles.containers * 1_500);
         nature.misfortunes = self.troubles.misfortunes;
@@ -139,6 +143,9 @@ impl Plan {
                 1 => nature.boasts = true,
                 _ => nature.meter = natures.between(110, 300),
             }
+        }
+        if provides && nature.honest && closings.in_thousand(self.troubles.closings) {
+            (nature.honest, nature.wild) = (false, true);
         }
         match self.bug {
             Some(Bug::FastMeter) => nature.meter = 200,

@@ -99,9 +99,9 @@ impl World {
             network: SimNetwork::new(Chance::new(plan.seed, "network"), trace.clone()),
             trace,
         };
-        let natures = Chance::new(plan.seed, "natures");
+        let (natures, closings) = (Chance::new(plan.seed, "natures"), Chance::new(plan.seed, "closings"));
         let hosts = names.iter().map(|(name, provides)| {
-            let nature = plan.nature(&natures, *provides);
+            let nature = plan.nature((&natures, &closings), *provides);
             SimHost::new(commons.clone(), name, nature)
         });
         let hosts = hosts.collect::<Result<Vec<_>, _>>()?;

@@ -225,6 +225,30 @@ fn a_stranger_that_stops_in_a_loop_what_it_does_not_pay_for_leaves_nothing_behin
     assert!(report.paid > 0, "others are served: {}", explain(1, &report));
 }
 
+#[test]
+fn a_provider_that_signs_and_submits_what_it_likes_gets_no_more_than_was_signed_for() {
+    let mut coverage = Coverage::default();
+    for seed in 1..13 {
+        let mut plan = quiet(seed);
+        plan.troubles.closings = 1_000;
+        let report = run(&plan).unwrap();
+        // Among them: every job is over, every lease closed, and what was not claimed is the renter's again.
+        assert!(report.broken.is_empty(), "{}", explain(seed, &report));
+        assert!(report.paid > 0, "{}", explain(seed, &report));
+        coverage.add(&report.coverage);
+    }
+    for what in [
+        Reached::ClosingAbove,
+        Reached::ClosingChanged,
+        Reached::ClosingEarly,
+        Reached::SettledBehind,
+        Reached::Closed,
+        Reached::Settled,
+    ] {
+        assert!(coverage.times(what) > 0, "no world reaches {what:?}\n{coverage}");
+    }
+}
+
 /// The world in which a planted bug has its chance: quiet but for what the bug needs, so that nothing else can break it.
 fn with(bug: Option<Bug>, seed: u64) -> Plan {
     let mut troubles = Troubles::default();
@@ -233,6 +257,7 @@ fn with(bug: Option<Bug>, seed: u64) -> Plan {
         Some(Bug::Hoarding) => troubles.stops = 300,
         Some(Bug::InflatedEnd) => troubles.shims = 30,
         Some(Bug::SilentDeath) => troubles.misfortunes = 400,
+        Some(Bug::LostClosing) => troubles.closings = 1_000,
         Some(_) | None => {}
     }
     Plan {
