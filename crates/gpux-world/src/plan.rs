@@ -107,6 +107,8 @@ impl Troubles {
 /// What became of a world.
 #[derive(Debug, Clone)]
 pub struct Report {
+    /// The seed of its plan.
+    pub seed: u64,
     /// The hash of its trace.
     pub hash: String,
     /// Simulated time.

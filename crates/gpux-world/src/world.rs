@@ -266,6 +266,7 @@ impl World {
             jobs.push(said.lock().unwrap_or_else(PoisonError::into_inner).clone());
         }
         Report {
+            seed: self.plan.seed,
             hash: trace.hash(),
             simulated: trace.now(),
             lines: trace.count(),

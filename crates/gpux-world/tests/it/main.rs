@@ -2,6 +2,9 @@
 //! `GPUX_WORLD_NODES` of how many nodes each;
 //! `one_world_of_choice` with `GPUX_WORLD_FIRST=SEED` and `--nocapture` shows the whole trace of one.
 
+mod choice;
+
+use choice::{Choice, quiet, setting, show, told};
 use gpux_world::{Bug, Coverage, Invariant, Plan, Reached, Report, Troubles, run};
 use std::{
     sync::Mutex,
@@ -14,75 +17,23 @@ const SEEDS: u64 = 300;
 /// Seeds beyond those that broke something once.
 const ONCE_BROKEN: [u64; 3] = [315, 661, 2325];
 
-fn setting(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
-/// A quiet world of one seller and one renter.
-fn quiet(seed: u64) -> Plan {
-    Plan {
-        seed,
-        providers: 1,
-        renters: 1,
-        troubled: Duration::ZERO,
-        troubles: Troubles::default(),
-        bug: None,
-    }
-}
-
-/// The world of a seed: five nodes, and two minutes in which all that can go wrong may.
-fn troubled(seed: u64) -> Plan {
-    let wanted = setting("GPUX_WORLD_NODES").and_then(|nodes| usize::try_from(nodes).ok());
-    let nodes = wanted.unwrap_or(5).max(2);
-    let renters = nodes * 2 / 5;
-    Plan {
-        providers: nodes - renters.max(1),
-        renters: renters.max(1),
-        troubled: Duration::from_secs(120),
-        troubles: Troubles::of(seed),
-        ..quiet(seed)
-    }
-}
-
-fn show(report: &Report) -> String {
-    format!(
-        "{} lines, {:.1} s simulated, {} leases, {} paid, {} lives, jobs {:?}, hash {}",
-        report.lines,
-        report.simulated.as_secs_f64(),
-        report.leases,
-        report.paid,
-        report.lives,
-        report.jobs,
-        report.hash,
-    )
-}
-
-/// Why a seed is broken, and how to see it again.
-fn explain(seed: u64, report: &Report) -> String {
-    let broken: Vec<String> = report.broken.iter().map(ToString::to_string).collect();
-    format!(
-        "{}\nseed {seed} breaks: {}\n{}\nagain: GPUX_WORLD_FIRST={seed} cargo test --package gpux-world one_world_of_choice -- --nocapture",
-        report.trace,
-        broken.join("; "),
-        show(report)
-    )
-}
-
 #[test]
 fn a_job_is_opened_metered_and_settled_and_the_same_seed_makes_the_same_trace() {
     let first = run(&quiet(1)).unwrap();
     let again = run(&quiet(1)).unwrap();
-    assert!(first.broken.is_empty(), "{}", explain(1, &first));
-    assert!(first.leases > 0 && first.paid > 0, "{}", explain(1, &first));
+    assert!(first.broken.is_empty(), "{}", told(&first));
+    assert!(first.leases > 0 && first.paid > 0, "{}", told(&first));
     assert_eq!(first.hash, again.hash);
 }
 
-/// The hash of a seed's world in a process of its own, or what that said instead.
-fn hash_elsewhere(seed: u64) -> String {
+/// The hash of a world that a command makes, with this program in the place of cargo; or what that said instead.
+fn hash_by(command: &str) -> String {
+    let (settings, words): (Vec<&str>, Vec<&str>) = command.split_whitespace().partition(|word| word.contains('='));
+    let words = words.into_iter().skip_while(|word| *word != "it").skip(1);
     let elsewhere = std::env::current_exe().and_then(|me| {
         std::process::Command::new(me)
-            .args(["one_world_of_choice", "--exact", "--nocapture"])
-            .env("GPUX_WORLD_FIRST", seed.to_string())
+            .args(words.filter(|word| *word != "--"))
+            .envs(settings.iter().filter_map(|setting| setting.split_once('=')))
             .output()
     });
     let said = elsewhere.map_or_else(
@@ -97,19 +48,30 @@ fn hash_elsewhere(seed: u64) -> String {
 #[test]
 fn troubles_come_the_same_way_each_time() {
     for seed in [3, 4, 114, 129] {
-        let (first, again) = (run(&troubled(seed)).unwrap(), run(&troubled(seed)).unwrap());
+        let choice = Choice::of(seed);
+        let (first, again) = (run(&choice.plan()).unwrap(), run(&choice.plan()).unwrap());
         assert_eq!(first.hash, again.hash, "{}\n\n{}", first.trace, again.trace);
-        assert_eq!(first.hash, hash_elsewhere(seed), "{}", first.trace);
+        assert_eq!(first.hash, hash_by(&choice.again()), "{}", first.trace);
     }
 }
 
 #[test]
+fn the_command_that_a_failure_prints_makes_the_same_world() {
+    let (three, five) = (Choice { seed: 8, nodes: 3 }, Choice { seed: 8, nodes: 5 });
+    let (first, other) = (run(&three.plan()).unwrap(), run(&five.plan()).unwrap());
+    let text = three.explain(&first);
+    let command = text.lines().find_map(|line| line.strip_prefix("again: ")).unwrap();
+    assert_eq!(first.hash, hash_by(command), "{text}");
+    assert_ne!(first.hash, other.hash, "the nodes are part of the world");
+}
+
+#[test]
 fn one_world_of_choice() {
-    let seed = setting("GPUX_WORLD_FIRST").unwrap_or(2);
+    let choice = Choice::of(setting("GPUX_WORLD_FIRST").unwrap_or(2));
     let begun = Instant::now();
-    let report = run(&troubled(seed)).unwrap();
+    let report = run(&choice.plan()).unwrap();
     println!("{}\n{:?} {}", report.trace, begun.elapsed(), show(&report));
-    assert!(report.broken.is_empty(), "{}", explain(seed, &report));
+    assert!(report.broken.is_empty(), "{}", choice.explain(&report));
 }
 
 #[test]
@@ -130,12 +92,13 @@ fn no_seed_breaks_an_invariant_of_the_real_daemons() {
                 if seed >= first + count {
                     return broken;
                 }
-                let report = run(&troubled(seed)).unwrap();
+                let choice = Choice::of(seed);
+                let report = run(&choice.plan()).unwrap();
                 simulated.fetch_add(report.simulated.as_secs(), Ordering::Relaxed);
                 coverage.lock().unwrap().add(&report.coverage);
                 leases.fetch_add(u64::try_from(report.leases).unwrap(), Ordering::Relaxed);
                 if !report.broken.is_empty() {
-                    broken.push(explain(seed, &report));
+                    broken.push(choice.explain(&report));
                 }
             }
         };
@@ -169,8 +132,9 @@ fn no_seed_breaks_an_invariant_of_the_real_daemons() {
 #[test]
 fn seeds_that_once_broke_something_hold() {
     for seed in ONCE_BROKEN {
-        let report = run(&troubled(seed)).unwrap();
-        assert!(report.broken.is_empty(), "{}", explain(seed, &report));
+        let choice = Choice::of(seed);
+        let report = run(&choice.plan()).unwrap();
+        assert!(report.broken.is_empty(), "{}", choice.explain(&report));
     }
 }
 
@@ -180,8 +144,8 @@ fn unused(troubles: Troubles) -> std::io::Result<Report> {
     plan.troubled = Duration::from_secs(90);
     plan.troubles = troubles;
     let report = run(&plan)?;
-    assert!(report.broken.is_empty(), "{}", explain(1, &report));
-    assert_eq!(report.paid, 0, "{}", explain(1, &report));
+    assert!(report.broken.is_empty(), "{}", told(&report));
+    assert_eq!(report.paid, 0, "{}", told(&report));
     Ok(report)
 }
 
@@ -193,10 +157,10 @@ fn a_deposit_that_is_told_of_when_its_quote_is_over_is_back_in_seconds() {
     })
     .unwrap();
     let times = |what| report.coverage.times(what);
-    assert!(times(Reached::GivenBack) > 0, "{}", explain(1, &report));
-    assert!(times(Reached::Closed) > 0, "{}", explain(1, &report));
-    assert_eq!(times(Reached::Reclaimed), 0, "{}", explain(1, &report));
-    assert!(report.simulated < Duration::from_secs(210), "{}", explain(1, &report));
+    assert!(times(Reached::GivenBack) > 0, "{}", told(&report));
+    assert!(times(Reached::Closed) > 0, "{}", told(&report));
+    assert_eq!(times(Reached::Reclaimed), 0, "{}", told(&report));
+    assert!(report.simulated < Duration::from_secs(210), "{}", told(&report));
 }
 
 #[test]
@@ -207,9 +171,9 @@ fn a_deposit_whose_quote_was_forgotten_in_a_crash_is_reclaimed() {
     })
     .unwrap();
     let times = |what| report.coverage.times(what);
-    assert!(times(Reached::Reclaimed) > 0, "{}", explain(1, &report));
+    assert!(times(Reached::Reclaimed) > 0, "{}", told(&report));
     // The node that starts anew cannot know that it did not work for it.
-    assert_eq!(times(Reached::GivenBack), 0, "{}", explain(1, &report));
+    assert_eq!(times(Reached::GivenBack), 0, "{}", told(&report));
 }
 
 #[test]
@@ -219,10 +183,10 @@ fn a_stranger_that_stops_in_a_loop_what_it_does_not_pay_for_leaves_nothing_behin
     plan.troubles.stops = 1_000;
     plan.troubles.containers = 2;
     let report = run(&plan).unwrap();
-    assert!(report.broken.is_empty(), "{}", explain(1, &report));
+    assert!(report.broken.is_empty(), "{}", told(&report));
     let stopped = report.coverage.times(Reached::LeaseUnpaid);
-    assert!(stopped > 70, "{stopped} times\n{}", explain(1, &report));
-    assert!(report.paid > 0, "others are served: {}", explain(1, &report));
+    assert!(stopped > 70, "{stopped} times\n{}", told(&report));
+    assert!(report.paid > 0, "others are served: {}", told(&report));
 }
 
 #[test]
@@ -233,8 +197,8 @@ fn a_provider_that_signs_and_submits_what_it_likes_gets_no_more_than_was_signed_
         plan.troubles.closings = 1_000;
         let report = run(&plan).unwrap();
         // Among them: every job is over, every lease closed, and what was not claimed is the renter's again.
-        assert!(report.broken.is_empty(), "{}", explain(seed, &report));
-        assert!(report.paid > 0, "{}", explain(seed, &report));
+        assert!(report.broken.is_empty(), "{}", told(&report));
+        assert!(report.paid > 0, "{}", told(&report));
         coverage.add(&report.coverage);
     }
     for what in [
@@ -313,7 +277,7 @@ fn each_planted_bug_breaks_its_invariant() {
 fn the_same_worlds_are_well_without_a_bug() {
     for seed in 1..6 {
         let report = run(&with(None, seed)).unwrap();
-        assert!(report.broken.is_empty(), "{}", explain(seed, &report));
+        assert!(report.broken.is_empty(), "{}", told(&report));
     }
 }
 
