@@ -3,34 +3,46 @@
 //! Time is tokio's: a simulated world pauses it and lets it jump from one event to the next.
 
 use gpux_types::{Millis, UnixSeconds};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 use tokio::time::Instant;
 
 /// The daemon's clocks. The monotonic one starts near zero with the process: what a machine wrote down of it means nothing to the
 /// next process, which is what its `Restarted` event mends.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 pub struct Clock {
     start: Instant,
-    /// The date at the start, where it is not the machine's own.
-    began: Option<UnixSeconds>,
+    date: Arc<dyn Fn() -> UnixSeconds + Send + Sync>,
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clock")
+            .field("start", &self.start)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Clock {
     /// Starts the monotonic clock; the date is the machine's.
     #[must_use]
     pub(crate) fn start() -> Self {
-        Self {
-            start: Instant::now(),
-            began: None,
-        }
+        Self::telling(|| {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH);
+            UnixSeconds(since.map_or(0, |since| since.as_secs()))
+        })
     }
 
-    /// Starts the monotonic clock of a simulated world at a date of its own, which then goes on as tokio's time does.
+    /// Starts the monotonic clock; the date is what `date` says each time, as people and programs set a machine's date while it
+    /// runs.
     #[must_use]
-    pub fn at(date: UnixSeconds) -> Self {
+    pub fn telling(date: impl Fn() -> UnixSeconds + Send + Sync + 'static) -> Self {
         Self {
             start: Instant::now(),
-            began: Some(date),
+            date: Arc::new(date),
         }
     }
 
@@ -44,13 +56,6 @@ impl Clock {
     /// quote over restarts, and for how far an expiry lies ahead. What is owed is never counted by it.
     #[must_use]
     pub(crate) fn date(&self) -> UnixSeconds {
-        match self.began {
-            Some(began) => began.plus_secs(self.now().as_secs()),
-            None => UnixSeconds(
-                SystemTime::now()
-                    .duration_since(UNIX_EPOCH)
-                    .map_or(0, |since| since.as_secs()),
-            ),
-        }
+        (self.date)()
     }
 }

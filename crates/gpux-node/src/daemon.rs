@@ -233,7 +233,7 @@ pub(crate) async fn begin(node: &Arc<Node>) -> Result<(), DaemonError> {
     node.tasks.spawn(
         node.market
             .clone()
-            .follow(node.net.clone(), node.clock, node.cancel.clone()),
+            .follow(node.net.clone(), node.clock.clone(), node.cancel.clone()),
     );
     node.tasks.spawn(keep_peers(node.clone()));
     node.tasks.spawn(crate::records::keep(node.clone()));

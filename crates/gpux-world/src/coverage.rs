@@ -96,13 +96,15 @@ pub enum Reached {
     ClosingChanged,
     /// A closing amount was given while the work went on.
     ClosingEarly,
+    /// A machine's date was set minutes off while its daemon ran.
+    ClockStepped,
     /// A provider settled behind its daemon's back, with an old receipt or for more than one says.
     SettledBehind,
 }
 
 impl Reached {
     /// All of them.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 47] = [
         Self::Opened,
         Self::ToppedUp,
         Self::ToppedUpAsAsked,
@@ -149,6 +151,7 @@ impl Reached {
         Self::ClosingChanged,
         Self::ClosingEarly,
         Self::SettledBehind,
+        Self::ClockStepped,
     ];
 }
 

@@ -4,6 +4,7 @@ use crate::{
     bug::Bug,
     chain::{BEGINNING, CHAIN_ID, Contracts},
     chance::Chance,
+    coverage::Reached,
     ground,
     life::{Disk, Life},
     network::SimNetwork,
@@ -22,9 +23,13 @@ use gpux_types::{ByteSize, Cpu, LeaseId, NodeId, Resources, UnixSeconds};
 use std::{
     fmt::Write as _,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
+use tokio::time::Instant;
 
 /// What a host is like, for its whole existence.
 #[derive(Debug, Clone, Copy)]
@@ -85,6 +90,8 @@ pub(crate) struct SimHost {
     pub(crate) double: RuntimeDouble,
     pub(crate) mood: Arc<Mutex<Mood>>,
     pub(crate) disk: Arc<Disk>,
+    /// By how many seconds the date that its machine believes is off.
+    date_off: Arc<AtomicI64>,
     pub(crate) wallet: Arc<WalletKey>,
     signer: HotKey,
     wild: Option<Arc<Wild>>,
@@ -134,6 +141,7 @@ impl SimHost {
             double: RuntimeDouble::new(),
             mood: Arc::default(),
             disk: Disk::new(commons.trace.clone()),
+            date_off: Arc::default(),
             wallet,
             signer,
             wild,
@@ -184,9 +192,8 @@ impl SimHost {
             ghosts: Mutex::default(),
         };
         let entropy = chance("entropy");
-        let now = self.commons.trace.now();
         let adapters = Adapters {
-            clock: Clock::at(UnixSeconds(BEGINNING.saturating_add(now.as_secs()))),
+            clock: self.clock(),
             entropy: Entropy::of(move || entropy.bytes()),
             store,
             wallet: self.wallet.clone(),
@@ -206,6 +213,23 @@ impl SimHost {
         trace!(self.commons.trace, "{}: life {} begins", self.name, self.lives);
         self.alive = Some((life, daemon));
         Ok(())
+    }
+
+    /// A life's clocks: the date goes on as the world's time does, and is off by what it was set to.
+    fn clock(&self) -> Clock {
+        let (off, start) = (self.date_off.clone(), Instant::now());
+        let began = BEGINNING.saturating_add(self.commons.trace.now().as_secs());
+        Clock::telling(move || {
+            let date = began.saturating_add(start.elapsed().as_secs());
+            UnixSeconds(date.saturating_add_signed(off.load(Ordering::Relaxed)))
+        })
+    }
+
+    /// Somebody sets the machine's date: so many seconds off from now on.
+    pub(crate) fn set_date_off(&self, secs: i64) {
+        trace!(self.commons.trace, "{}: its date is set {secs} s off", self.name);
+        self.commons.trace.reach(Reached::ClockStepped);
+        self.date_off.store(secs, Ordering::Relaxed);
     }
 
     /// Ends the present life at once.

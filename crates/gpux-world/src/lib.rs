@@ -45,5 +45,5 @@ mod world;
 pub use bug::Bug;
 pub use coverage::{Coverage, Reached};
 pub use judge::{Broken, Invariant};
-pub use plan::{Plan, Report, Troubles};
+pub use plan::{Event, Plan, Report, Troubles};
 pub use world::run;

@@ -16,8 +16,31 @@ pub struct Plan {
     pub troubled: Duration,
     /// What goes wrong.
     pub troubles: Troubles,
+    /// What happens at its time, whatever chance does.
+    pub events: Vec<(Duration, Event)>,
     /// What is built wrong on purpose.
     pub bug: Option<Bug>,
+}
+
+/// Something that a plan wants to happen. Hosts are counted from those that sell on.
+#[derive(Debug, Clone, Copy)]
+pub enum Event {
+    /// A host's chain endpoint serves nothing for so long.
+    EndpointAway {
+        /// Whose.
+        host: usize,
+        /// For how long.
+        lasts: Duration,
+        /// Whether it does not answer at all; else it answers that it failed.
+        silent: bool,
+    },
+    /// A machine's date is set.
+    ClockStepped {
+        /// Whose.
+        host: usize,
+        /// By how many seconds it is ahead of the world's from then on.
+        secs: i64,
+    },
 }
 
 /// What goes wrong in a world. Numbers are times in a thousand steps, messages or blocks.
@@ -59,6 +82,8 @@ pub struct Troubles {
     pub cheats: u64,
     /// In a thousand nodes that sell and are honest otherwise, so many sign several closing amounts and submit old receipts.
     pub closings: u64,
+    /// Somebody sets a machine's date up to a quarter of an hour off.
+    pub clocks: u64,
     /// Of a thousand leases, so many are told of only when their quote is over.
     pub told_late: u64,
     /// A renter without a daemon has a lease taken and stops it at once.
@@ -77,6 +102,7 @@ impl Troubles {
             }
         };
         let (chance, closings) = (Chance::new(seed, "which troubles"), Chance::new(seed, "which closings"));
+        let clocks = Chance::new(seed, "which clocks");
         let some = |most: u64| some_of(&chance, most);
         Self {
             crashes: some(8),
@@ -97,6 +123,7 @@ impl Troubles {
             vanishing: some(1),
             cheats: some(500),
             closings: some_of(&closings, 1_000),
+            clocks: some_of(&clocks, 10),
             // Each in a world of its own.
             told_late: 0,
             stops: 0,
@@ -123,6 +150,8 @@ pub struct Report {
     pub leases: usize,
     /// What was paid for them, in the token's smallest unit.
     pub paid: u128,
+    /// How many parts have their results where the renter wants them, and how many its jobs have in all.
+    pub parts: (u32, u32),
     /// How each job ended.
     pub jobs: Vec<String>,
     /// How many times a daemon was started.

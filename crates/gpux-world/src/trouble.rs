@@ -7,6 +7,7 @@ use crate::{
     coverage::Reached,
     manners::Manners,
     network::Link,
+    plan::Event,
     rpc::Mood,
     trace::trace,
     world::{QUIET, World},
@@ -83,11 +84,53 @@ impl World {
         }
     }
 
+    /// What the plan wants now.
+    pub(crate) fn happen(&mut self) {
+        let now = self.now();
+        let planned = std::mem::take(&mut self.plan.events);
+        let (due, later): (Vec<_>, Vec<_>) = planned.into_iter().partition(|(at, _)| *at <= now);
+        self.plan.events = later;
+        for (_, event) in due {
+            match event {
+                Event::EndpointAway { host, lasts, silent } => {
+                    let mood = if silent { Mood::Silent } else { Mood::Failing };
+                    self.fall_ill(host, mood, now + lasts);
+                }
+                Event::ClockStepped { host, secs } => {
+                    if let Some(host) = self.hosts.get(host) {
+                        host.set_date_off(secs);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A host's chain node is so until then.
+    fn fall_ill(&mut self, number: usize, mood: Mood, until: Duration) {
+        let Some(host) = self.hosts.get(number) else { return };
+        self.commons.trace.reach(Reached::ChainNodeIll);
+        trace!(self.commons.trace, "{}: its chain node is {mood:?}", host.name);
+        host.mood(mood);
+        self.heals.push((until, Heal::Mood(number)));
+    }
+
+    /// Perhaps somebody sets a machine's date.
+    fn set_dates(&self) {
+        for host in &self.hosts {
+            if self.clocks.in_thousand(self.plan.troubles.clocks) {
+                let ahead = self.clocks.in_thousand(500);
+                let secs = i64::try_from(self.clocks.between(60, 900)).unwrap_or(0);
+                host.set_date_off(if ahead { secs } else { -secs });
+            }
+        }
+    }
+
     /// Perhaps something goes wrong now.
     pub(crate) fn trouble(&mut self) {
         let troubles = self.plan.troubles;
         let now = self.now();
         let count = u64::try_from(self.hosts.len()).unwrap_or(1);
+        self.set_dates();
         for number in 0..self.hosts.len() {
             let until = now + self.chance.millis(1_000, 20_000);
             if self.chance.in_thousand(troubles.crashes)
@@ -99,9 +142,7 @@ impl World {
                 self.vanish(number);
             }
             self.trouble_machine(number, until);
-            if self.chance.in_thousand(troubles.rpc)
-                && let Some(host) = self.hosts.get(number)
-            {
+            if self.chance.in_thousand(troubles.rpc) {
                 let moods = [
                     Mood::Silent,
                     Mood::Failing,
@@ -110,10 +151,7 @@ impl World {
                 ];
                 let mood = usize::try_from(self.chance.between(0, 4)).unwrap_or(0);
                 let mood = moods.get(mood).copied().unwrap_or_default();
-                self.commons.trace.reach(Reached::ChainNodeIll);
-                trace!(self.commons.trace, "{}: its chain node is {mood:?}", host.name);
-                host.mood(mood);
-                self.heals.push((until, Heal::Mood(number)));
+                self.fall_ill(number, mood, until);
             }
             if self.chance.in_thousand(troubles.partitions) {
                 let other = usize::try_from(self.chance.between(0, count)).unwrap_or(0);

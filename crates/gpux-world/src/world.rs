@@ -59,6 +59,8 @@ pub(crate) struct World {
     pub(crate) hosts: Vec<SimHost>,
     pub(crate) judge: Judge,
     pub(crate) chance: Chance,
+    /// When and how far dates are set.
+    pub(crate) clocks: Chance,
     adversary: Adversary,
     mallory: Mallory,
     /// When a host's daemon starts again.
@@ -69,6 +71,8 @@ pub(crate) struct World {
     /// What renters sign ahead, as their daemons said.
     pub(crate) ahead: Arc<Mutex<Vec<(LeaseId, Millis)>>>,
     lives: u64,
+    /// Parts that are done in the end, and all.
+    parts: (u32, u32),
     _folder: tempfile::TempDir,
 }
 
@@ -116,12 +120,14 @@ impl World {
             hosts,
             judge: Judge::new(minted, owners, plan.troubled),
             chance: Chance::new(plan.seed, "troubles"),
+            clocks: Chance::new(plan.seed, "clocks"),
             adversary: Adversary::new(Chance::new(plan.seed, "adversary")),
             mallory,
             heals: Vec::new(),
             jobs: Vec::new(),
             ahead: Arc::default(),
             lives: 0,
+            parts: (0, 0),
             _folder: folder,
         })
     }
@@ -163,6 +169,7 @@ impl World {
                 }
             }
             self.heal();
+            self.happen();
             self.plant(step);
         }
         if self.judge.broken.is_empty() {
@@ -180,6 +187,10 @@ impl World {
             trace!(self.commons.trace, "BROKEN {broken}");
         }
         for host in &mut self.hosts {
+            let jobs = host.alive.as_ref().map(|(_, daemon)| daemon.jobs().jobs);
+            for job in jobs.unwrap_or_default() {
+                self.parts = (self.parts.0 + job.parts.done, self.parts.1 + job.parts.total);
+            }
             host.kill();
         }
     }
@@ -274,6 +285,7 @@ impl World {
             trace: trace.text(),
             leases,
             paid,
+            parts: self.parts,
             jobs,
             lives: self.lives,
             coverage: trace.coverage(),

@@ -66,6 +66,7 @@ pub(crate) fn quiet(seed: u64) -> Plan {
         renters: 1,
         troubled: Duration::ZERO,
         troubles: Troubles::default(),
+        events: Vec::new(),
         bug: None,
     }
 }
