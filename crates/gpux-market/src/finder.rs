@@ -168,7 +168,7 @@ impl<'a> Finder<'a> {
             return self.places_of_used(closeness, size);
         }
         let used: BTreeSet<Place> = self.used.iter().filter_map(|node| node.place(closeness)).collect();
-        let (places, _) = self.book.index().places(self.request, closeness, size);
+        let places = self.book.index().places(self.request, closeness, size);
         let mut places: Vec<_> = places
             .into_iter()
             .map(|priced| {
@@ -185,6 +185,11 @@ impl<'a> Finder<'a> {
             .collect();
         places.sort_unstable();
         places
+    }
+
+    /// How many offers there are, of any kind.
+    pub(crate) fn market(&self) -> usize {
+        self.book.len()
     }
 
     /// In how many places [`Finder::places`] may promise too much for the renter's own doing.
@@ -211,7 +216,7 @@ impl<'a> Finder<'a> {
                 }
             });
         }
-        let whole = places.into_iter().filter(|(_, lowest)| lowest.iter().count() == size);
+        let whole = places.into_iter().filter(|(_, lowest)| lowest.len() == size);
         let sums = whole.map(|(place, lowest)| (lowest.iter().fold(0_u128, u128::saturating_add), place));
         sums.min().map(|(_, place)| place)
     }
@@ -235,7 +240,7 @@ impl<'a> Finder<'a> {
     /// The most nodes that match in one place of a closeness.
     pub(crate) fn most_in_one_place(&self, closeness: Closeness) -> usize {
         if Reliability::UNKNOWN >= self.request.min_reliability {
-            return self.book.index().places(self.request, closeness, usize::MAX).1;
+            return self.book.index().most_in_one_place(self.request, closeness);
         }
         let mut counts: BTreeMap<Place, usize> = BTreeMap::new();
         for place in self.used.iter().filter_map(|node| node.place(closeness)) {

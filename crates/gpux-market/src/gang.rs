@@ -14,14 +14,20 @@ use crate::{
 use gpux_types::Amount;
 use std::collections::BTreeMap;
 
-/// The fewest nodes to look at for a place, before all are.
+/// The fewest nodes to look at for a place at first.
 const FIRST_LOOK: usize = 64;
 
 /// How many places are asked for their nodes one by one, beside those in which the renter itself knows or leaves out a node.
 /// Peers can make places that promise more than they keep, as many as they like: by rates beyond 64 bits.
 const DOUBTS: usize = 8;
 
-/// How many nodes to look at for a place of `size` before all are.
+/// How many times as many are looked at before all are.
+const SECOND_LOOK: usize = 8;
+
+/// How many times as large a market must be for that to be shorter than looking at all.
+const SHORTER: usize = 32;
+
+/// How many nodes to look at for a place of `size` at first.
 pub(crate) fn first_look(size: usize) -> usize {
     size.saturating_mul(4).max(FIRST_LOOK)
 }
@@ -62,10 +68,14 @@ pub(crate) fn sets(finder: &Finder<'_>, size: usize) -> Vec<Set> {
     let accepted = |set: &Set| !wanted.required || set.closeness >= wanted.closeness;
     let mut sets = Vec::new();
     if wanted.closeness > Closeness::Any && anywhere.closeness < wanted.closeness {
-        let ceiling = if wanted.required { u128::MAX } else { anywhere.score };
-        for closeness in [Closeness::Site, Closeness::Region] {
-            if !wanted.required || closeness >= wanted.closeness {
-                sets.extend(best_place(finder, size, closeness, ceiling));
+        let mut ceiling = if wanted.required { u128::MAX } else { anywhere.score };
+        // A set that is closer together and counts more than one that is less so is dearer too: nobody needs it.
+        for closeness in [Closeness::Region, Closeness::Site] {
+            if (!wanted.required || closeness >= wanted.closeness)
+                && let Some(set) = best_place(finder, size, closeness, ceiling)
+            {
+                ceiling = set.score;
+                sets.push(set);
             }
         }
     }
@@ -77,11 +87,30 @@ pub(crate) fn sets(finder: &Finder<'_>, size: usize) -> Vec<Set> {
 
 /// The set with the lowest score, below `ceiling`, of which all nodes are in one place.
 ///
-/// First among the best of the market, where it mostly is; a sweep over everything only when that leaves a doubt.
+/// First among the best of the market, where it mostly is, then among more; a sweep over everything only when that leaves a doubt.
 fn best_place(finder: &Finder<'_>, size: usize, closeness: Closeness, ceiling: u128) -> Option<Set> {
+    let first = first_look(size);
+    let second = first.saturating_mul(SECOND_LOOK);
+    let worth_it = second.saturating_mul(SHORTER) <= finder.market();
+    let mut best = None;
+    for look in std::iter::once(first).chain(worth_it.then_some(second)) {
+        let (found, sure) = among_best(finder, size, closeness, (ceiling, look));
+        if sure {
+            return found;
+        }
+        best = found;
+    }
+    sweep(finder, size, closeness, best, ceiling)
+}
+
+/// The best set of one place among the best `look` nodes of the market, and whether there can be no better one.
+fn among_best(
+    finder: &Finder<'_>,
+    size: usize,
+    closeness: Closeness,
+    (ceiling, look): (u128, usize),
+) -> (Option<Set>, bool) {
     let request = finder.request;
-    let factor = apart_factor(request.topology, closeness);
-    let look = first_look(size);
     let nodes = finder.best(look, None);
     // Whatever was not seen counts at least as much as the last that was.
     let floor = nodes.last().filter(|_| nodes.len() >= look).map(|last| last.score);
@@ -106,10 +135,8 @@ fn best_place(finder: &Finder<'_>, size: usize, closeness: Closeness, ceiling: u
         }
     }
     let limit = best.as_ref().map_or(ceiling, |best| best.score);
-    if beyond.saturating_mul(factor) >= limit {
-        return best;
-    }
-    sweep(finder, size, closeness, best, ceiling)
+    let sure = beyond.saturating_mul(apart_factor(request.topology, closeness)) >= limit;
+    (best, sure)
 }
 
 /// `best`, or a better set of one place, whatever place that is.

@@ -111,6 +111,10 @@ impl Lowest {
         }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = u128> {
         self.0.iter().copied()
     }
@@ -181,35 +185,19 @@ impl Index {
         best.into_sorted_vec()
     }
 
-    /// Every place in which at least `size` offers meet `request`, with the `size` lowest net prices there; and the most
-    /// offers that do in any place. Two sweeps: one counts, one takes prices where there are enough.
+    /// Every place in which at least `size` offers meet `request`, with the `size` lowest net prices there.
     ///
     /// It takes what columns and names tell for a match: an offer that is excluded counts, and a rate beyond 64 bits counts
-    /// less. So a price is never too high and a number never too low.
-    pub(crate) fn places(&self, request: &Request, closeness: Closeness, size: usize) -> (Vec<Priced>, usize) {
-        let Some(query) = Query::new(request, None, &self.labels) else {
-            return (Vec::new(), 0);
-        };
-        let mut counts = vec![0_usize; self.labels.numbers()];
-        self.sweep(&query, closeness, |id, _, _| {
-            if let Some(count) = counts.get_mut(id) {
-                *count += 1;
-            }
-        });
-        let most = counts.iter().copied().max().unwrap_or(0);
+    /// less. So a price is never too high.
+    pub(crate) fn places(&self, request: &Request, closeness: Closeness, size: usize) -> Vec<Priced> {
         let mut places: Vec<Priced> = Vec::new();
-        if most < size {
-            return (places, most);
-        }
+        let Some(query) = Query::new(request, None, &self.labels) else {
+            return places;
+        };
         // Where the place of each number is in `places`, counted from 1.
-        let mut known = vec![0_usize; counts.len()];
-        self.sweep(&query, closeness, |id, net, offer| {
-            let Some(at) = known
-                .get_mut(id)
-                .filter(|_| counts.get(id).is_some_and(|count| *count >= size))
-            else {
-                return;
-            };
+        let mut known = vec![0_usize; self.labels.numbers()];
+        self.sweep(&query, closeness, size, |id, net, offer| {
+            let Some(at) = known.get_mut(id) else { return };
             if *at == 0 {
                 let Some(place) = Place::of(offer, closeness) else {
                     return;
@@ -224,7 +212,22 @@ impl Index {
                 place.lowest.add(net, size);
             }
         });
-        (places, most)
+        places.retain(|place| place.lowest.len() == size);
+        places
+    }
+
+    /// The most offers that meet `request` in any place, as [`Index::places`] counts them: never too few.
+    pub(crate) fn most_in_one_place(&self, request: &Request, closeness: Closeness) -> usize {
+        let Some(query) = Query::new(request, None, &self.labels) else {
+            return 0;
+        };
+        let mut counts = vec![0_usize; self.labels.numbers()];
+        self.sweep(&query, closeness, 1, |id, _, _| {
+            if let Some(count) = counts.get_mut(id) {
+                *count += 1;
+            }
+        });
+        counts.into_iter().max().unwrap_or(0)
     }
 
     /// Calls `found` with every offer that meets `request`, in no order.
@@ -244,16 +247,18 @@ impl Index {
         leaves.filter_map(|(summary, leaf)| summary.best(query).and(leaf.as_deref()))
     }
 
-    /// Calls `found` with the number of its place, its net price and itself for each offer that is somewhere and meets what
-    /// columns and names tell.
-    fn sweep(&self, query: &Query<'_>, closeness: Closeness, mut found: impl FnMut(usize, u128, &Offer)) {
+    /// Calls `found` with the number of its place, its net price and itself for each offer that meets what columns and names
+    /// tell, and is in a place with at least `size` offers of any kind.
+    fn sweep(&self, query: &Query<'_>, closeness: Closeness, size: usize, mut found: impl FnMut(usize, u128, &Offer)) {
         for leaf in self.possible(query) {
             for slot in slots(leaf.matches(query)) {
-                let id = usize::try_from(leaf.place(slot, closeness)).unwrap_or(0);
+                let id = leaf.place(slot, closeness);
+                if self.labels.count(id) < size.max(1) {
+                    continue;
+                }
                 let net = leaf.rank(slot, query).net;
-                if id != 0
-                    && net <= query.max_net
-                    && let Some(offer) = leaf.offer(slot)
+                if net <= query.max_net
+                    && let (Some(offer), Ok(id)) = (leaf.offer(slot), usize::try_from(id))
                 {
                     found(id, net, offer);
                 }

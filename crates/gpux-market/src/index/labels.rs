@@ -39,17 +39,12 @@ pub(crate) enum Label {
     Place(Place),
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Named {
-    id: LabelId,
-    /// How many offers have it.
-    count: u32,
-}
-
 /// The labels in use.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Labels {
-    known: BTreeMap<Label, Named>,
+    known: BTreeMap<Label, LabelId>,
+    /// How many offers have the label of each number; none has the first.
+    counts: Vec<u32>,
     free: Vec<LabelId>,
 }
 
@@ -126,22 +121,27 @@ pub(super) fn labels_wanted(request: &Request) -> Vec<Label> {
 impl Labels {
     /// The number of a label, given now if it had none.
     pub(super) fn take(&mut self, label: Label) -> LabelId {
-        let next = u32::try_from(self.known.len()).unwrap_or(u32::MAX).saturating_add(1);
-        let free = &mut self.free;
-        let named = self.known.entry(label).or_insert_with(|| Named {
-            id: free.pop().unwrap_or(next),
-            count: 0,
+        let (free, counts) = (&mut self.free, &mut self.counts);
+        let id = *self.known.entry(label).or_insert_with(|| {
+            free.pop().unwrap_or_else(|| {
+                counts.resize(counts.len().max(1) + 1, 0);
+                u32::try_from(counts.len() - 1).unwrap_or(u32::MAX)
+            })
         });
-        named.count = named.count.saturating_add(1);
-        named.id
+        if let Some(count) = at_mut(counts, id) {
+            *count = count.saturating_add(1);
+        }
+        id
     }
 
     /// One offer less has the label.
     pub(super) fn give_back(&mut self, label: &Label) {
-        let Some(named) = self.known.get_mut(label) else { return };
-        named.count -= 1;
-        if named.count == 0 {
-            let id = named.id;
+        let Some(id) = self.id(label) else { return };
+        let Some(count) = at_mut(&mut self.counts, id) else {
+            return;
+        };
+        *count -= 1;
+        if *count == 0 {
             self.known.remove(label);
             self.free.push(id);
         }
@@ -149,7 +149,7 @@ impl Labels {
 
     /// The number of a label that some offer has.
     pub(super) fn id(&self, label: &Label) -> Option<LabelId> {
-        self.known.get(label).map(|named| named.id)
+        self.known.get(label).copied()
     }
 
     /// The numbers of labels that are in use; 0 for none.
@@ -159,14 +159,25 @@ impl Labels {
             .map(|label| label.as_ref().and_then(|label| self.id(label)).unwrap_or(0))
     }
 
+    /// How many offers have the label of a number; none has 0.
+    pub(super) fn count(&self, id: LabelId) -> usize {
+        let count = usize::try_from(id).ok().and_then(|id| self.counts.get(id));
+        count.and_then(|count| usize::try_from(*count).ok()).unwrap_or(0)
+    }
+
     /// Every number in use is below this.
-    pub(super) fn numbers(&self) -> usize {
-        self.known.len() + self.free.len() + 1
+    pub(super) const fn numbers(&self) -> usize {
+        self.counts.len()
     }
 
     /// Bytes that the labels take.
     pub(super) fn bytes(&self) -> usize {
-        let each = size_of::<(Label, Named)>() + TEXTS;
-        self.known.len() * each + self.free.capacity() * size_of::<LabelId>()
+        let each = size_of::<(Label, LabelId)>() + TEXTS;
+        let numbers = self.counts.capacity() + self.free.capacity();
+        self.known.len() * each + numbers * size_of::<LabelId>()
     }
+}
+
+fn at_mut(counts: &mut [u32], id: LabelId) -> Option<&mut u32> {
+    counts.get_mut(usize::try_from(id).ok()?)
 }

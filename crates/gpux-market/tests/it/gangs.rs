@@ -70,7 +70,7 @@ fn against_all_sets(request: &Request, offers: &[Offer], known: &Known) -> Resul
 }
 
 /// Mostly without the bounds on one node that leave no gang to choose.
-fn eased(mut request: Request, number: u32) -> Request {
+pub(crate) fn eased(mut request: Request, number: u32) -> Request {
     if !number.is_multiple_of(4) {
         let hour = request.duration.0.clamp(7_200_000, 7_300_000);
         (request.duration, request.grace_secs) = (gpux_types::Millis(hour), 86_400);

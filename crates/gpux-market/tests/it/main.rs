@@ -5,6 +5,8 @@ mod advice;
 #[cfg(test)]
 mod books;
 #[cfg(test)]
+mod crowds;
+#[cfg(test)]
 mod gangs;
 #[cfg(test)]
 mod hostile;
