@@ -4,6 +4,7 @@ use super::{
     market::{Daemon, Market},
     wait::wait_for,
 };
+use gpux_types::ByteSize;
 use std::{
     fs::{self, File},
     io::Write,
@@ -91,6 +92,18 @@ impl Disk {
                 Ok(_) => {}
             }
         }
+    }
+
+    /// Fills it until `left` bytes are free.
+    pub(crate) fn fill_but(&self, left: ByteSize) {
+        let told = Command::new("df")
+            .args(["--output=avail", "--block-size=1"])
+            .arg(&self.at)
+            .output();
+        let told = String::from_utf8(told.unwrap().stdout).unwrap();
+        let free: u64 = told.lines().last().unwrap().trim().parse().unwrap();
+        let taken = free.checked_sub(left.0).expect("so much is free");
+        run("fallocate", &["--length", &taken.to_string(), path(&self.filler())]);
     }
 
     /// Gives back what filled it.

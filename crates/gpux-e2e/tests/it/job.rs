@@ -65,13 +65,18 @@ pub(crate) fn output_of(index: u32) -> (String, String) {
 
 /// Writes an OCI layout tagged `e2e` into `dir`.
 pub(crate) fn write_image(dir: &Path) {
+    write_image_with(dir, &[]);
+}
+
+/// The same, with a file of these bytes in the image.
+pub(crate) fn write_image_with(dir: &Path, ballast: &[u8]) {
     assert!(
         Path::new(BUSYBOX).exists(),
         "{BUSYBOX} is missing: install Debian's busybox-static"
     );
     let blobs = dir.join("blobs/sha256");
     fs::create_dir_all(&blobs).unwrap();
-    let (layer, layer_size) = write_layer(dir, &blobs);
+    let (layer, layer_size) = write_layer(dir, &blobs, ballast);
     let config = format!(
         r#"{{"architecture":"amd64","os":"linux","config":{{"Env":["PATH=/bin"]}},"rootfs":{{"type":"layers","diff_ids":["sha256:{layer}"]}}}}"#
     )
@@ -108,7 +113,7 @@ fn architecture() -> &'static str {
     }
 }
 
-fn write_layer(dir: &Path, blobs: &Path) -> (String, u64) {
+fn write_layer(dir: &Path, blobs: &Path, ballast: &[u8]) -> (String, u64) {
     let root = dir.join("root");
     for folder in ["bin", "out", "tmp"] {
         fs::create_dir_all(root.join(folder)).unwrap();
@@ -117,6 +122,9 @@ fn write_layer(dir: &Path, blobs: &Path) -> (String, u64) {
     fs::copy(BUSYBOX, root.join("bin/busybox")).unwrap();
     for applet in ["sh", "sleep", "mv"] {
         symlink("busybox", root.join("bin").join(applet)).unwrap();
+    }
+    if !ballast.is_empty() {
+        fs::write(root.join("ballast"), ballast).unwrap();
     }
     let archive = dir.join("layer.tar");
     let done = Command::new("tar")
