@@ -34,6 +34,15 @@ pub enum Event {
         /// Whether it does not answer at all; else it answers that it failed.
         silent: bool,
     },
+    /// A host's daemon dies at a write, counted from then on; where it is not up then, from when it is.
+    DiesAtWrite {
+        /// Whose.
+        host: usize,
+        /// Which write, from 1.
+        write: u64,
+        /// Whether it dies before the write is made; else after it.
+        before: bool,
+    },
     /// A machine's date is set.
     ClockStepped {
         /// Whose.

@@ -5,6 +5,7 @@ use crate::{
     chain::{ChainTroubles, SAFE},
     chance::Chance,
     coverage::Reached,
+    life::Life,
     manners::Manners,
     network::Link,
     plan::Event,
@@ -96,6 +97,10 @@ impl World {
                     let mood = if silent { Mood::Silent } else { Mood::Failing };
                     self.fall_ill(host, mood, now + lasts);
                 }
+                Event::DiesAtWrite { host, write, before } => match self.life(host) {
+                    Some(life) => life.crash_in(write, before),
+                    None => self.plan.events.push((now, event)),
+                },
                 Event::ClockStepped { host, secs } => {
                     if let Some(host) = self.hosts.get(host) {
                         host.set_date_off(secs);
@@ -103,6 +108,11 @@ impl World {
                 }
             }
         }
+    }
+
+    fn life(&self, number: usize) -> Option<&Life> {
+        let (life, _) = self.hosts.get(number)?.alive.as_ref()?;
+        Some(life)
     }
 
     /// A host's chain node is so until then.

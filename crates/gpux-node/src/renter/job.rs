@@ -304,6 +304,9 @@ impl JobTask {
         if restarted {
             let effects = self.record.queue.handle(PartEvent::Restarted);
             self.every_lease(RenterEvent::Restarted);
+            // A job that is on the disk was accepted: the daemon before this one died before it wrote so for each lease. A deposit
+            // whose quote is over by now is not made.
+            self.every_lease(RenterEvent::Accepted);
             for lease in ids {
                 let machine = self.leases.get(&lease).map(|live| &live.record.machine);
                 let ends = machine.is_some_and(|machine| matches!(machine.state(), RenterState::Ending { .. }));
