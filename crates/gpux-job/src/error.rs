@@ -113,7 +113,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("type", "write kind"),
     (
         "volumes",
-        "write inputs for files that go in, and array: { collect: … } for files that come back",
+        "write inputs for files that go in, and task: { collect: … } or array: { collect: … } for files that come back",
     ),
     ("working_dir", "change the directory in run"),
 ];
@@ -247,8 +247,19 @@ pub enum ResolveProblem {
         other: String,
     },
     /// Files that no node hands back.
-    #[error("array.collect: {0} can match nothing: only files below /out come back, as with /out/*.png")]
-    NothingCollected(Collect),
+    #[error("{key}: {pattern} can match nothing: only files below /out come back, as with /out/*.png")]
+    NothingCollected {
+        /// Where it is written.
+        key: &'static str,
+        /// What is.
+        pattern: Collect,
+    },
+    /// A key that the file's kind needs.
+    #[error("the key {0} is missing")]
+    MissingKey(&'static str),
+    /// The section of another kind.
+    #[error("the key {0} belongs to kind: {0}, and this is another")]
+    OtherKind(&'static str),
     /// No node, or more than one job may have.
     #[error("nodes: {got} is outside 1 to {limit}")]
     Nodes {
@@ -257,6 +268,9 @@ pub enum ResolveProblem {
         /// The most.
         limit: u32,
     },
+    /// A task on more than one node.
+    #[error("nodes: a task runs on one node in this version; an array runs on more")]
+    NoGangs,
     /// A lease of nothing.
     #[error("resources: {0} is 0")]
     NoResource(&'static str),

@@ -1,7 +1,7 @@
 //! A job in words, for a person who decides whether to pay for it.
 
 use crate::{
-    job::{Job, RetryOn},
+    job::{Array, Job, RetryOn, Work},
     text::printable,
 };
 use std::{fmt, fmt::Write};
@@ -17,11 +17,7 @@ impl Job {
     }
 
     fn write_into(&self, out: &mut String) -> fmt::Result {
-        let (parts, nodes) = (
-            count(self.array.values.count(), "part"),
-            count(self.nodes.get(), "node"),
-        );
-        writeln!(out, "{}: {parts} over {nodes}", self.name)?;
+        writeln!(out, "{}: {}", self.name, self.shape_text())?;
         let mut fact = |name: &str, text: &str| writeln!(out, "  {name:<11} {}", printable(text));
         let resources = &self.resources;
         let (cpu, memory, disk) = (resources.cpu, resources.memory.exact(), resources.disk.exact());
@@ -45,14 +41,16 @@ impl Job {
                 &format!("{preflight}, on this machine, before any money moves"),
             )?;
         }
-        fact(
-            "each part",
-            &format!(
-                "{}, on a node, for one of {} {}",
-                self.run, self.array.over, self.array.values
-            ),
-        )?;
-        if let Some(collect) = &self.array.collect {
+        match &self.work {
+            Work::Array(Array { over, values, .. }) => {
+                fact(
+                    "each part",
+                    &format!("{}, on a node, for one of {over} {values}", self.run),
+                )?;
+            }
+            Work::Task(_) => fact("run", &format!("{}, once on each node", self.run))?,
+        }
+        if let Some(collect) = self.work.collect() {
             fact("collect", &collect.to_string())?;
         }
         if let Some(then) = &self.then {
@@ -69,12 +67,27 @@ impl Job {
         Ok(())
     }
 
+    /// How many containers run where.
+    fn shape_text(&self) -> String {
+        let nodes = count(self.nodes.get(), "node");
+        match &self.work {
+            Work::Array(array) => format!("{} over {nodes}", count(array.values.count(), "part")),
+            Work::Task(_) if self.is_gang() => format!("a task on {nodes}, which start together or not at all"),
+            Work::Task(_) => format!("a task on {nodes}"),
+        }
+    }
+
     fn retry_text(&self) -> String {
         let causes: Vec<_> = self.retry.on.iter().map(|on| on.text()).collect();
         if causes.is_empty() || self.retry.max == 0 {
             return "never".to_owned();
         }
-        format!("a part at most {} times, after {}", self.retry.max, causes.join(" or "))
+        let what = match &self.work {
+            Work::Array(_) => "a part",
+            Work::Task(_) if self.is_gang() => "all nodes together",
+            Work::Task(_) => "the task",
+        };
+        format!("{what} at most {} times, after {}", self.retry.max, causes.join(" or "))
     }
 
     fn limits_text(&self) -> String {

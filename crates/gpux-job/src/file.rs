@@ -27,7 +27,7 @@ pub const MAX_FILE_BYTES: usize = 256 * 1024;
 
 /// The version of the format that this crate reads.
 const VERSION: &str = "1";
-/// Kinds of job that the format will have; this version knows the first.
+/// Kinds of job that the format will have; this version knows the first two.
 const KINDS: [&str; 5] = ["array", "task", "service", "stream", "dev"];
 
 /// A job file that reads well. What it means is decided by `resolve`.
@@ -35,13 +35,14 @@ const KINDS: [&str; 5] = ["array", "task", "service", "stream", "dev"];
 #[serde(deny_unknown_fields)]
 #[schemars(
     title = "GPUX job file",
-    description = "What a renter wants done, version 1. job-file.md describes it."
+    description = "What a renter wants done, version 1. job-file.md describes it.",
+    transform = sections_by_kind
 )]
 pub struct JobFile {
     /// The version of the format: 1.
     #[schemars(schema_with = "version_schema")]
     pub(crate) gpux: Text<Version>,
-    /// What sort of job this is. This version has `array`: many parts over some nodes.
+    /// What sort of job this is: `task`, one command on some nodes, or `array`, many parts over some nodes.
     #[schemars(schema_with = "kind_schema")]
     pub(crate) kind: Text<Kind>,
     /// The job's name.
@@ -68,12 +69,18 @@ pub struct JobFile {
     #[serde(default)]
     #[schemars(with = "BTreeMap<Label, ParamFile>")]
     pub(crate) params: BTreeMap<Label, Spanned<ParamFile>>,
-    /// How the work splits into parts.
-    pub(crate) array: ArrayFile,
-    /// What a node runs, once for each part.
+    /// How the work of an array splits into parts.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "ArrayFile")]
+    pub(crate) array: Option<Spanned<ArrayFile>>,
+    /// What comes back of a task.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "TaskFile")]
+    pub(crate) task: Option<Spanned<TaskFile>>,
+    /// What a node runs: once, or once for each part of an array.
     #[schemars(with = "CommandText")]
     pub(crate) run: Spanned<CommandText>,
-    /// What the renter's machine runs when every part is done: sees /collected, writes to /out.
+    /// What the renter's machine runs when everything is done: sees /collected, writes to /out.
     #[serde(default, deserialize_with = "given")]
     #[schemars(with = "CommandText")]
     pub(crate) then: Option<Spanned<CommandText>>,
@@ -81,7 +88,7 @@ pub struct JobFile {
     #[serde(default, deserialize_with = "given")]
     #[schemars(with = "CommandText")]
     pub(crate) preflight: Option<Spanned<CommandText>>,
-    /// When a part is tried again.
+    /// When a part, or a whole task, is tried again.
     #[serde(default)]
     pub(crate) retry: RetryFile,
     /// What the job may cost.
@@ -136,14 +143,25 @@ pub(crate) struct ArrayFile {
     pub(crate) collect: Option<Spanned<Collect>>,
 }
 
-/// When a part is tried again.
+/// What comes back of a task.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Task")]
+pub(crate) struct TaskFile {
+    /// Files that come back once the command has ended well; those of rank N as rank-N/NAME where there is more than one node.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Collect")]
+    pub(crate) collect: Option<Spanned<Collect>>,
+}
+
+/// When a part, or a whole task, is tried again.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Retry")]
 pub(crate) struct RetryFile {
     /// After what; provider-fault when not given.
     pub(crate) on: Vec<RetryOn>,
-    /// How many times for one part; 3 when not given.
+    /// How many times; 3 when not given.
     #[schemars(with = "u32")]
     pub(crate) max: Spanned<u32>,
 }
@@ -197,15 +215,16 @@ pub(crate) struct Version;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Array,
+    Task,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HeadError {
     #[error("version {0:?} of the job file is not supported: write gpux: {VERSION}")]
     Version(String),
-    #[error("kind {0} is not supported by this version: there is array")]
+    #[error("kind {0} is not supported by this version: there are array and task")]
     LaterKind(&'static str),
-    #[error("unknown kind {0:?}: there is array")]
+    #[error("unknown kind {0:?}: there are array and task")]
     UnknownKind(String),
 }
 
@@ -227,6 +246,7 @@ impl FromStr for Kind {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match KINDS.into_iter().find(|kind| *kind == text) {
             Some("array") => Ok(Self::Array),
+            Some("task") => Ok(Self::Task),
             Some(later) => Err(HeadError::LaterKind(later)),
             None => Err(HeadError::UnknownKind(cut(text))),
         }
@@ -303,7 +323,19 @@ fn version_schema(_: &mut SchemaGenerator) -> Schema {
 }
 
 fn kind_schema(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "const": "array" })
+    json_schema!({ "enum": ["task", "array"] })
+}
+
+/// Which section belongs to which kind, as `resolve` has it.
+fn sections_by_kind(schema: &mut Schema) {
+    let kind = |kind: &str| serde_json::json!({ "properties": { "kind": { "const": kind } } });
+    schema.insert(
+        "allOf".to_owned(),
+        serde_json::json!([
+            { "if": kind("array"), "then": { "required": ["array"], "properties": { "task": false } } },
+            { "if": kind("task"), "then": { "properties": { "array": false } } },
+        ]),
+    );
 }
 
 fn duration_schema(_: &mut SchemaGenerator) -> Schema {

@@ -37,9 +37,10 @@ pub struct Job {
     pub inputs: Vec<Input>,
     /// Values that the app reads.
     pub params: BTreeMap<Label, String>,
-    /// How the work splits.
-    pub array: Array,
-    /// What a node runs for each part.
+    /// What the nodes do. Journals of before there were tasks have `array` in this place, and are read.
+    #[serde(flatten)]
+    pub work: Work,
+    /// What a node runs: once for each part.
     pub run: Command,
     /// What the renter's machine runs over everything collected.
     pub then: Option<Command>,
@@ -66,6 +67,23 @@ pub struct Input {
     pub to: ContainerPath,
 }
 
+/// What the nodes of a job do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Work {
+    /// One command, once on each node; more than one node is a gang.
+    Task(Task),
+    /// Many parts over the nodes.
+    Array(Array),
+}
+
+/// One command on each node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// Which files come back.
+    pub collect: Option<Collect>,
+}
+
 /// The split of an `array` job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Array {
@@ -77,12 +95,12 @@ pub struct Array {
     pub collect: Option<Collect>,
 }
 
-/// When a part is given to a node again.
+/// When a part, or a whole gang, is tried again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retry {
     /// After what.
     pub on: BTreeSet<RetryOn>,
-    /// How many times for one part, the first try not counted.
+    /// How many times for one part, or for the gang; the first try not counted.
     pub max: u32,
 }
 
@@ -116,26 +134,60 @@ pub struct Builder {
     pub share: BasisPoints,
 }
 
-/// One piece of an `array` job.
+/// What one container of a job does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Part {
-    /// Its position.
-    pub index: PartIndex,
-    /// Its value of the param that the array runs over, such as a frame's number.
-    pub value: u32,
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// One piece of an `array`.
+    Piece {
+        /// Its position.
+        index: PartIndex,
+        /// Its value of the param that the array runs over, such as a frame's number.
+        value: u32,
+    },
+    /// One process of a `task`: its position is its rank.
+    Rank(PartIndex),
+}
+
+impl Work {
+    pub(crate) const TASK_COLLECT: &str = "task.collect";
+    pub(crate) const ARRAY_COLLECT: &str = "array.collect";
+
+    /// The key of the file that says which files come back.
+    pub(crate) const fn collect_key(&self) -> &'static str {
+        match self {
+            Self::Task(_) => Self::TASK_COLLECT,
+            Self::Array(_) => Self::ARRAY_COLLECT,
+        }
+    }
+
+    /// Which files come back.
+    #[must_use]
+    pub const fn collect(&self) -> Option<&Collect> {
+        match self {
+            Self::Task(task) => task.collect.as_ref(),
+            Self::Array(array) => array.collect.as_ref(),
+        }
+    }
 }
 
 impl Job {
-    /// Every part, in the order in which the file names their values.
+    /// Every part: of an array in the order in which the file names their values, of a task one for each node.
     #[must_use]
     pub fn parts(&self) -> Vec<Part> {
-        let indexed = (0..).zip(self.array.values.values());
-        indexed
-            .map(|(index, value)| Part {
-                index: PartIndex(index),
-                value,
-            })
-            .collect()
+        match &self.work {
+            Work::Task(_) => (0..self.nodes.get()).map(|rank| Part::Rank(PartIndex(rank))).collect(),
+            Work::Array(array) => {
+                let indexed = (0..).map(PartIndex).zip(array.values.values());
+                indexed.map(|(index, value)| Part::Piece { index, value }).collect()
+            }
+        }
+    }
+
+    /// Whether the job is a gang: one whose ranks start together or not at all.
+    #[must_use]
+    pub const fn is_gang(&self) -> bool {
+        matches!(self.work, Work::Task(_)) && self.nodes.get() > 1
     }
 
     /// The variables of every container of the job; `id` is known once the job is accepted. Those of one part come on
@@ -151,9 +203,15 @@ impl Job {
         let facts = [
             ("GPUX_JOB_NAME".to_owned(), self.name.to_string()),
             ("GPUX_NUM_NODES".to_owned(), self.nodes.to_string()),
-            ("GPUX_ARRAY_COUNT".to_owned(), self.array.values.count().to_string()),
+            // No version rents GPUs yet; what asks for their number is told so rather than left to guess.
+            ("GPUX_GPUS_PER_NODE".to_owned(), "0".to_owned()),
+            ("GPUX_NUM_GPUS".to_owned(), "0".to_owned()),
         ];
-        own.chain(params).chain(facts).chain(id).collect()
+        let count = match &self.work {
+            Work::Task(_) => None,
+            Work::Array(array) => Some(("GPUX_ARRAY_COUNT".to_owned(), array.values.count().to_string())),
+        };
+        own.chain(params).chain(facts).chain(count).chain(id).collect()
     }
 }
 
@@ -161,8 +219,12 @@ impl Part {
     /// The variables of this part alone.
     #[must_use]
     pub fn environment(&self) -> BTreeMap<String, String> {
-        let index = ("GPUX_ARRAY_INDEX".to_owned(), self.index.to_string());
-        let value = ("GPUX_ARRAY_VALUE".to_owned(), self.value.to_string());
-        BTreeMap::from([index, value])
+        match self {
+            Self::Piece { index, value } => BTreeMap::from([
+                ("GPUX_ARRAY_INDEX".to_owned(), index.to_string()),
+                ("GPUX_ARRAY_VALUE".to_owned(), value.to_string()),
+            ]),
+            Self::Rank(rank) => BTreeMap::from([("GPUX_NODE_RANK".to_owned(), rank.to_string())]),
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The job file: read, check, explain, split into parts.
 //!
-//! `JobFile` is what a person wrote, `Job` is what it means, `Part` is one piece of it that one node does.
+//! `JobFile` is what a person wrote, `Job` is what it means, `Part` is what one container of it does.
 //! Pure: paths are values that nobody opens here, and every text is taken for hostile.
 #![forbid(unsafe_code)]
 
@@ -29,7 +29,7 @@ pub use command::Command;
 pub use error::{Advice, JobFileError, JobFileProblem, Place, ResolveError, ResolveProblem};
 pub use file::{JobFile, MAX_FILE_BYTES};
 pub use image::{ImageSource, ParseImageError};
-pub use job::{Array, Budget, Builder, Input, Job, Part, Retry, RetryOn};
+pub use job::{Array, Budget, Builder, Input, Job, Part, Retry, RetryOn, Task, Work};
 pub use limits::LimitError;
 pub use money::{Money, MoneyInTokenError, ParseMoneyError, Price};
 pub use names::{EnvName, JobName, Label, ParseNameError};

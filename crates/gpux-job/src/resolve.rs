@@ -1,11 +1,12 @@
 //! From what was written to what it means: defaults, overrides, and the references between keys.
 
 use crate::{
+    collect::Collect,
     command::{Command, CommandText},
     error::{Advice, ResolveError, ResolveProblem},
-    file::{BudgetFile, JobFile},
+    file::{ArrayFile, BudgetFile, JobFile, Kind},
     image::ImageSource,
-    job::{Array, Budget, Builder, Input, Job, Retry},
+    job::{Array, Budget, Builder, Input, Job, Retry, Task, Work},
     limits,
     names::Label,
     overrides::Overrides,
@@ -37,8 +38,8 @@ impl JobFile {
     /// The first thing found wrong, with its line and column where the file is to blame.
     pub fn resolve(&self, overrides: &Overrides, base_dir: &Path) -> Result<Job, ResolveError> {
         let params = self.resolve_params(overrides)?;
-        let array = self.resolve_array(&params)?;
-        let inputs = self.resolve_inputs(overrides, base_dir, &array)?;
+        let work = self.resolve_work(&params)?;
+        let inputs = self.resolve_inputs(overrides, base_dir, &work)?;
         let environment = self
             .environment
             .iter()
@@ -53,7 +54,7 @@ impl JobFile {
             environment,
             inputs,
             params,
-            array,
+            work,
             run: command("run", &self.run)?,
             then: self.then.as_ref().map(|then| command("then", then)).transpose()?,
             preflight: self
@@ -69,6 +70,7 @@ impl JobFile {
             }),
             output: self.resolve_output(overrides, base_dir)?,
         };
+        self.refuse_gang(&job)?;
         only_utf8(&job)?;
         Ok(job)
     }
@@ -101,7 +103,7 @@ impl JobFile {
             ParamFile::Long(table) => (table.default.as_ref().map(|default| &default.value), table.kind),
         };
         let own = default.map_or(ParamKind::Text, |scalar| scalar.kind);
-        let ranged = self.array.over.value == *name;
+        let ranged = self.array.as_ref().is_some_and(|array| array.value.over.value == *name);
         let kind = declared.unwrap_or(if ranged { ParamKind::Text } else { own });
         let place = if set.is_some() {
             Location::UNKNOWN
@@ -115,8 +117,24 @@ impl JobFile {
         Ok(value.clone())
     }
 
-    fn resolve_array(&self, params: &BTreeMap<Label, String>) -> Result<Array, ResolveError> {
-        let over = &self.array.over;
+    /// The section of the file's kind, and no other.
+    fn resolve_work(&self, params: &BTreeMap<Label, String>) -> Result<Work, ResolveError> {
+        let other = |key: &'static str, place: Location| Err(ResolveError::at(place, ResolveProblem::OtherKind(key)));
+        match (self.kind.0, &self.array, &self.task) {
+            (Kind::Array, _, Some(task)) => other("task", task.referenced),
+            (Kind::Task, Some(array), _) => other("array", array.referenced),
+            (Kind::Array, Some(array), None) => Ok(Work::Array(self.resolve_array(&array.value, params)?)),
+            (Kind::Array, None, None) => Err(ResolveError::nowhere(ResolveProblem::MissingKey("array"))),
+            (Kind::Task, None, task) => {
+                let collect = task.as_ref().and_then(|task| task.value.collect.as_ref());
+                let collect = resolve_collect(Work::TASK_COLLECT, collect)?;
+                Ok(Work::Task(Task { collect }))
+            }
+        }
+    }
+
+    fn resolve_array(&self, array: &ArrayFile, params: &BTreeMap<Label, String>) -> Result<Array, ResolveError> {
+        let over = &array.over;
         let unknown = || {
             let advice = Advice::for_word(over.value.as_str(), params.keys().map(Label::as_str));
             ResolveError::at(
@@ -141,25 +159,14 @@ impl JobFile {
                 },
             )
         })?;
-        let collect = self.array.collect.as_ref();
-        // Judged here and not where patterns are read: jobs of earlier versions stay readable.
-        if let Some(useless) = collect.filter(|collect| !collect.value.is_below_out()) {
-            let problem = ResolveProblem::NothingCollected(useless.value.clone());
-            return Err(ResolveError::at(useless.referenced, problem));
-        }
         Ok(Array {
             over: over.value.clone(),
             values,
-            collect: collect.map(|collect| collect.value.clone()),
+            collect: resolve_collect(Work::ARRAY_COLLECT, array.collect.as_ref())?,
         })
     }
 
-    fn resolve_inputs(
-        &self,
-        overrides: &Overrides,
-        base_dir: &Path,
-        array: &Array,
-    ) -> Result<Vec<Input>, ResolveError> {
+    fn resolve_inputs(&self, overrides: &Overrides, base_dir: &Path, work: &Work) -> Result<Vec<Input>, ResolveError> {
         if let Some(name) = overrides.inputs.keys().find(|name| !self.inputs.contains_key(*name)) {
             let advice = Advice::for_word(name.as_str(), self.inputs.keys().map(Label::as_str));
             return Err(ResolveError::nowhere(ResolveProblem::UnknownInput {
@@ -170,10 +177,8 @@ impl JobFile {
         limits::entries("inputs", self.inputs.len()).map_err(ResolveError::nowhere)?;
         let mut taken = vec![("the folder of collected files".to_owned(), COLLECTED.to_owned())];
         taken.extend(
-            array
-                .collect
-                .iter()
-                .map(|collect| ("array.collect".to_owned(), collect.dir().to_owned())),
+            work.collect()
+                .map(|collect| (work.collect_key().to_owned(), collect.dir().to_owned())),
         );
         let mut inputs = Vec::new();
         for (name, input) in &self.inputs {
@@ -222,6 +227,15 @@ impl JobFile {
         let limit = limits::MAX_NODES;
         let nodes = NonZeroU32::new(got).filter(|_| got <= limit);
         nodes.ok_or_else(|| ResolveError::at(place, ResolveProblem::Nodes { got, limit }))
+    }
+
+    /// Until gangs are whole, a task has one node.
+    fn refuse_gang(&self, job: &Job) -> Result<(), ResolveError> {
+        if job.is_gang() {
+            let place = self.nodes.as_ref().map_or(Location::UNKNOWN, |nodes| nodes.referenced);
+            return Err(ResolveError::at(place, ResolveProblem::NoGangs));
+        }
+        Ok(())
     }
 
     fn resolve_resources(&self) -> Result<Resources, ResolveError> {
@@ -286,6 +300,16 @@ impl BudgetFile {
             max_duration: got,
         })
     }
+}
+
+/// Judged here and not where patterns are read: jobs of earlier versions stay readable.
+fn resolve_collect(key: &'static str, written: Option<&Spanned<Collect>>) -> Result<Option<Collect>, ResolveError> {
+    if let Some(useless) = written.filter(|collect| !collect.value.is_below_out()) {
+        let pattern = useless.value.clone();
+        let problem = ResolveProblem::NothingCollected { key, pattern };
+        return Err(ResolveError::at(useless.referenced, problem));
+    }
+    Ok(written.map(|collect| collect.value.clone()))
 }
 
 fn command(what: &str, command: &Spanned<CommandText>) -> Result<Command, ResolveError> {

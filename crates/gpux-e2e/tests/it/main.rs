@@ -56,6 +56,8 @@ mod secrets;
 #[cfg(test)]
 mod strangers;
 #[cfg(test)]
+mod tasks;
+#[cfg(test)]
 mod verbs;
 #[cfg(test)]
 mod verifier;

@@ -98,13 +98,18 @@ fn another_version_or_kind_says_what_there_is() {
         ("gpux: 1\n", "\n", "the key gpux is missing"),
         (
             "kind: array",
+            "kind: service",
+            "line 3, column 7: kind service is not supported by this version: there are array and task",
+        ),
+        (
+            "kind: array",
             "kind: task",
-            "line 3, column 7: kind task is not supported by this version: there is array",
+            "line 16, column 3: the key array belongs to kind: array, and this is another",
         ),
         (
             "kind: array",
             "kind: arrray",
-            r#"line 3, column 7: unknown kind "arrray": there is array"#,
+            r#"line 3, column 7: unknown kind "arrray": there are array and task"#,
         ),
     ]);
 }

@@ -1,7 +1,7 @@
 //! Text that nobody who wants a job would write.
 
-use super::FULL;
-use gpux_job::{JobFile, JobFileProblem, MAX_FILE_BYTES, Overrides};
+use super::{FULL, TASK};
+use gpux_job::{JobFile, JobFileProblem, MAX_FILE_BYTES, Overrides, Work};
 use proptest::prelude::*;
 use std::path::Path;
 
@@ -10,7 +10,11 @@ fn answer(text: &str) {
     let message = match JobFile::parse(text) {
         Ok(file) => match file.resolve(&Overrides::default(), Path::new("/jobs")) {
             Ok(job) => {
-                assert_eq!(job.parts().len(), usize::try_from(job.array.values.count()).unwrap());
+                let parts = match &job.work {
+                    Work::Array(array) => array.values.count(),
+                    Work::Task(_) => job.nodes.get(),
+                };
+                assert_eq!(job.parts().len(), usize::try_from(parts).unwrap());
                 let explained = job.explain();
                 assert!(
                     !explained.contains(|c: char| c.is_control() && c != '\n'),
@@ -92,5 +96,11 @@ proptest! {
     fn a_damaged_file_gets_an_answer(at in 0..FULL.len(), cut in 0usize..20, with in "[ \\n:{}\\[\\]*&!a0%\"'-]{0,4}") {
         let end = (at + cut).min(FULL.len());
         answer(&format!("{}{with}{}", &FULL[..at], &FULL[end..]));
+    }
+
+    #[test]
+    fn a_damaged_task_gets_an_answer(at in 0..TASK.len(), cut in 0usize..20, with in "[ \\n:{}\\[\\]*&!a0%\"'-]{0,4}") {
+        let end = (at + cut).min(TASK.len());
+        answer(&format!("{}{with}{}", &TASK[..at], &TASK[end..]));
     }
 }

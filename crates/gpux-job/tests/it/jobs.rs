@@ -1,14 +1,29 @@
 //! What files mean.
 
-use super::{FULL, SHORT};
-use gpux_job::{Command, ImageSource, Job, JobFile, Overrides, RetryOn};
-use gpux_types::{ByteSize, Cpu, JobId, Millis, Resources};
+use super::{FULL, SHORT, TASK};
+use gpux_job::{Array, Command, ImageSource, Job, JobFile, Overrides, Part, RetryOn, Work};
+use gpux_types::{ByteSize, Cpu, JobId, Millis, PartIndex, Resources};
 use std::path::Path;
 
 fn resolve(text: &str, overrides: &Overrides) -> Job {
     let file = JobFile::parse(text).unwrap_or_else(|error| panic!("{error}"));
     file.resolve(overrides, Path::new("/jobs"))
         .unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn array(job: &Job) -> &Array {
+    match &job.work {
+        Work::Array(array) => array,
+        Work::Task(task) => panic!("{task:?}"),
+    }
+}
+
+fn values(job: &Job) -> Vec<u32> {
+    let value = |part| match part {
+        Part::Piece { value, .. } => value,
+        Part::Rank(rank) => panic!("{rank}"),
+    };
+    job.parts().into_iter().map(value).collect()
 }
 
 fn param<'a>(job: &'a Job, name: &str) -> &'a str {
@@ -38,8 +53,8 @@ fn every_key_reaches_the_job() {
     );
     assert_eq!(job.inputs[0].path, Path::new("/jobs/scene.blend"));
     assert_eq!(job.inputs[0].to.as_str(), "/in/scene.blend");
-    assert_eq!(job.array.values.to_string(), "1-48");
-    assert_eq!(job.array.collect.as_ref().unwrap().dir(), "/out");
+    assert_eq!(array(&job).values.to_string(), "1-48");
+    assert_eq!(job.work.collect().unwrap().dir(), "/out");
     assert_eq!(job.run, Command::Argv(vec!["render".into(), "--quiet".into()]));
     assert_eq!(job.then, Some(Command::Shell("film\n".into())));
     assert_eq!(
@@ -110,10 +125,7 @@ fn what_was_typed_beats_the_file() {
     overrides.set_param("frames=20-22,7").unwrap();
     let job = resolve(FULL, &overrides);
     assert_eq!(job.inputs[0].path, Path::new("/home/ada/other.blend"));
-    assert_eq!(
-        job.parts().iter().map(|part| part.value).collect::<Vec<_>>(),
-        [20, 21, 22, 7]
-    );
+    assert_eq!(values(&job), [20, 21, 22, 7]);
     assert_eq!(job.nodes.get(), 2);
     assert_eq!(job.budget.max_duration, Millis::from_secs(600));
     assert_eq!(job.output.as_deref(), Some(Path::new("/tmp/frames")));
@@ -125,8 +137,11 @@ fn parts_carry_their_place_and_their_value() {
     overrides.set_param("frames=7,3-4").unwrap();
     let job = resolve(FULL, &overrides);
     let parts = job.parts();
-    let numbered: Vec<_> = parts.iter().map(|part| (part.index.0, part.value)).collect();
-    assert_eq!(numbered, [(0, 7), (1, 3), (2, 4)]);
+    let piece = |index, value| Part::Piece {
+        index: PartIndex(index),
+        value,
+    };
+    assert_eq!(parts, [piece(0, 7), piece(1, 3), piece(2, 4)]);
     let environment: Vec<_> = parts[1].environment().into_iter().collect();
     let wanted = [("GPUX_ARRAY_INDEX", "1"), ("GPUX_ARRAY_VALUE", "3")];
     assert_eq!(
@@ -147,8 +162,10 @@ fn containers_learn_of_the_job_by_their_environment() {
         lines,
         [
             "GPUX_ARRAY_COUNT=48",
+            "GPUX_GPUS_PER_NODE=0",
             "GPUX_JOB_ID=abababababababababababababababab",
             "GPUX_JOB_NAME=shot-03",
+            "GPUX_NUM_GPUS=0",
             "GPUX_NUM_NODES=3",
             "GPUX_PARAM_FRAMES=1-48",
             "GPUX_PARAM_SAMPLES=64",
@@ -189,9 +206,64 @@ shot-03: 48 parts over 3 nodes
 
 #[test]
 fn a_job_survives_the_journal() {
-    let job = resolve(FULL, &Overrides::default());
-    let json = serde_json::to_string(&job).unwrap();
-    assert_eq!(serde_json::from_str::<Job>(&json).unwrap(), job);
+    for text in [FULL, TASK] {
+        let job = resolve(text, &Overrides::default());
+        let json = serde_json::to_string(&job).unwrap();
+        assert_eq!(serde_json::from_str::<Job>(&json).unwrap(), job);
+    }
+}
+
+#[test]
+fn a_task_is_one_part_for_each_node_which_knows_its_rank() {
+    let job = resolve(TASK, &Overrides::default());
+    assert_eq!(job.parts(), [Part::Rank(PartIndex(0))]);
+    let environment: Vec<_> = job.parts()[0].environment().into_iter().collect();
+    assert_eq!(environment, [("GPUX_NODE_RANK".to_owned(), "0".to_owned())]);
+    assert!(
+        !job.environment(None).contains_key("GPUX_ARRAY_COUNT"),
+        "it is no array"
+    );
+    assert_eq!(job.work.collect().unwrap().to_string(), "/out/**/*.json");
+    assert!(!job.is_gang());
+}
+
+#[test]
+fn a_task_explains_itself() {
+    let job = resolve(TASK, &Overrides::default());
+    assert_eq!(
+        job.explain(),
+        "\
+bench: a task on 1 node
+  each node   1 CPU, 1GiB of memory, 1GiB of disk, at least
+  image       ghcr.io/org/app:1.2
+  run         bench, once on each node
+  collect     /out/**/*.json
+  then        sum-up, on this machine, over what was collected
+  retry       the task at most 1 times, after an error of the command
+  limits      2h for each lease
+"
+    );
+}
+
+#[test]
+fn a_section_of_the_other_kind_is_refused_and_an_array_needs_its_own() {
+    let problem = |text: &str| {
+        let file = JobFile::parse(text).unwrap_or_else(|error| panic!("{error}"));
+        file.resolve(&Overrides::default(), Path::new("/jobs"))
+            .unwrap_err()
+            .to_string()
+    };
+    let without = SHORT.replace("array: { over: frames }\n", "");
+    assert_eq!(problem(&without), "the key array is missing");
+    let both = SHORT.replace("run: render", "task: { collect: /out/* }\nrun: render");
+    assert_eq!(
+        problem(&both),
+        "line 8, column 7: the key task belongs to kind: task, and this is another"
+    );
+    assert_eq!(
+        problem(&TASK.replace("/out/**", "/results/**")),
+        "line 6, column 18: task.collect: /results/**/*.json can match nothing: only files below /out come back, as with /out/*.png"
+    );
 }
 
 #[test]

@@ -37,6 +37,19 @@ builder: { address: "0x52908400098527886E0F7030069857D2E4169EE7", share: 2.5% }
 output: results
 "#;
 
+/// A task with its section.
+pub(crate) const TASK: &str = "
+gpux: 1
+kind: task
+name: bench
+image: ghcr.io/org/app:1.2
+task: { collect: /out/**/*.json }
+run: bench
+then: sum-up
+retry: { on: [error], max: 1 }
+budget: { max_duration: 2h }
+";
+
 /// The shortest file that is a job.
 pub(crate) const SHORT: &str = "
 gpux: 1

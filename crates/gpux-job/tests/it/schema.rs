@@ -1,6 +1,6 @@
 //! The schema that editors use, against the parser that decides.
 
-use super::{FULL, SHORT};
+use super::{FULL, SHORT, TASK};
 use gpux_job::{JobFile, job_schema};
 use serde_json::Value;
 
@@ -35,7 +35,7 @@ fn tables() -> Vec<(Vec<String>, Vec<String>)> {
 #[test]
 fn the_schema_has_every_key_that_the_parser_takes() {
     let keys: Vec<_> = tables().into_iter().flat_map(|(keys, _)| keys).collect();
-    for line in FULL.lines() {
+    for line in FULL.lines().chain(TASK.lines()) {
         let words = line.split([' ', '{', ',']).filter_map(|word| word.strip_suffix(':'));
         for key in words.filter(|key| !["LOG_LEVEL", "VERSION", "scene", "frames", "samples", "scale"].contains(key)) {
             assert!(keys.iter().any(|known| known == key), "{key}");
@@ -49,7 +49,7 @@ fn what_the_schema_requires_the_parser_requires() {
         .into_iter()
         .find(|(keys, _)| keys.iter().any(|key| key == "gpux"))
         .unwrap();
-    assert_eq!(required, ["gpux", "kind", "name", "image", "array", "run"]);
+    assert_eq!(required, ["gpux", "kind", "name", "image", "run"]);
     for key in required {
         let without: String = SHORT
             .lines()
@@ -62,6 +62,21 @@ fn what_the_schema_requires_the_parser_requires() {
 }
 
 #[test]
+fn the_schema_knows_which_section_belongs_to_which_kind() {
+    let schema: Value = serde_json::from_str(&job_schema()).unwrap();
+    let rules = schema["allOf"].as_array().unwrap();
+    let of = |kind: &str| {
+        rules
+            .iter()
+            .find(|rule| rule["if"]["properties"]["kind"]["const"] == kind)
+            .unwrap()
+    };
+    assert_eq!(of("array")["then"]["required"], serde_json::json!(["array"]));
+    assert_eq!(of("array")["then"]["properties"]["task"], Value::Bool(false));
+    assert_eq!(of("task")["then"]["properties"]["array"], Value::Bool(false));
+}
+
+#[test]
 fn the_schema_refuses_unknown_keys_wherever_the_parser_does() {
     let schema: Value = serde_json::from_str(&job_schema()).unwrap();
     let defs = schema["$defs"].as_object().unwrap().values();
@@ -70,8 +85,8 @@ fn the_schema_refuses_unknown_keys_wherever_the_parser_does() {
         .filter(|value| value["properties"].is_object())
         .collect();
     assert!(
-        tables.len() >= 7,
-        "job, resources, input, array, retry, budget, builder and param"
+        tables.len() >= 8,
+        "job, resources, input, array, task, retry, budget, builder and param"
     );
     assert!(
         tables

@@ -36,7 +36,7 @@ pub(super) async fn publish(node: &Node, id: JobId, job: &Job, image: &ResolvedI
             argv: job.run.argv(),
             environment: job.environment(Some(id)).into_iter().collect(),
         },
-        collect: job.array.collect.as_ref().map(ToString::to_string).unwrap_or_default(),
+        collect: job.work.collect().map(ToString::to_string).unwrap_or_default(),
         part_limit: None,
     };
     check_size(&spec)?;

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::renter::{outputs, record::Try};
 use gpux_api::{EndView, OutputView};
-use gpux_job::RetryOn;
+use gpux_job::{Part, RetryOn, Work};
 use gpux_lease::{PartEffect, PartEvent, PartFault, PartState};
 use gpux_proto::{CancelPart, ErrorCode, MAX_OUTPUTS, OutputSpec, PartReport, PartSpec, PeerError, Request, Response};
 use gpux_types::{ByteSize, LeaseId, NodeId, PartIndex};
@@ -98,7 +98,7 @@ impl JobTask {
         let spec = PartSpec {
             part,
             attempt,
-            environment: piece.environment().into_iter().collect(),
+            environment: self.environment(piece),
         };
         let (node, peer) = (self.node.clone(), live.record.node);
         self.effects.spawn(async move {
@@ -110,6 +110,15 @@ impl JobTask {
                 }
             }
         });
+    }
+
+    /// The variables of one container: its own, and until when its work may run as far as is known now.
+    fn environment(&self, piece: &Part) -> Vec<(String, String)> {
+        let expiries = self.leases.values().map(|live| live.record.newest_expiry());
+        let deadline = expiries
+            .min()
+            .map(|expiry| ("GPUX_DEADLINE".to_owned(), expiry.0.to_string()));
+        piece.environment().into_iter().chain(deadline).collect()
     }
 
     /// Ends a try of a part that another node finished first: its time would be paid for nothing. A node that cannot be told
@@ -211,7 +220,7 @@ impl JobTask {
         if matches!(self.record.queue.part(part), Some(PartState::Done { .. })) || self.fetching.contains_key(&key) {
             return;
         }
-        if specs.is_empty() && self.record.job.array.collect.is_some() {
+        if specs.is_empty() && self.record.job.work.collect().is_some() {
             tracing::warn!(lease = %lease.short(), %part, "a part ended well but wrote nothing that `collect` names");
             self.part_failed(lease, part, attempt, PartFault::Error);
             return;
@@ -221,7 +230,7 @@ impl JobTask {
             self.wrong_outputs(key, "more than its lease's disk can hold");
             return;
         }
-        match outputs::collected(specs, job.array.collect.as_ref()) {
+        match outputs::collected(specs, job.work.collect()) {
             Some(specs) => self.bring(key, specs),
             None => self.wrong_outputs(key, "files that `collect` does not name, or that cannot all be there"),
         }
@@ -316,14 +325,19 @@ impl JobTask {
     }
 
     fn give_up(&mut self, part: PartIndex, fault: PartFault) {
-        let (reason, actor) = match fault {
-            PartFault::Error => (format!("part {part} failed too often"), gpux_api::Actor::Renter),
-            PartFault::Provider => (
-                format!("part {part} was lost by its nodes too often"),
+        let exit_code = self.record.first_exit.filter(|_| fault == PartFault::Error);
+        let (what, code) = match (&self.record.job.work, exit_code) {
+            (Work::Array(_), _) => (format!("part {part}"), None),
+            (Work::Task(_), code) => ("the task".to_owned(), code),
+        };
+        let (reason, actor) = match (fault, code) {
+            (PartFault::Error, Some(code)) => (format!("{what} exited with {code}"), gpux_api::Actor::Renter),
+            (PartFault::Error, None) => (format!("{what} failed too often"), gpux_api::Actor::Renter),
+            (PartFault::Provider, _) => (
+                format!("{what} was lost by its nodes too often"),
                 gpux_api::Actor::Provider,
             ),
         };
-        let exit_code = self.record.first_exit.filter(|_| fault == PartFault::Error);
         self.end_job(EndView {
             reason,
             actor,
