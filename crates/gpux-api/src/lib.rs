@@ -4,6 +4,7 @@
 //! times are seconds since the epoch or whole milliseconds.
 #![forbid(unsafe_code)]
 
+mod contracts;
 mod cost;
 mod devnet;
 mod error;
@@ -14,6 +15,7 @@ mod run_event;
 mod schema;
 mod wallet;
 
+pub use contracts::{ContractState, ContractView, ContractsView, FeeEstimateView, FeeView};
 pub use cost::{CostView, LeaseCost, TransactionKind, TransactionView};
 pub use devnet::{DevnetView, ProcessView};
 pub use error::{ErrorBody, ErrorCode, ErrorDocument};

@@ -2,8 +2,8 @@
 //! which writes them below `docs/spec/json`, and by the test that compares them with what is committed there.
 
 use crate::{
-    AddressView, AwayView, CostView, DaemonView, DevnetView, DoctorView, ErrorDocument, JobList, JobView, LogView,
-    OffersView, PlanView, ReceiptsView, RunEvent, TopUpReply, WalletView,
+    AddressView, AwayView, ContractsView, CostView, DaemonView, DevnetView, DoctorView, ErrorDocument, JobList,
+    JobView, LogView, OffersView, PlanView, ReceiptsView, RunEvent, TopUpReply, WalletView,
 };
 use schemars::{Schema, schema_for};
 
@@ -13,6 +13,7 @@ pub fn document_schemas() -> Vec<(&'static str, Schema)> {
     vec![
         ("address", schema_for!(AddressView)),
         ("away", schema_for!(AwayView)),
+        ("contracts", schema_for!(ContractsView)),
         ("cost", schema_for!(CostView)),
         ("daemon", schema_for!(DaemonView)),
         ("devnet", schema_for!(DevnetView)),

@@ -27,7 +27,6 @@ mod bindings {
         "../../contracts/abi/Collector.json"
     );
     sol!(TestDai, "../../contracts/abi/TestDai.json");
-    sol!(TestUsdc, "../../contracts/abi/TestUsdc.json");
     sol! {
         #[derive(Debug)]
         /// What we ask of any ERC-20 token, and of one with EIP-2612 permits (EIP-5267 tells its domain).
@@ -74,7 +73,7 @@ pub type CollectorRevert = bindings::Collector::CollectorErrors;
 /// The errors of a token that follows OpenZeppelin's names.
 pub type TokenRevert = bindings::Token::TokenErrors;
 
-pub(crate) use bindings::{Collector, Escrow, L1Block, NodeDirectory, Permit, TestDai, TestUsdc, Token};
+pub(crate) use bindings::{Collector, Escrow, L1Block, NodeDirectory, Permit, TestDai, Token};
 
 /// The terms as the escrow takes them.
 pub(crate) fn terms(terms: &Terms) -> Escrow::Terms {

@@ -5,7 +5,7 @@ mod encode;
 
 pub(crate) use encode::compact;
 
-use crate::{collector::Collector, keys::Signature};
+use crate::{built::Contract, collector::Collector, keys::Signature};
 use alloy::primitives::{Bytes, U256};
 use gpux_lease::{Handover, Terms};
 use gpux_types::{Address, Amount, B256, BasisPoints, LeaseId, NodeId, UnixSeconds};
@@ -314,6 +314,8 @@ pub enum Call {
         /// How to reach it, in the encoding of the wire.
         addr: Vec<u8>,
     },
+    /// Deploys a contract of this build at its own address; anybody may.
+    Deploy(Contract),
     /// Deploys a provider's collector; anybody may.
     DeployCollector(Collector),
     /// Collects for a provider what its signer allowed; anybody may.
@@ -394,6 +396,7 @@ impl Call {
             | Self::ReclaimMany(_)
             | Self::Withdraw { .. }
             | Self::Announce { .. }
+            | Self::Deploy(_)
             | Self::DeployCollector(_)
             | Self::Collect(_)
             | Self::Sweep { .. }

@@ -333,6 +333,13 @@ pub(crate) async fn view<C: SolCall + Send + Sync>(
     decode(&call, &output(rpc, to, &call, depth).await?)
 }
 
+impl Rpc {
+    /// The code at an address, in the newest block; empty where there is none.
+    pub(crate) async fn code(&self, address: Address) -> Result<Bytes, RpcError> {
+        self.call("eth_getCode", json!([address, Depth::Latest.tag()])).await
+    }
+}
+
 async fn output<C: SolCall + Sync>(rpc: &Rpc, to: Address, call: &C, depth: Depth) -> Result<Bytes, RpcError> {
     let input = Bytes::from(call.abi_encode());
     rpc.call(CALL, json!([{ "to": to, "input": input }, depth.tag()])).await

@@ -3,22 +3,18 @@
 
 use crate::{
     abi::{self, Collector as Contract},
+    built::{self, PROXY},
     call::{EncodeCallError, IntentKey, RawCall, compact},
     client::Chain,
     rpc::RpcError,
 };
 use alloy::{
-    primitives::{Bytes, U256, address},
+    primitives::{Bytes, U256},
     sol_types::{SolCall, SolConstructor},
 };
 use gpux_lease::Handover;
 use gpux_types::{Address, Amount, B256, LeaseId, UnixSeconds};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-
-/// The contract that deploys what it is sent, at an address that follows from that alone. OP chains have it from their first
-/// block on, and anvil too.
-const DEPLOYER: Address = address!("0x4e59b44847b379578588920cA78FbF26c0B4956C");
 
 /// The three words that make a collector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -36,7 +32,7 @@ impl Collector {
     /// Where it is, or will be.
     #[must_use]
     pub fn address(&self) -> Address {
-        DEPLOYER.create2_from_code(B256::ZERO, self.code())
+        PROXY.create2_from_code(B256::ZERO, self.code())
     }
 
     fn code(&self) -> Vec<u8> {
@@ -50,7 +46,7 @@ impl Collector {
 
     /// What deploys it.
     pub(crate) fn deploy(&self) -> RawCall {
-        to(DEPLOYER, [B256::ZERO.to_vec(), self.code()].concat())
+        to(PROXY, built::deployment(&self.code()))
     }
 }
 
@@ -60,16 +56,15 @@ impl Chain {
     /// # Errors
     /// When the chain node gives no good answer.
     pub async fn has_code(&self, address: Address) -> Result<bool, RpcError> {
-        let code: Bytes = self.rpc().call("eth_getCode", json!([address, "latest"])).await?;
-        Ok(!code.is_empty())
+        Ok(!self.rpc().code(address).await?.is_empty())
     }
 }
 
 impl IntentKey {
-    /// A collector is deployed once.
+    /// What is deployed at an address that follows from its code is deployed there once.
     #[must_use]
-    pub fn deploy(collector: Address) -> Self {
-        Self::of(format!("deploy:{collector}"))
+    pub fn deploy(contract: Address) -> Self {
+        Self::of(format!("deploy:{contract}"))
     }
 
     /// What is handed over of a lease is used once for each amount.
@@ -123,7 +118,7 @@ pub(crate) fn sweep(collector: Address, token: Address) -> RawCall {
     to(collector, Contract::sweepCall { token }.abi_encode())
 }
 
-fn to(to: Address, input: Vec<u8>) -> RawCall {
+fn to(to: Address, input: impl Into<Bytes>) -> RawCall {
     RawCall {
         to,
         value: U256::ZERO,

@@ -1,7 +1,8 @@
 //! Connecting to a chain, and the proof that it is the right one, before anything is signed for it.
 
 use crate::{
-    abi::{Escrow, L1Block},
+    abi::L1Block,
+    built::{CodeMismatch, Contract},
     client::{Chain, ChainConfig, view},
     confirm::Depth,
     fees::L1Scalars,
@@ -9,8 +10,7 @@ use crate::{
     token::{TokenError, TokenInfo},
 };
 use alloy::primitives::{Bytes, U64, address};
-use gpux_lease::{EscrowRef, Terms, receipt_digest};
-use gpux_types::{Address, Amount, B256, BasisPoints};
+use gpux_types::Address;
 use serde_json::json;
 use std::sync::Arc;
 
@@ -51,13 +51,17 @@ pub enum ConnectError {
         /// The chain.
         chain_id: u64,
     },
-    /// The contract at the escrow's address is not the escrow.
-    #[error("checking the escrow {address}: {what} is not that of a GPUX escrow of this version")]
-    WrongEscrow {
+    /// The contract at a configured address is not that of this build.
+    #[error("checking the {what} {address} on chain {chain_id}: it is not that of this build")]
+    WrongCode {
+        /// Which contract.
+        what: &'static str,
         /// The configured address.
         address: Address,
+        /// The chain.
+        chain_id: u64,
         /// What differs.
-        what: &'static str,
+        source: Box<CodeMismatch>,
     },
     /// The contract at the token's address cannot be used as a token.
     #[error("checking the token")]
@@ -73,15 +77,15 @@ impl ConnectError {
             Self::Client(_)
             | Self::WrongChain { .. }
             | Self::NoCode { .. }
-            | Self::WrongEscrow { .. }
+            | Self::WrongCode { .. }
             | Self::Token(TokenError::Decimals { .. }) => Retry::Never,
         }
     }
 }
 
 impl Chain {
-    /// Connects to the configured chain node and checks the chain id, that the contracts are there, that the escrow
-    /// computes ids and digests as this program does, and what the token is.
+    /// Connects to the configured chain node and checks the chain id, that the code of escrow and node directory is that of this
+    /// build to the last byte, and what the token is.
     ///
     /// The process must have installed its default TLS provider before
     /// (`rustls::crypto::ring::default_provider().install_default()`).
@@ -103,13 +107,14 @@ impl Chain {
     }
 
     async fn check(rpc: Rpc, config: ChainConfig) -> Result<Self, ConnectError> {
-        check_chain(&rpc, &config).await?;
-        let (escrow, token, scalars) = tokio::join!(
-            check_escrow(&rpc, config.escrow, config.chain_id),
-            TokenInfo::read(&rpc, config.token, config.chain_id),
-            read_scalars(&rpc),
+        check_chain_id(&rpc, config.chain_id).await?;
+        let (escrow, directory, token_code) = tokio::join!(
+            check_contract(&rpc, Contract::Escrow, config.escrow, config.chain_id),
+            check_contract(&rpc, Contract::NodeDirectory, config.node_directory, config.chain_id),
+            code_of(&rpc, "token", config.token, config.chain_id),
         );
-        escrow?;
+        escrow.and(directory).and(token_code)?;
+        let (token, scalars) = tokio::join!(TokenInfo::read(&rpc, config.token, config.chain_id), read_scalars(&rpc),);
         let (token, scalars) = (
             token.map_err(ConnectError::Token)?,
             scalars.map_err(|error| rpc_error(&rpc, error))?,
@@ -118,111 +123,58 @@ impl Chain {
     }
 }
 
-fn rpc_error(rpc: &Rpc, source: RpcError) -> ConnectError {
+pub(crate) fn rpc_error(rpc: &Rpc, source: RpcError) -> ConnectError {
     ConnectError::Rpc {
         host: rpc.host().into(),
         source,
     }
 }
 
-async fn check_chain(rpc: &Rpc, config: &ChainConfig) -> Result<(), ConnectError> {
+pub(crate) async fn check_chain_id(rpc: &Rpc, expected: u64) -> Result<(), ConnectError> {
     let chain_id: U64 = rpc
         .call("eth_chainId", json!([]))
         .await
         .map_err(|error| rpc_error(rpc, error))?;
-    let (expected, got) = (config.chain_id, chain_id.to());
-    if got != expected {
-        return Err(ConnectError::WrongChain {
-            host: rpc.host().into(),
-            expected,
-            got,
-        });
+    let got = chain_id.to();
+    if got == expected {
+        return Ok(());
     }
-    let (escrow, directory, token) = tokio::join!(
-        check_code(rpc, "escrow", config.escrow, got),
-        check_code(rpc, "node directory", config.node_directory, got),
-        check_code(rpc, "token", config.token, got),
-    );
-    escrow.and(directory).and(token)
+    Err(ConnectError::WrongChain {
+        host: rpc.host().into(),
+        expected,
+        got,
+    })
 }
 
-async fn check_code(rpc: &Rpc, what: &'static str, address: Address, chain_id: u64) -> Result<(), ConnectError> {
-    let code: Bytes = rpc
-        .call("eth_getCode", json!([address, "latest"]))
-        .await
-        .map_err(|error| rpc_error(rpc, error))?;
+/// The code at a configured address, where there is some.
+async fn code_of(rpc: &Rpc, what: &'static str, address: Address, chain_id: u64) -> Result<Bytes, ConnectError> {
+    let code = rpc.code(address).await.map_err(|error| rpc_error(rpc, error))?;
     if code.is_empty() {
-        Err(ConnectError::NoCode {
+        return Err(ConnectError::NoCode {
             what,
             address,
             chain_id,
-        })
-    } else {
-        Ok(())
+        });
     }
+    Ok(code)
 }
 
-/// Compares the contract's domain, one lease id and one digest with our own. Another contract, another version, or one
-/// on another chain or at another address answers differently.
-async fn check_escrow(rpc: &Rpc, address: Address, chain_id: u64) -> Result<(), ConnectError> {
-    let escrow = EscrowRef { chain_id, address };
-    let terms = sample_terms();
-    let lease = terms.lease_id(&escrow);
-    let cumulative = Amount::MAX;
-    let digest_call = Escrow::receiptDigestCall {
-        leaseId: lease.into(),
-        cumulative: crate::abi::uint96(cumulative),
-    };
-    let (domain, id, digest) = tokio::join!(
-        view(rpc, address, Escrow::eip712DomainCall {}, Depth::Latest),
-        view(
-            rpc,
-            address,
-            Escrow::leaseIdOfCall {
-                terms: crate::abi::terms(&terms)
-            },
-            Depth::Latest
-        ),
-        view(rpc, address, digest_call, Depth::Latest),
-    );
-    let same = |what, answer: Result<bool, RpcError>| match answer {
-        Ok(true) => Ok(()),
-        Err(error) if error.is_outage() && !matches!(error, RpcError::Implausible { .. }) => Err(rpc_error(rpc, error)),
-        Ok(false) | Err(_) => Err(ConnectError::WrongEscrow { address, what }),
-    };
-    same(
-        "its signing domain",
-        domain.map(|domain| domain.name == "GPUX" && domain.version == "1"),
-    )?;
-    same("the id that it gives a lease", id.map(|id| id == B256::from(lease)))?;
-    same(
-        "the digest that it gives a receipt",
-        digest.map(|digest| digest == receipt_digest(&escrow, lease, cumulative)),
-    )
-}
-
-/// Terms in which every word is another one, so that no two of them can be mixed up unseen.
-fn sample_terms() -> Terms {
-    let [renter, receipt_key, provider, provider_signer, token, builder] = [1, 2, 3, 4, 5, 6].map(Address::repeat_byte);
-    let builder_share = BasisPoints::new(BasisPoints::LIMIT).unwrap_or_default();
-    let salt = B256::repeat_byte(9);
-    Terms {
-        renter,
-        receipt_key,
-        provider,
-        provider_signer,
-        token,
-        builder,
-        builder_share,
-        grace_secs: 8,
-        salt,
-    }
+/// A contract that passes computes ids and digests as this program does, for this chain and this address: its code is the one
+/// that the tests ran, and the words in it are those of this chain and address.
+async fn check_contract(rpc: &Rpc, contract: Contract, address: Address, chain_id: u64) -> Result<Bytes, ConnectError> {
+    let code = code_of(rpc, contract.name(), address, chain_id).await?;
+    let checked = contract.check(&code, chain_id, address);
+    checked.map(|()| code).map_err(|source| ConnectError::WrongCode {
+        what: contract.name(),
+        address,
+        chain_id,
+        source: Box::new(source),
+    })
 }
 
 /// The L1 prices of an OP chain; the assumed ones on a chain that has none, such as the devnet.
-async fn read_scalars(rpc: &Rpc) -> Result<L1Scalars, RpcError> {
-    let code: Bytes = rpc.call("eth_getCode", json!([L1_BLOCK, "latest"])).await?;
-    if code.is_empty() {
+pub(crate) async fn read_scalars(rpc: &Rpc) -> Result<L1Scalars, RpcError> {
+    if rpc.code(L1_BLOCK).await?.is_empty() {
         return Ok(L1Scalars::ASSUMED);
     }
     let (l1_base_fee, blob_base_fee, base_fee_scalar, blob_base_fee_scalar) = tokio::try_join!(

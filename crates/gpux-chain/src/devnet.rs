@@ -7,6 +7,7 @@ mod contracts;
 mod process;
 
 use crate::{
+    built::CodeMismatch,
     client::ChainConfig,
     rpc::{Rpc, RpcClientError, RpcError},
 };
@@ -170,10 +171,12 @@ pub enum DevnetError {
     #[error("setting up the devnet")]
     Rpc(#[source] RpcError),
     /// A contract was not deployed.
-    #[error("deploying {what} to the devnet: the transaction failed")]
+    #[error("deploying the {what} to the devnet")]
     Deploy {
         /// Which contract.
         what: &'static str,
+        /// What is there instead.
+        source: CodeMismatch,
     },
     /// The process does not end.
     #[error("stopping the devnet: process {pid} is still there after {} s", limit.as_secs())]
@@ -232,7 +235,7 @@ impl Devnet {
         let rpc = Rpc::new(&rpc_url, CALL_TIMEOUT).map_err(DevnetError::Client)?;
         // Anvil prints a line for every call otherwise.
         quiet(&rpc).await.map_err(DevnetError::Rpc)?;
-        let contracts = Contracts::deploy(&rpc, &config.funding).await?;
+        let contracts = Contracts::deploy(&rpc, config.chain_id, &config.funding).await?;
         start_blocks(&rpc, config.block_secs).await.map_err(DevnetError::Rpc)?;
         let token = |symbol: &str, decimals, address| DevnetToken {
             symbol: symbol.into(),

@@ -1,14 +1,17 @@
 //! Ethereum and Optimism for GPUX: the escrow's bindings, reading the chain, sending transactions, watching leases,
-//! fees, keys and the devnet.
+//! fees, keys, the contracts of this build, and the devnet.
 //!
 //! This crate alone knows Ethereum's JSON-RPC. It holds no rule about leases: those are `gpux-lease`'s.
 
 mod abi;
+mod built;
 mod call;
+mod chains;
 mod client;
 mod collector;
 mod confirm;
 mod connect;
+mod deploy;
 mod devnet;
 mod directory;
 mod events;
@@ -23,13 +26,16 @@ mod sender;
 mod token;
 mod watcher;
 
+pub use built::{CodeMismatch, Contract};
 pub use call::{
     Call, CloseLeg, EncodeCallError, Intent, IntentKey, InvalidIntentKey, JobTerms, NodeTerms, OpenLeg, TopUpLeg,
 };
+pub use chains::{CHAINS, Deployment, KnownChain};
 pub use client::{Chain, ChainConfig, Head, Slot, SlotStatus};
 pub use collector::Collector;
 pub use confirm::{ConfirmPolicy, Depth};
 pub use connect::ConnectError;
+pub use deploy::{DeployError, DeployStep, DeployTarget, Deployer};
 pub use devnet::{Devnet, DevnetConfig, DevnetError, DevnetInfo, DevnetToken, Funding, ProcessRef, find_anvil};
 pub use directory::{Announcement, Announcements};
 pub use events::{EscrowEvent, LeaseLog};
@@ -42,6 +48,6 @@ pub use keystore::KdfCost;
 pub use mined::Mined;
 pub use revert::{CollectorRevert, DirectoryRevert, EscrowRevert, RevertReason, TokenRevert};
 pub use rpc::{ChainNode, NodeAnswer, Refusal, Retry, RpcClientError, RpcError};
-pub use sender::{ConfirmError, SendError, SenderConfig, SenderHandle, SenderTask, Sent, sender};
+pub use sender::{ConfirmError, Estimate, SendError, SenderConfig, SenderHandle, SenderTask, Sent, sender};
 pub use token::{PermitDomain, TokenError, TokenInfo};
 pub use watcher::{LeaseSeen, WatchCursor, WatcherConfig, WatcherHandle, WatcherTask, watcher};

@@ -16,6 +16,7 @@
 //! nonce stays free below one that is in use. What is offered for gas never passes the configured limit.
 
 mod book;
+mod estimate;
 mod jobs;
 mod prepare;
 mod task;
@@ -35,6 +36,7 @@ use gpux_types::{Address, Amount, B256};
 use std::{io, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 
+pub use estimate::Estimate;
 pub use task::SenderTask;
 
 /// Commands that wait for the task. When it is full, senders wait: the task is busy for microseconds at a time.

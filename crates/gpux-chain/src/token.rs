@@ -86,6 +86,18 @@ pub enum TokenError {
 }
 
 impl TokenInfo {
+    /// No token: for a connection that is only there to deploy contracts.
+    pub(crate) fn none() -> Self {
+        Self {
+            address: Address::ZERO,
+            token: Token {
+                symbol: "?".into(),
+                decimals: 0,
+            },
+            permit: None,
+        }
+    }
+
     /// Asks the token for everything that is known of it.
     pub(crate) async fn read(rpc: &Rpc, token: Address, chain_id: u64) -> Result<Self, TokenError> {
         let read = |what| move |source| TokenError::Read { what, token, source };

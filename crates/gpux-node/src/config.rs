@@ -1,11 +1,15 @@
 //! `config.toml`: the only configuration of a daemon, parsed once into types that cannot be wrong.
 
-use gpux_chain::{ConfirmPolicy, DevnetConfig, SenderConfig};
+mod chain;
+
+pub use chain::{ChainChoice, ChainSection, ChooseChainError};
+pub(crate) use chain::{Target, default_max_fee, target};
+
+use gpux_chain::{ConfirmPolicy, DevnetConfig};
 use gpux_types::{Address, Amount, ByteSize, Cpu, Millis, Token};
 use serde::{Deserialize, Serialize};
 use std::{
     net::SocketAddr,
-    num::NonZeroU64,
     path::{Path, PathBuf},
 };
 
@@ -28,6 +32,9 @@ pub enum LoadConfigError {
         /// Which key, and where.
         source: Box<toml::de::Error>,
     },
+    /// No chain that can be used was chosen.
+    #[error("choosing a chain")]
+    Chain(#[from] ChooseChainError),
     /// A provider that is away for longer than this loses what it earned.
     #[error(
         "understanding the configuration {path}: chain.grace_secs is {secs}, and on chain {chain_id} it must be from {LEAST_GRACE_SECS} \
@@ -68,47 +75,6 @@ pub struct DaemonConfig {
     pub watch: WatchSection,
     /// What is sold. Absent: this node only rents.
     pub provide: Option<ProvideSection>,
-}
-
-/// The chain that holds the escrow.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ChainSection {
-    /// A JSON-RPC endpoint.
-    pub rpc_url: String,
-    /// The EIP-155 chain id that the endpoint must have.
-    pub chain_id: u64,
-    /// The escrow contract.
-    pub escrow: Address,
-    /// The node directory contract.
-    pub node_directory: Address,
-    /// The block in which that contract was made: nothing older is read. Absent: the first.
-    #[serde(default)]
-    pub node_directory_from: u64,
-    /// The token of deposits.
-    pub token: Address,
-    /// How often the chain is asked for a new block. Absent: every second.
-    #[serde(default = "default_poll")]
-    pub poll: Millis,
-    /// How long a block that is more than an hour ahead of time must be told before it is believed. Absent: ten minutes, and no
-    /// time at all on the devnet, whose time people move.
-    pub leap_told_for: Option<Millis>,
-    /// The most wei that is ever offered for a unit of gas; a tenth of it is the most for the sequencer's tip. Gas that
-    /// costs more is waited for. Absent: 2 gwei, some hundred times what OP chains usually take: 0.0003 coins for a deposit.
-    #[serde(default = "default_max_fee")]
-    pub max_fee_per_gas: NonZeroU64,
-    /// A lease with a deposit of at least this many smallest units is over for its renter only when its end is in the `safe`
-    /// block. A provider counts every deposit only there, however small. Absent: 10 tokens, and on the devnet never needed.
-    pub safe_from: Option<Amount>,
-    /// With at least this many smallest units both wait for the `finalized` block. Absent: 1,000 tokens, and on the devnet
-    /// never needed.
-    pub finalized_from: Option<Amount>,
-    /// How much a provider works off on deposits that are not deep enough yet, in smallest units: on all of its leases
-    /// together. Absent: 10 tokens, or `safe_from` where that is less.
-    pub exposure: Option<Amount>,
-    /// How long after the expiry the provider can still settle, in seconds; a day unless this is a devnet.
-    #[serde(default = "default_grace")]
-    pub grace_secs: u32,
 }
 
 /// The wallet.
@@ -273,23 +239,36 @@ impl ChainSection {
     }
 }
 
-pub(crate) const fn default_max_fee() -> NonZeroU64 {
-    NonZeroU64::new(SenderConfig::MAX_FEE_PER_GAS).expect("it is more than nothing")
-}
-
-const fn default_poll() -> Millis {
-    Millis(1_000)
-}
-
-const fn default_grace() -> u32 {
-    LEAST_GRACE_SECS
-}
-
 const fn default_longest() -> Millis {
     Millis::from_secs(7 * 24 * 3_600)
 }
 
 impl DaemonConfig {
+    /// The section about the wallet of the configuration at `path`, all else unread; the absent one where there is no such file.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn load_wallet(path: &Path) -> Result<WalletSection, LoadConfigError> {
+        #[derive(Deserialize)]
+        struct OnlyWallet {
+            #[serde(default)]
+            wallet: WalletSection,
+        }
+        let text = match std::fs::read_to_string(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(WalletSection::default()),
+            read => read.map_err(|source| LoadConfigError::Read {
+                path: path.to_owned(),
+                source,
+            })?,
+        };
+        let read: Result<OnlyWallet, _> = toml::from_str(&text);
+        let read = read.map_err(|source| LoadConfigError::Parse {
+            path: path.to_owned(),
+            source: Box::new(source),
+        })?;
+        Ok(read.wallet)
+    }
+
     /// The configuration in the file at `path`.
     ///
     /// # Errors

@@ -149,7 +149,7 @@ pub async fn run_daemon_on(
 }
 
 /// Holds the folder for this process.
-fn lock(dir: &DaemonDir) -> Result<std::fs::File, DaemonError> {
+pub(crate) fn lock(dir: &DaemonDir) -> Result<std::fs::File, DaemonError> {
     let folder = |source| DaemonError::Folder {
         what: "the lock",
         source,

@@ -212,6 +212,7 @@ fn funding(address: Address, tokens: u128) -> Funding {
 
 fn chain_section(info: &DevnetInfo, token: Address, options: &DevnetOptions) -> ChainSection {
     ChainSection {
+        name: gpux_chain::KnownChain::with_id(info.chain_id).map(|chain| chain.name.to_owned()),
         rpc_url: info.rpc_url.clone(),
         chain_id: info.chain_id,
         escrow: info.escrow,

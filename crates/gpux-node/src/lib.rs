@@ -7,6 +7,7 @@
 mod adapters;
 mod clock;
 mod config;
+pub mod contracts;
 mod daemon;
 pub mod devnet;
 mod dir;
@@ -30,8 +31,8 @@ mod watch;
 pub use adapters::Adapters;
 pub use clock::Clock;
 pub use config::{
-    ApiSection, ChainSection, DaemonConfig, LoadConfigError, NetworkSection, ProvideSection, WalletSection,
-    WatchSection,
+    ApiSection, ChainChoice, ChainSection, ChooseChainError, DaemonConfig, LoadConfigError, NetworkSection,
+    ProvideSection, WalletSection, WatchSection,
 };
 pub use daemon::{DaemonError, install_tls, run_daemon, run_daemon_on};
 pub use dir::{ApiAddress, DaemonDir, spawn_daemon, tail_of_file};

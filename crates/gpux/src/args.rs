@@ -1,6 +1,9 @@
 //! What can be typed. Nothing here knows what it means: that is `commands/`.
 
+mod contracts;
 mod examples;
+
+pub(crate) use contracts::{ChainArgs, ContractsVerb};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::{ffi::OsString, path::PathBuf};
@@ -85,6 +88,10 @@ pub(crate) enum Verb {
     #[command(subcommand)]
     #[command(after_help = examples::WALLET)]
     Wallet(WalletVerb),
+    /// GPUX's contracts on a chain: deploy this version's, or compare what is there with it
+    #[command(subcommand)]
+    #[command(after_help = examples::CONTRACTS)]
+    Contracts(ContractsVerb),
     /// Check this machine, the chain, the network and the daemon, and say how to mend what is broken
     #[command(after_help = examples::DOCTOR)]
     Doctor,

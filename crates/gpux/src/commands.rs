@@ -2,6 +2,7 @@
 
 mod away;
 mod completion;
+mod contracts;
 mod cost;
 mod daemon;
 mod devnet;
@@ -53,6 +54,7 @@ async fn dispatch(global: Global, verb: Verb) -> Result<u8, Failure> {
         Verb::Cost(args) => cost::run(&global, &args).await,
         Verb::Receipts(args) => receipts::run(&global, &args).await,
         Verb::Wallet(verb) => wallet::run(&global, verb).await,
+        Verb::Contracts(verb) => contracts::run(&global, verb).await,
         Verb::Doctor => doctor::run(&global).await,
         Verb::Completion { shell } => completion::run(shell),
     }

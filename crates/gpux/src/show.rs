@@ -2,6 +2,7 @@
 
 mod away;
 mod checklist;
+mod contracts;
 mod cost;
 mod events;
 mod job;
@@ -14,6 +15,7 @@ mod table;
 mod tests;
 
 pub(crate) use away::{away, away_done, away_question, back};
+pub(crate) use contracts::{contracts, deploy_question, deployed};
 pub(crate) use cost::{bill, top_up};
 pub(crate) use events::Events;
 pub(crate) use job::{end, job_line, jobs, log_line};

@@ -3,6 +3,7 @@
 use super::{Call, CloseLeg, EncodeCallError, JobTerms, NodeTerms, OpenLeg, RawCall, SignedPermit, TopUpLeg};
 use crate::{
     abi::{self, Escrow, NodeDirectory, Token},
+    built::PROXY,
     collector,
     keys::Signature,
 };
@@ -25,6 +26,13 @@ impl Call {
         permit: Option<SignedPermit>,
     ) -> Result<RawCall, EncodeCallError> {
         let to = match self {
+            Self::Deploy(contract) => {
+                return Ok(RawCall {
+                    to: PROXY,
+                    value: U256::ZERO,
+                    input: contract.deployment(),
+                });
+            }
             Self::DeployCollector(collector) => return Ok(collector.deploy()),
             Self::Collect(handover) => return collector::collect(handover),
             Self::Sweep { collector, token } => return Ok(collector::sweep(*collector, *token)),
@@ -101,9 +109,11 @@ impl Call {
             Self::Approve { amount, .. } => approve(escrow, *amount),
             Self::TransferToken { to, amount, .. } => transfer(*to, *amount),
             // Encoded whole, with where they go.
-            Self::DeployCollector(_) | Self::Collect(_) | Self::Sweep { .. } | Self::TransferNative { .. } => {
-                Vec::new()
-            }
+            Self::Deploy(_)
+            | Self::DeployCollector(_)
+            | Self::Collect(_)
+            | Self::Sweep { .. }
+            | Self::TransferNative { .. } => Vec::new(),
         })
     }
 }

@@ -1,11 +1,12 @@
 //! Putting the contracts on a fresh devnet and making money there.
 //!
-//! Everything is sent from anvil's first account, which anvil itself signs for, at fixed nonces: so the addresses are
-//! the same on every devnet, and all of it fits into one block.
+//! Everything is sent from anvil's first account, which anvil itself signs for. The contracts go through the deployment proxy, as
+//! `gpux contracts deploy` sends them: so their addresses are the same on every chain, and all of it fits into one block.
 
 use super::{DevnetError, DevnetInfo, Funding};
 use crate::{
-    abi::{Escrow, NodeDirectory, TestDai, TestUsdc},
+    abi::TestDai,
+    built::{Contract, PROXY},
     rpc::{Rpc, RpcError},
 };
 use alloy::{
@@ -21,6 +22,13 @@ const DEPLOYER: Address = address!("0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266")
 const DEPLOY_GAS: u64 = 6_000_000;
 /// Gas for one mint.
 const MINT_GAS: u64 = 200_000;
+
+const ALL: [Contract; 4] = [
+    Contract::Escrow,
+    Contract::NodeDirectory,
+    Contract::TestDai,
+    Contract::TestUsdc,
+];
 
 /// Where the contracts of a devnet are.
 #[derive(Debug, Clone, Copy)]
@@ -43,28 +51,19 @@ impl Contracts {
         }
     }
 
-    /// Deploys them, unless the chain goes on from an earlier time, and pays out the funding, in one block.
-    pub(super) async fn deploy(rpc: &Rpc, funding: &[Funding]) -> Result<Self, DevnetError> {
-        let [escrow, node_directory, dai, usdc] = [0, 1, 2, 3].map(|nonce| DEPLOYER.create(nonce));
+    /// Deploys those that are not there from an earlier time, and pays out the funding, in one block.
+    pub(super) async fn deploy(rpc: &Rpc, chain_id: u64, funding: &[Funding]) -> Result<Self, DevnetError> {
         let contracts = Self {
-            escrow,
-            node_directory,
-            dai,
-            usdc,
+            escrow: Contract::Escrow.address(),
+            node_directory: Contract::NodeDirectory.address(),
+            dai: Contract::TestDai.address(),
+            usdc: Contract::TestUsdc.address(),
         };
-        let all = [
-            ("the escrow", escrow, &Escrow::BYTECODE),
-            ("the node directory", node_directory, &NodeDirectory::BYTECODE),
-            ("the test DAI", dai, &TestDai::BYTECODE),
-            ("the test USDC", usdc, &TestUsdc::BYTECODE),
-        ];
-        let count: U64 = rpc
-            .call("eth_getTransactionCount", json!([DEPLOYER, "latest"]))
-            .await
-            .map_err(DevnetError::Rpc)?;
-        if count.is_zero() {
-            for (_, _, bytecode) in &all {
-                let call = json!([{ "from": DEPLOYER, "gas": U64::from(DEPLOY_GAS), "input": bytecode }]);
+        for contract in ALL {
+            let code = rpc.code(contract.address()).await.map_err(DevnetError::Rpc)?;
+            if code.is_empty() {
+                let input = contract.deployment();
+                let call = json!([{ "from": DEPLOYER, "to": PROXY, "gas": U64::from(DEPLOY_GAS), "input": input }]);
                 let _: B256 = rpc.call("eth_sendTransaction", call).await.map_err(DevnetError::Rpc)?;
             }
         }
@@ -72,14 +71,14 @@ impl Contracts {
             contracts.fund(rpc, *funding).await.map_err(DevnetError::Rpc)?;
         }
         mine(rpc).await.map_err(DevnetError::Rpc)?;
-        for (what, address, _) in all {
-            let code: Bytes = rpc
-                .call("eth_getCode", json!([address, "latest"]))
-                .await
-                .map_err(DevnetError::Rpc)?;
-            if code.is_empty() {
-                return Err(DevnetError::Deploy { what });
-            }
+        for contract in ALL {
+            let at = contract.address();
+            let code = rpc.code(at).await.map_err(DevnetError::Rpc)?;
+            let checked = contract.check(&code, chain_id, at);
+            checked.map_err(|source| DevnetError::Deploy {
+                what: contract.name(),
+                source,
+            })?;
         }
         Ok(contracts)
     }

@@ -43,9 +43,9 @@ use tokio::{
     time::Instant,
 };
 use track::Track;
-use version::{Fees, Version};
+use version::Version;
 
-pub(super) use version::USUAL_TIP;
+pub(super) use version::{Fees, USUAL_TIP};
 
 pub(super) type Reply = oneshot::Sender<Result<Sent, SendError>>;
 

@@ -203,7 +203,8 @@ async fn counts(chain: &Chain, wallet: Address) -> Result<(u64, u64), RpcError> 
     Ok((count.max(mined), mined))
 }
 
-async fn tip(chain: &Chain) -> Result<u128, RpcError> {
+/// What the chain node suggests for the sequencer, in wei per gas.
+pub(super) async fn tip(chain: &Chain) -> Result<u128, RpcError> {
     match chain.rpc().call::<U256>("eth_maxPriorityFeePerGas", json!([])).await {
         Ok(tip) => Ok(crate::abi::wei(tip)),
         Err(error) if !error.is_outage() => Ok(USUAL_TIP),
@@ -248,13 +249,26 @@ pub(crate) fn sign_permit(
 
 /// The gas limit for a call that works; why not, for one that would revert.
 async fn simulate(chain: &Chain, from: Address, raw: &RawCall, key: &IntentKey) -> Result<u64, SendError> {
+    Ok(gas_of(chain, from, raw, key).await?.1)
+}
+
+/// The gas that a call takes and its limit; why not, for one that would revert.
+pub(super) async fn gas_of(
+    chain: &Chain,
+    from: Address,
+    raw: &RawCall,
+    key: &IntentKey,
+) -> Result<(u64, u64), SendError> {
     // Named, because nodes differ in what they take otherwise; the permit is signed for the newest block's nonce.
     let call = json!([{ "from": from, "to": raw.to, "value": raw.value, "input": raw.input }, Depth::Latest.tag()]);
     match chain.rpc().call::<U64>(ESTIMATE_GAS, call).await {
-        Ok(gas) => gas_limit(raw, gas.to()).map_err(|source| SendError::Rpc {
-            key: key.clone(),
-            source,
-        }),
+        Ok(gas) => match gas_limit(raw, gas.to()) {
+            Ok(limit) => Ok((gas.to(), limit)),
+            Err(source) => Err(SendError::Rpc {
+                key: key.clone(),
+                source,
+            }),
+        },
         Err(error) => Err(match error.refusal().and_then(RevertReason::of) {
             Some(reason) => SendError::Reverted {
                 key: key.clone(),

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod collecting;
 #[cfg(test)]
+mod deploying;
+#[cfg(test)]
 mod devnet;
 #[cfg(test)]
 mod many;

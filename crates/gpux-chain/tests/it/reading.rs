@@ -47,7 +47,10 @@ async fn a_wrong_chain_a_missing_contract_and_another_contract_are_told_apart_be
         ..config.clone()
     })
     .await;
-    assert!(matches!(error, ConnectError::WrongEscrow { .. }), "{error}");
+    assert!(
+        matches!(error, ConnectError::WrongCode { what: "escrow", .. }),
+        "{error}"
+    );
     let error = connect(ChainConfig {
         token: config.escrow,
         ..config.clone()

@@ -55,15 +55,20 @@ impl Drop for World {
 impl World {
     /// A block for every transaction.
     pub(crate) async fn instant() -> Self {
-        Self::start(None).await
+        Self::start(None, DevnetConfig::CHAIN_ID).await
     }
 
     /// No block until the test makes one.
     pub(crate) async fn manual() -> Self {
-        Self::start(Some(86_400)).await
+        Self::start(Some(86_400), DevnetConfig::CHAIN_ID).await
     }
 
-    async fn start(block_secs: Option<u64>) -> Self {
+    /// The contracts on a chain of this id, and a block for every transaction.
+    pub(crate) async fn of_chain(chain_id: u64) -> Self {
+        Self::start(None, chain_id).await
+    }
+
+    async fn start(block_secs: Option<u64>, chain_id: u64) -> Self {
         install_tls();
         let dir = tempfile::tempdir().unwrap();
         let (renter, provider) = (Arc::new(HotKey::generate()), Arc::new(HotKey::generate()));
@@ -76,7 +81,7 @@ impl World {
         let config = DevnetConfig {
             anvil: anvil(),
             dir: dir.path().into(),
-            chain_id: DevnetConfig::CHAIN_ID,
+            chain_id,
             block_secs,
             funding: funding.to_vec(),
         };
@@ -229,7 +234,7 @@ impl World {
         self.ask("anvil_setBalance", serde_json::json!([account, coins])).await;
     }
 
-    async fn ask(&self, method: &str, params: serde_json::Value) -> serde_json::Value {
+    pub(crate) async fn ask(&self, method: &str, params: serde_json::Value) -> serde_json::Value {
         let question = serde_json::json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let answer = reqwest::Client::new()
             .post(&self.devnet.info().rpc_url)

@@ -132,6 +132,25 @@ Examples:
   gpux wallet balance
   gpux wallet balance --json | jq -r .balance";
 
+pub(super) const CONTRACTS: &str = "\
+Examples:
+  gpux contracts verify
+  gpux contracts verify --chain optimism-sepolia
+  gpux contracts deploy --chain optimism-sepolia";
+
+pub(super) const CONTRACTS_DEPLOY: &str = "\
+Examples:
+  gpux contracts deploy                  on the chain of config.toml, after asking
+  gpux contracts deploy --chain optimism-sepolia -y
+  gpux contracts deploy --chain 31337 --rpc-url http://127.0.0.1:8545
+
+It has the same address on every chain, and who is cut off runs it again: nothing is paid for twice.";
+
+pub(super) const CONTRACTS_VERIFY: &str = "\
+Examples:
+  gpux contracts verify                  exit status 8 when one is missing or another than this version's
+  gpux contracts verify --chain optimism --json | jq '.contracts[] | select(.state != \"verified\")'";
+
 pub(super) const DOCTOR: &str = "\
 Examples:
   gpux doctor                            exit status 1 when something is not well

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod answers;
+mod anvil;
+mod contracts;
 mod daemon;
 mod documents;
 mod exit_codes;

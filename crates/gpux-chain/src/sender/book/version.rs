@@ -27,9 +27,9 @@ const FIRST_TIP_PART: u128 = TIP_PART * MOST_TIP_RISE;
 
 /// What is offered for gas, in wei.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Fees {
-    pub(super) max: u128,
-    pub(super) tip: u128,
+pub(in crate::sender) struct Fees {
+    pub(in crate::sender) max: u128,
+    pub(in crate::sender) tip: u128,
 }
 
 impl Fees {
@@ -37,7 +37,7 @@ impl Fees {
     ///
     /// # Errors
     /// The price of gas now, when it is above `limit`.
-    pub(super) fn offer(base_fee: u128, suggested_tip: u128, limit: u128) -> Result<Self, u128> {
+    pub(in crate::sender) fn offer(base_fee: u128, suggested_tip: u128, limit: u128) -> Result<Self, u128> {
         let tip = suggested_tip.min(limit / FIRST_TIP_PART);
         let now = base_fee.saturating_add(tip);
         if now > limit {
