@@ -1,13 +1,12 @@
 //! What can be typed after `gpux contracts`.
 
-use super::examples;
 use clap::{Args, Subcommand};
 use gpux_types::Address;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ContractsVerb {
     /// Put the escrow and the node directory of this version on a chain, paid by this folder's wallet
-    #[command(after_help = examples::CONTRACTS_DEPLOY)]
+    #[command(after_help = CONTRACTS_DEPLOY)]
     Deploy {
         #[command(flatten)]
         chain: ChainArgs,
@@ -16,7 +15,7 @@ pub(crate) enum ContractsVerb {
         yes: bool,
     },
     /// Compare the contracts on a chain with those of this version, to the last byte
-    #[command(after_help = examples::CONTRACTS_VERIFY)]
+    #[command(after_help = CONTRACTS_VERIFY)]
     Verify {
         #[command(flatten)]
         chain: ChainArgs,
@@ -40,3 +39,22 @@ pub(crate) struct ChainArgs {
     #[arg(long, value_name = "URL")]
     pub(crate) rpc_url: Option<String>,
 }
+
+pub(super) const CONTRACTS: &str = "\
+Examples:
+  gpux contracts verify
+  gpux contracts verify --chain optimism-sepolia
+  gpux contracts deploy --chain optimism-sepolia";
+
+pub(super) const CONTRACTS_DEPLOY: &str = "\
+Examples:
+  gpux contracts deploy                  on the chain of config.toml, after asking
+  gpux contracts deploy --chain optimism-sepolia -y
+  gpux contracts deploy --chain 31337 --rpc-url http://127.0.0.1:8545
+
+It has the same address on every chain, and who is cut off runs it again: nothing is paid for twice.";
+
+pub(super) const CONTRACTS_VERIFY: &str = "\
+Examples:
+  gpux contracts verify                  exit status 8 when one is missing or another than this version's
+  gpux contracts verify --chain optimism --json | jq '.contracts[] | select(.state != \"verified\")'";
