@@ -25,6 +25,7 @@ pub use job::{
 };
 pub use market::{
     LeasePlan, OfferView, OffersView, PlanRequest, PlanView, PreflightFinding, PreflightView, RejectedOffer,
+    RejectionCounts,
 };
 pub use receipts::{
     ExitView, LastLogView, LeaseSide, MoveView, ReceiptView, ReceiptsView, RecordStanding, StatementView, TermsView,

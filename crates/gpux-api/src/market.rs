@@ -63,6 +63,10 @@ pub struct PlanRequest {
     /// `--output`: where outputs go; else the job file's own word.
     #[serde(default)]
     pub output: Option<String>,
+    /// `--why`: whether the plan shall also tell which offers come next, and why others do not match. It takes a look at every
+    /// offer, so it is made only when asked for.
+    #[serde(default)]
+    pub why: bool,
 }
 
 /// What would run where, for how much at most.
@@ -83,10 +87,16 @@ pub struct PlanView {
     pub token: Token,
     /// The leases that would be opened.
     pub leases: Vec<LeasePlan>,
-    /// Offers that match and were not chosen.
+    /// How many offers are known.
+    #[serde(default)]
+    pub offers: u32,
+    /// The next best offers that match and were not chosen. Empty unless `why` was asked.
     pub alternatives: Vec<LeasePlan>,
-    /// Offers that do not match, each with every reason.
+    /// Offers that do not match, each with every reason: the first 50 by node. Empty unless `why` was asked.
     pub rejected: Vec<RejectedOffer>,
+    /// How many offers fail each bound, over all offers. Absent unless `why` was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejections: Option<RejectionCounts>,
     /// The longest that the leases last.
     pub max_duration: Millis,
     /// The sum of the deposits.
@@ -127,6 +137,15 @@ pub struct RejectedOffer {
     pub node: NodeId,
     /// Every reason, with what was wanted and what is there.
     pub reasons: Vec<String>,
+}
+
+/// How many offers do not match.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RejectionCounts {
+    /// In all.
+    pub offers: u32,
+    /// By the bound that they fail, such as `price` or `memory`. One that fails several counts in each.
+    pub by_reason: BTreeMap<String, u32>,
 }
 
 /// What the app's own check said before any money moved.

@@ -11,6 +11,7 @@ use crate::{
 use gpux_types::{Millis, NodeId};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::Bound,
     sync::Arc,
 };
 
@@ -166,6 +167,27 @@ impl OfferBook {
     /// Every living offer, by node id.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Offer>> {
         self.live.values().map(|entry| &entry.offer)
+    }
+
+    /// The next living offers after `after`, by node id, at most `most`: so that a reader of all of them need not hold the book
+    /// for so long.
+    #[must_use]
+    pub fn page(&self, after: Option<NodeId>, most: usize) -> Vec<Arc<Offer>> {
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = self.live.range((after, Bound::Unbounded));
+        rest.take(most).map(|(_, entry)| Arc::clone(&entry.offer)).collect()
+    }
+
+    /// A book of these offers, each one fit and of a node of its own, for questions that take long: in it nothing ends.
+    #[must_use]
+    pub fn of(offers: Vec<Arc<Offer>>) -> Self {
+        let mut book = Self::new(offers.len());
+        for offer in offers {
+            book.index.insert(Arc::clone(&offer));
+            let expires = Millis(u64::MAX);
+            book.live.insert(offer.node, Entry { offer, expires });
+        }
+        book
     }
 
     /// How many offers live.

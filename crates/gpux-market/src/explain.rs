@@ -10,7 +10,7 @@ use crate::{
     request::Request,
     score::Known,
 };
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// An offer that does not match.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,46 @@ pub fn rejections(request: &Request, book: &OfferBook, known: &Known) -> Vec<Rej
         })
     };
     book.iter().filter_map(rejection).collect()
+}
+
+/// The offers of a book that do not match, in numbers, and the first of them in full.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rejected {
+    /// How many offers do not match.
+    pub offers: usize,
+    /// How many fail each bound, by [`Reason::name`]; an offer counts once for each.
+    pub by_reason: BTreeMap<&'static str, usize>,
+    /// The first by node id.
+    pub first: Vec<Rejection>,
+}
+
+impl Rejected {
+    /// Whether some offers fail and all of them by their price alone.
+    #[must_use]
+    pub fn only_too_dear(&self) -> bool {
+        self.offers > 0 && self.by_reason.keys().eq([&Reason::PRICE])
+    }
+}
+
+/// Why the offers of `book` do not meet `request`: how many for which reason, and the first `named` of them with every reason.
+#[must_use]
+pub fn rejected(request: &Request, book: &OfferBook, known: &Known, named: usize) -> Rejected {
+    let mut rejected = Rejected::default();
+    for offer in book.iter() {
+        let reasons = unmet(request, offer, known.of(&offer.node));
+        if reasons.is_empty() {
+            continue;
+        }
+        rejected.offers += 1;
+        for reason in &reasons {
+            *rejected.by_reason.entry(reason.name()).or_default() += 1;
+        }
+        if rejected.first.len() < named {
+            let offer = Arc::clone(offer);
+            rejected.first.push(Rejection { offer, reasons });
+        }
+    }
+    rejected
 }
 
 /// The most advice that is given.

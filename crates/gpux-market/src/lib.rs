@@ -35,7 +35,7 @@ mod tag;
 pub use book::{InsertError, Inserted, OfferBook};
 pub use change::{Change, Nearest};
 pub use cost::{LeaseCost, deposit_for};
-pub use explain::{MAX_NEAREST, Rejection, nearest_changes, rejections};
+pub use explain::{MAX_NEAREST, Rejected, Rejection, nearest_changes, rejected, rejections};
 pub use gpu::{GpuWish, Gpus};
 pub use matching::Reason;
 pub use offer::{Offer, OfferError};

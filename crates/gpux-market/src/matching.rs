@@ -121,6 +121,31 @@ pub enum Reason {
 }
 
 impl Reason {
+    pub(crate) const PRICE: &str = "price";
+
+    /// The bound that is not met, in one word: what reasons are counted by.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Escrow { .. } => "escrow",
+            Self::Token { .. } => "token",
+            Self::Excluded => "left-out",
+            Self::Cpu { .. } => "cpu",
+            Self::Memory { .. } => "memory",
+            Self::Disk { .. } => "disk",
+            Self::Gpus { .. } => "gpus",
+            Self::GpuModel { .. } => "gpu-model",
+            Self::GpuMemory { .. } => "gpu-memory",
+            Self::Reliability { .. } => "reliability",
+            Self::Price { .. } => Self::PRICE,
+            Self::TooShort { .. } => "too-short",
+            Self::TooLong { .. } => "too-long",
+            Self::Grace { .. } => "grace",
+            Self::Features { .. } => "features",
+            Self::Region { .. } => "region",
+        }
+    }
+
     /// The reason as a clause about the node: `has 1 of 4 cores free, wanted 2`.
     #[must_use]
     pub fn text(&self, token: &Token) -> String {

@@ -14,6 +14,9 @@ use tokio_util::sync::CancellationToken;
 /// The most offers that are kept: far above today's markets, and a bound on what peers can make this node hold.
 const MAX_OFFERS: usize = 100_000;
 
+/// How many offers are read in one go.
+const PAGE: usize = 1_024;
+
 /// How long a node that gave no firm price is left out of plans: the quotes that others hold of it are over then.
 const REFUSED: Millis = Millis::from_secs(30);
 /// How long a node is left out whose firm price was not what it offers, for the second time within as long. Once may be another's
@@ -65,6 +68,19 @@ impl Market {
         let mut heard = self.lock();
         heard.expire(now);
         look(&heard.book)
+    }
+
+    /// The book as it is now, for questions that take long: read a page at a time, so that gossip waits for none of them.
+    pub(crate) fn copy(&self, now: Millis) -> impl FnOnce() -> OfferBook + Send + use<> {
+        let mut offers = Vec::with_capacity(self.count(now));
+        loop {
+            let after = offers.last().map(|offer: &Arc<Offer>| offer.node);
+            let page = self.lock().book.page(after, PAGE);
+            if page.is_empty() {
+                return || OfferBook::of(offers);
+            }
+            offers.extend(page);
+        }
     }
 
     /// Leaves a node out of plans for a while that gave no firm price, longer where it was not true to its offer: it would be

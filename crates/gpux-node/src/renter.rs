@@ -15,6 +15,7 @@ mod plan;
 mod quotes;
 mod record;
 mod view;
+mod why;
 
 pub(crate) use cost::{cost, transaction_kind};
 pub(crate) use job::KEPT_FREE;
@@ -315,7 +316,10 @@ pub(crate) async fn start(node: &Arc<Node>, request: RunRequest) -> Result<JobVi
         builder: planned.job.builder.map_or(Address::ZERO, |builder| builder.address),
         builder_share: planned.job.builder.map_or(BasisPoints::ZERO, |builder| builder.share),
     };
-    let proposed = (&planned.market, planned.alternatives.as_slice());
+    let stand_ins = node.market.with_book(node.clock.now(), |book| {
+        planned.market.alternatives(&planned.wanted, book, &planned.known)
+    });
+    let proposed = (&planned.market, stand_ins.as_slice());
     let firm = quotes::collect(node, proposed, request.agreed_total, &wanted, &spec).await?;
     // What the watcher believes: a block that is hours ahead would bind what a vanished node leaves behind for as long.
     let head = node.watcher.newest().ok_or_else(no_block)?;
@@ -335,7 +339,7 @@ pub(crate) async fn start(node: &Arc<Node>, request: RunRequest) -> Result<JobVi
     );
     record.batches = request.batch.then(Batches::default);
     record.fund = fund;
-    record.max_total = planned.max_total;
+    record.max_total = planned.wanted.max_total;
     begin(node, record, leases, receipt_key, planned.image)
 }
 

@@ -89,6 +89,7 @@ impl World {
                 nodes: None,
                 max_total: None,
                 output: Some(output.display().to_string()),
+                why: false,
             },
             agreed_total: Amount::MAX,
             batch: chance.in_thousand(400),

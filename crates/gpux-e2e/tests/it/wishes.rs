@@ -52,7 +52,7 @@ fn talk(output: &Output) -> String {
 }
 
 fn a_plan_says_who_is_too_dear(market: &Market) {
-    let all: PlanView = market.ask(&["plan", "greetings.yaml"]);
+    let all: PlanView = market.ask(&["plan", "greetings.yaml", "--why"]);
     assert_eq!(
         (all.schema.as_str(), all.parts, all.worst_case),
         ("gpux.plan/v1", 9, all.deposit)
@@ -67,7 +67,7 @@ fn a_plan_says_who_is_too_dear(market: &Market) {
         &format!("max_duration: 10m, max_price: {limit}/hour"),
     );
     fs::write(market.path().join("frugal.yaml"), text).unwrap();
-    let frugal: PlanView = market.ask(&["plan", "frugal.yaml"]);
+    let frugal: PlanView = market.ask(&["plan", "frugal.yaml", "--why"]);
     let [rejected] = frugal.rejected.as_slice() else {
         unreachable!("{frugal:?}");
     };
@@ -78,7 +78,7 @@ fn a_plan_says_who_is_too_dear(market: &Market) {
     assert!(shown.contains(&format!("{}: {why}", dear.node.short())), "{shown}");
     let shown = String::from_utf8(market.run(&["plan", "frugal.yaml"]).stdout).unwrap();
     assert!(
-        shown.contains("1 offer rejected") && shown.contains("nobody may listen"),
+        shown.contains("2 offers known") && shown.contains("nobody may listen"),
         "{shown}"
     );
     let total = market.run(&["plan", "greetings.yaml", "--max-total", "0.000001", "--json"]);

@@ -71,6 +71,49 @@ fn every_reason_is_told() {
 }
 
 #[test]
+fn all_that_are_rejected_are_counted_and_the_first_are_named() {
+    let mut offers: Vec<_> = (1..=9).map(offer).collect();
+    for dear in &mut offers[2..] {
+        dear.rates.cpu_core = price(1_000);
+    }
+    offers[8].largest = crate::market::shape(1, 8, 20);
+    let mut request = request();
+    request.max_price = Some(price(900));
+    let book = book(&offers);
+    let told = gpux_market::rejected(&request, &book, &Known::default(), 3);
+    assert_eq!((told.offers, told.first.len()), (7, 3));
+    assert_eq!(told.by_reason, [("cpu", 1), ("price", 7)].into());
+    assert!(!told.only_too_dear());
+    let all = rejections(&request, &book, &Known::default());
+    assert_eq!(told.first, all[..3], "in the same order");
+    offers.pop();
+    let told = gpux_market::rejected(&request, &crate::market::book(&offers), &Known::default(), 0);
+    assert!(told.only_too_dear() && told.first.is_empty(), "{told:?}");
+}
+
+#[test]
+fn a_book_read_by_pages_gives_the_same_plan() {
+    let offers: Vec<_> = (1..=9).map(offer).collect();
+    let whole = book(&offers);
+    let mut read = Vec::new();
+    loop {
+        let page = whole.page(
+            read.last().map(|offer: &std::sync::Arc<gpux_market::Offer>| offer.node),
+            2,
+        );
+        if page.is_empty() {
+            break;
+        }
+        read.extend(page);
+    }
+    assert!(read.iter().eq(whole.iter()), "each once, in order");
+    let copy = gpux_market::OfferBook::of(read);
+    let known = Known::default();
+    assert_eq!(plan(&request(), &copy, &known), plan(&request(), &whole, &known));
+    assert_eq!(copy.len(), whole.len());
+}
+
+#[test]
 fn a_node_says_what_its_gpus_lack() {
     let mut other = offer(1);
     other.features = crate::market::gpus("t4", 1, 16).features().unwrap();

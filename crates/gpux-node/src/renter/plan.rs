@@ -1,12 +1,16 @@
 //! What would run where, for how much at most. Nothing is spent and nobody is asked.
 
-use super::{image, local};
+use super::{
+    image, local,
+    why::{Why, why},
+};
 use crate::{fault::fault, node::Node};
 use gpux_api::{
     ErrorBody, ErrorCode, LeasePlan, PlanRequest, PlanView, PreflightFinding, PreflightView, RejectedOffer,
+    RejectionCounts,
 };
 use gpux_job::{Job, JobFile, Overrides};
-use gpux_market::{Candidate, Known, Nearest, Plan, Reason, Rejection, Reliability, Request, Topology};
+use gpux_market::{Candidate, Known, Plan, Reliability, Request, Topology};
 use gpux_runtime::{InputMount, ResolvedImage};
 use gpux_types::{Amount, BasisPoints, Millis, Token, shown};
 use std::{
@@ -26,11 +30,11 @@ pub(crate) struct Planned {
     pub(super) job: Job,
     pub(super) image: ResolvedImage,
     pub(super) market: Plan,
-    /// Whom to ask next.
-    pub(super) alternatives: Vec<Candidate>,
     pub(super) output: PathBuf,
-    /// The most that the job's leases may be paid, top-ups included: the smaller of what its file says and what was typed.
-    pub(super) max_total: Option<Amount>,
+    /// What was asked of the market.
+    pub(super) wanted: Request,
+    /// What this renter knew of nodes.
+    pub(super) known: Known,
 }
 
 /// Plans a job.
@@ -43,19 +47,12 @@ pub(crate) async fn plan(node: &Node, request: PlanRequest) -> Result<Planned, E
     }
     let image = image::resolve(node, &job.image).await?;
     let known = Known::default();
-    let (market, alternatives, rejected, nearest) = node.market.with_book(node.clock.now(), |book| {
-        let market = gpux_market::plan(&wanted, book, &known);
-        let alternatives = market.alternatives(&wanted, book, &known);
-        let rejected = gpux_market::rejections(&wanted, book, &known);
-        let nearest = if market.is_match() {
-            Vec::new()
-        } else {
-            gpux_market::nearest_changes(&wanted, book, &known)
-        };
-        (market, alternatives, rejected, nearest)
+    let (market, offers) = node.market.with_book(node.clock.now(), |book| {
+        (gpux_market::plan(&wanted, book, &known), book.len())
     });
     if !market.is_match() {
-        return Err(no_match(&wanted, &market, &rejected, &nearest, &token));
+        let why = why(node, (&wanted, &known), &market).await?;
+        return Err(no_match(&wanted, &market, &why, &token));
     }
     let deposit = market.total_deposit();
     let balance = node.chain.token_balance(node.wallet.address()).await;
@@ -75,28 +72,26 @@ pub(crate) async fn plan(node: &Node, request: PlanRequest) -> Result<Planned, E
         .output
         .clone()
         .unwrap_or_else(|| Path::new(&request.working_directory).join(job.name.to_string()));
-    let mut view = view(&job, (&market, &alternatives), &rejected, token, balance);
+    let mut view = view(&job, &market, token, balance);
+    view.offers = as_count(offers);
     view.preflight = preflight;
     view.output = output.display().to_string();
+    if request.why {
+        tell(&mut view, &why(node, (&wanted, &known), &market).await?);
+    }
     Ok(Planned {
         view,
         job,
         image,
         market,
-        alternatives,
         output,
-        max_total: wanted.max_total,
+        wanted,
+        known,
     })
 }
 
 /// The plan for people, without what only this machine knows.
-fn view(
-    job: &Job,
-    (market, alternatives): (&Plan, &[Candidate]),
-    rejections: &[Rejection],
-    token: Token,
-    balance: Amount,
-) -> PlanView {
+fn view(job: &Job, market: &Plan, token: Token, balance: Amount) -> PlanView {
     let deposit = market.total_deposit();
     PlanView {
         schema: "gpux.plan/v1".into(),
@@ -105,8 +100,10 @@ fn view(
         parts: u32::try_from(job.parts().len()).unwrap_or(u32::MAX),
         resources: job.resources,
         leases: market.chosen.iter().map(lease_plan).collect(),
-        alternatives: alternatives.iter().map(lease_plan).collect(),
-        rejected: rejections.iter().map(|rejection| rejected(rejection, &token)).collect(),
+        offers: 0,
+        alternatives: Vec::new(),
+        rejected: Vec::new(),
+        rejections: None,
         token,
         max_duration: job.budget.max_duration,
         deposit,
@@ -116,6 +113,24 @@ fn view(
         preflight: PreflightView::None,
         output: String::new(),
     }
+}
+
+/// Adds to a plan what is told only when it was asked for.
+fn tell(view: &mut PlanView, why: &Why) {
+    let by_reason = why.rejected.by_reason.iter();
+    view.alternatives = why.alternatives.iter().map(lease_plan).collect();
+    view.rejections = Some(RejectionCounts {
+        offers: as_count(why.rejected.offers),
+        by_reason: by_reason
+            .map(|(reason, offers)| ((*reason).to_owned(), as_count(*offers)))
+            .collect(),
+    });
+    let first = why.rejected.first.iter();
+    view.rejected = first.map(|rejection| rejected(rejection, &view.token)).collect();
+}
+
+fn as_count(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 fn resolve_job(request: &PlanRequest) -> Result<Job, ErrorBody> {
@@ -186,18 +201,10 @@ fn market_request(node: &Node, job: &Job, request: &PlanRequest, token: &Token) 
     })
 }
 
-fn no_match(wanted: &Request, plan: &Plan, rejected: &[Rejection], nearest: &[Nearest], token: &Token) -> ErrorBody {
+fn no_match(wanted: &Request, plan: &Plan, found: &Why, token: &Token) -> ErrorBody {
     use gpux_market::Shortfall;
     let over = matches!(plan.shortfall, Some(Shortfall::OverTotal { .. }));
-    let priced = !rejected.is_empty()
-        && plan.chosen.is_empty()
-        && rejected.iter().all(|rejection| {
-            rejection
-                .reasons
-                .iter()
-                .all(|reason| matches!(reason, Reason::Price { .. }))
-        });
-    let code = if over || priced {
+    let code = if over || found.rejected.only_too_dear() {
         ErrorCode::OverBudget
     } else {
         ErrorCode::NoMatch
@@ -211,9 +218,19 @@ fn no_match(wanted: &Request, plan: &Plan, rejected: &[Rejection], nearest: &[Ne
     } else {
         format!("{} nodes", wanted.nodes)
     };
-    let message = format!("finding {nodes} on the market: {why}; nothing was spent");
+    let failed = found.rejected.by_reason.iter();
+    let failed: Vec<String> = failed.map(|(reason, offers)| format!("{reason} {offers}")).collect();
+    let failed = match failed.as_slice() {
+        [] => String::new(),
+        failed => format!(
+            " (of {} offers that do not: {})",
+            found.rejected.offers,
+            failed.join(", ")
+        ),
+    };
+    let message = format!("finding {nodes} on the market: {why}{failed}; nothing was spent");
     let mut body = ErrorBody::new(code, message);
-    let nearest: Vec<String> = nearest.iter().map(|nearest| nearest.text(token)).collect();
+    let nearest: Vec<String> = found.nearest.iter().map(|nearest| nearest.text(token)).collect();
     if nearest.is_empty() {
         body = body.with_hint("`gpux offers` lists what is on the market; more may come");
     } else {

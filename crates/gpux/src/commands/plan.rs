@@ -47,6 +47,7 @@ pub(super) fn request(args: JobArgs) -> Result<PlanRequest, Failure> {
         nodes: args.nodes,
         max_total: args.max_total,
         output,
+        why: args.why,
     })
 }
 

@@ -108,20 +108,25 @@ fn lease_row(number: usize, lease: &LeasePlan, mark: &str, token: &Token) -> [St
 }
 
 fn rejections(view: &PlanView, why: bool) -> String {
-    if view.rejected.is_empty() {
+    let Some(counts) = view.rejections.as_ref().filter(|_| why) else {
+        let known = count(usize::try_from(view.offers).unwrap_or(usize::MAX), "offer");
+        return format!(
+            " -  {known} known (gpux plan --why FILE shows which come next, and why others do not match)\n"
+        );
+    };
+    if counts.offers == 0 {
         return String::new();
     }
-    if !why {
-        return format!(
-            " -  {} rejected (gpux plan --why FILE shows the reasons)\n",
-            count(view.rejected.len(), "offer")
-        );
-    }
-    let lines = view
-        .rejected
+    let by_reason = counts
+        .by_reason
         .iter()
-        .map(|offer| format!(" -  {}: {}\n", offer.node.short(), offer.reasons.join("; ")));
-    lines.collect()
+        .map(|(reason, offers)| format!("{reason} {offers}"));
+    let offers = count(usize::try_from(counts.offers).unwrap_or(usize::MAX), "offer");
+    let mut text = format!(" -  {offers} rejected: {}\n", by_reason.collect::<Vec<_>>().join(", "));
+    for offer in &view.rejected {
+        text.push_str(&format!(" -  {}: {}\n", offer.node.short(), offer.reasons.join("; ")));
+    }
+    text
 }
 
 fn preflight(view: &PreflightView) -> String {

@@ -4,7 +4,7 @@ use super::*;
 use gpux_api::{
     Actor, CostView, DoctorCheck, DoctorView, EndView, JobList, JobState, JobView, LeaseCost, LeasePlan, LeaseState,
     LeaseView, OfferView, OffersView, PartsView, PlanView, PreflightFinding, PreflightView, RejectedOffer,
-    TransactionKind, TransactionView,
+    RejectionCounts, TransactionKind, TransactionView,
 };
 use gpux_types::{ByteSize, Cpu, JobId, LeaseId, NodeId, Resources, UnixSeconds};
 
@@ -56,11 +56,16 @@ fn plan_view() -> PlanView {
         resources: resources(),
         token: dai(),
         leases: vec![lease_plan(0xaa, "0.1674", Some("eu-nl")), lease_plan(0xbb, "0.2", None)],
+        offers: 4,
         alternatives: vec![lease_plan(0xcc, "12.00005", None)],
         rejected: vec![RejectedOffer {
             node: NodeId([0xdd; 32]),
             reasons: vec!["wants 8 CPU, has 2".into(), "too dear".into()],
         }],
+        rejections: Some(RejectionCounts {
+            offers: 1,
+            by_reason: [("cpu".to_owned(), 1), ("price".to_owned(), 1)].into(),
+        }),
         max_duration: Millis::from_secs(1_800),
         deposit: amount("0.1702800000001"),
         worst_case: amount("0.1702800000001"),
@@ -85,7 +90,7 @@ Job first-light · 48 parts over 2 nodes · each 1.5 CPU, 2 GiB memory, 10 GiB d
  1  aaaaaaaa  0x488C46ea  eu-nl        1043         0.1674       0.085140  <- chosen
  2  bbbbbbbb  0x488C46ea  -            1043         0.2000       0.085140  <- chosen
  3  cccccccc  0x488C46ea  -            1043        12.0000       0.085140
- -  1 offer rejected (gpux plan --why FILE shows the reasons)
+ -  4 offers known (gpux plan --why FILE shows which come next, and why others do not match)
 
  Lasts at most         30:00
  Deposit to escrow     0.170281 DAI  (the most that can be spent)
@@ -104,6 +109,7 @@ Job first-light · 48 parts over 2 nodes · each 1.5 CPU, 2 GiB memory, 10 GiB d
 #[test]
 fn why_tells_every_reason() {
     let text = plan(&plan_view(), true);
+    assert!(text.contains(" -  1 offer rejected: cpu 1, price 1\n"), "{text}");
     assert!(text.contains(" -  dddddddd: wants 8 CPU, has 2; too dear\n"), "{text}");
 }
 
