@@ -10,6 +10,7 @@ mod devnet;
 mod error;
 mod job;
 mod market;
+mod node;
 mod receipts;
 mod run_event;
 mod schema;
@@ -26,6 +27,10 @@ pub use job::{
 pub use market::{
     LeasePlan, OfferView, OffersView, PlanRequest, PlanView, PreflightFinding, PreflightView, RejectedOffer,
     RejectionCounts,
+};
+pub use node::{
+    AskedView, DayEarnings, EarningsView, FeesView, IdleReason, NodeView, OpenEarnings, PricesRequest, PricesView,
+    ProvidedLease, ProvidedState, RatesView, StandingView, Taking, TakingRequest,
 };
 pub use receipts::{
     ExitView, LastLogView, LeaseSide, MoveView, ReceiptView, ReceiptsView, RecordStanding, StatementView, TermsView,

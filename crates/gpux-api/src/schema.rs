@@ -2,8 +2,8 @@
 //! which writes them below `docs/spec/json`, and by the test that compares them with what is committed there.
 
 use crate::{
-    AddressView, AwayView, ContractsView, CostView, DaemonView, DevnetView, DoctorView, ErrorDocument, JobList,
-    JobView, LogView, OffersView, PlanView, ReceiptsView, RunEvent, TopUpReply, WalletView,
+    AddressView, AwayView, ContractsView, CostView, DaemonView, DevnetView, DoctorView, EarningsView, ErrorDocument,
+    JobList, JobView, LogView, NodeView, OffersView, PlanView, ReceiptsView, RunEvent, TopUpReply, WalletView,
 };
 use schemars::{Schema, schema_for};
 
@@ -18,10 +18,12 @@ pub fn document_schemas() -> Vec<(&'static str, Schema)> {
         ("daemon", schema_for!(DaemonView)),
         ("devnet", schema_for!(DevnetView)),
         ("doctor", schema_for!(DoctorView)),
+        ("earnings", schema_for!(EarningsView)),
         ("error", schema_for!(ErrorDocument)),
         ("job", schema_for!(JobView)),
         ("jobs", schema_for!(JobList)),
         ("log-line", schema_for!(LogView)),
+        ("node", schema_for!(NodeView)),
         ("offers", schema_for!(OffersView)),
         ("plan", schema_for!(PlanView)),
         ("receipts", schema_for!(ReceiptsView)),

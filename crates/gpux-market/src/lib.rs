@@ -44,5 +44,5 @@ pub use plan::{Candidate, Plan, Shortfall, plan};
 pub use rates::Rates;
 pub use request::Request;
 pub use score::{Known, Reliability, node_score, set_score};
-pub use stats::{ModelStats, PriceStats, model_stats, price_stats};
+pub use stats::{ModelStats, PriceStats, model_stats, percentiles, price_stats};
 pub use tag::{ParseTagError, Tag};

@@ -67,7 +67,9 @@ pub fn model_stats(book: &OfferBook, token: Address) -> Vec<ModelStats> {
     stats.collect()
 }
 
-fn percentiles(mut prices: Vec<PricePerHour>) -> Option<PriceStats> {
+/// The spread of prices by nearest rank; `None` of none.
+#[must_use]
+pub fn percentiles(mut prices: Vec<PricePerHour>) -> Option<PriceStats> {
     prices.sort_unstable();
     let rank = |percent: usize| {
         prices

@@ -190,7 +190,9 @@ pub(crate) fn assemble(dir: DaemonDir, config: DaemonConfig, adapters: Adapters)
     let provider = match (&config.provide, machine) {
         (Some(section), Some(machine)) => {
             let (selling, towers) = selling(section, machine, &wallet, &signer, &chain)?;
-            Some(Provider::new(selling, signer, assurance.exposure, towers))
+            let provider = Provider::new(selling, signer, assurance.exposure, towers);
+            provider.obey(&store)?;
+            Some(provider)
         }
         (Some(_) | None, _) => None,
     };

@@ -1,7 +1,7 @@
 //! Looks at everything that a lease needs and says what is not well.
 
 use crate::{node::Node, renter::KEPT_FREE};
-use gpux_api::{DoctorCheck, DoctorView};
+use gpux_api::{DoctorCheck, DoctorView, Taking};
 
 /// The least native coin that lets a wallet send a handful of transactions, in wei.
 const LEAST_NATIVE: u128 = 100_000_000_000_000;
@@ -25,8 +25,15 @@ pub(crate) async fn examine(node: &Node) -> DoctorView {
             "provider",
             true,
             format!(
-                "offers {} CPU and {}, {} CPU free, {leases} leases",
-                total.cpu, total.memory, free.cpu
+                "offers {} CPU and {}, {} CPU free, {leases} leases{}",
+                total.cpu,
+                total.memory,
+                free.cpu,
+                if provider.taking() == Taking::Paused {
+                    "; new ones are paused"
+                } else {
+                    ""
+                }
             ),
             None,
         ));

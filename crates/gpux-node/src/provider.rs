@@ -12,6 +12,7 @@ mod lease;
 mod meter;
 mod offer;
 mod outputs;
+pub(crate) mod owner;
 mod parts;
 mod prepare;
 mod quote;
@@ -102,6 +103,10 @@ struct Desk {
     exposure: Exposure,
     /// The newest answer to each wallet, while it holds.
     answers: quote::Answers,
+    /// What the owner decided.
+    orders: owner::Orders,
+    /// What renters asked.
+    asked: owner::Asked,
 }
 
 /// The provider. A cheap clone. The desk is a mutex rather than a task: every use is short and synchronous.
@@ -127,6 +132,8 @@ impl Provider {
             lingering: unpaid::Lingering::default(),
             exposure: Exposure::new(exposure),
             answers: quote::Answers::default(),
+            orders: owner::Orders::default(),
+            asked: owner::Asked::default(),
         };
         Self {
             selling: Arc::new(selling),
@@ -217,6 +224,12 @@ impl Provider {
         from: NodeId,
         signed: &SignedQuoteRequest,
     ) -> Result<Response, PeerError> {
+        let answer = self.promise(node, from, signed).await;
+        self.lock().asked.count_quote(&answer);
+        answer
+    }
+
+    async fn promise(&self, node: &Node, from: NodeId, signed: &SignedQuoteRequest) -> Result<Response, PeerError> {
         let request = &signed.request;
         if request.provider_node != node.net.node_id() || request.renter_node != from {
             return Err(PeerError::new(
@@ -231,7 +244,9 @@ impl Provider {
                 "the request is not signed by the wallet that it names",
             ));
         }
-        quote::check(&self.selling, &node.chain.escrow(), node.chain.token().address, request)?;
+        self.check_taking()?;
+        let selling = self.selling_now();
+        quote::check(&selling, &node.chain.escrow(), node.chain.token().address, request)?;
         room::check(node, &self.disk, request).await?;
         let balance = node.chain.token_balance(request.renter).await;
         let balance =
@@ -247,7 +262,7 @@ impl Provider {
             return Ok(Response::Quote(Box::new(known)));
         }
         self.check_older_quote(node, request).await?;
-        let quote = quote::make(&self.selling, self.signer_address(), node, request);
+        let quote = quote::make(&selling, self.signer_address(), node, request);
         let terms = quote.terms(request);
         let lease = terms.lease_id(&request.escrow);
         let until = now.saturating_add(quote.holds_for);
@@ -312,6 +327,7 @@ impl Provider {
             return self.too_late(&node.store, &node.chain.escrow(), lease, now);
         }
         desk.unpaid.insert(terms.renter, lease);
+        desk.asked.count_lease();
         drop(desk);
         let renter = terms.renter;
         let (record, effects) = LeaseRecord::new(node, request, terms, lease);

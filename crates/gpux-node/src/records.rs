@@ -10,11 +10,13 @@
 //! nothing up.
 
 mod booked;
+mod earnings;
 mod rounds;
 mod turns;
 mod view;
 
 pub(crate) use booked::book;
+pub(crate) use earnings::earnings;
 pub(crate) use view::receipts;
 
 use crate::{

@@ -9,6 +9,7 @@ mod devnet;
 mod job;
 mod market;
 mod money;
+mod node;
 mod system;
 mod wallet;
 
@@ -18,6 +19,7 @@ pub(crate) use devnet::{DevnetToken, DevnetUpArgs, DevnetVerb};
 pub(crate) use job::{JobName, LogsArgs, PsArgs, RunArgs, StopArgs, WaitArgs};
 pub(crate) use market::JobArgs;
 pub(crate) use money::{AwayArgs, ReceiptsArgs, TopUpArgs};
+pub(crate) use node::{DrainArgs, EarningsArgs, NodeVerb, PriceArgs};
 pub(crate) use wallet::WalletVerb;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -107,6 +109,10 @@ pub(crate) enum Verb {
     #[command(subcommand)]
     #[command(after_help = contracts::CONTRACTS)]
     Contracts(ContractsVerb),
+    /// The node of this daemon, for whoever owns it and sells on it
+    #[command(subcommand)]
+    #[command(after_help = node::NODE)]
+    Node(NodeVerb),
     /// Check this machine, the chain, the network and the daemon, and say how to mend what is broken
     #[command(after_help = system::DOCTOR)]
     Doctor,

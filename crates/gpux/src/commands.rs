@@ -9,6 +9,7 @@ mod devnet;
 mod doctor;
 mod job;
 mod logs;
+mod node;
 mod offers;
 mod plan;
 mod ps;
@@ -55,6 +56,7 @@ async fn dispatch(global: Global, verb: Verb) -> Result<u8, Failure> {
         Verb::Receipts(args) => receipts::run(&global, &args).await,
         Verb::Wallet(verb) => wallet::run(&global, verb).await,
         Verb::Contracts(verb) => contracts::run(&global, verb).await,
+        Verb::Node(verb) => node::run(&global, verb).await,
         Verb::Doctor => doctor::run(&global).await,
         Verb::Completion { shell } => completion::run(shell),
     }

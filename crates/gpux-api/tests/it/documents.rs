@@ -141,7 +141,7 @@ fn offers() -> OffersView {
 }
 
 /// Fails when any number of `value` is not an integer.
-fn assert_no_float(value: &Value) {
+pub(crate) fn assert_no_float(value: &Value) {
     match value {
         Value::Number(number) => assert!(number.is_i64() || number.is_u64(), "{number} is a float"),
         Value::Array(items) => items.iter().for_each(assert_no_float),

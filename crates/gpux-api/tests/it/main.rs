@@ -4,4 +4,5 @@
 mod contracts;
 mod documents;
 mod errors;
+mod node;
 mod schemas;

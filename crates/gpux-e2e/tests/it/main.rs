@@ -40,6 +40,8 @@ mod low_deposit;
 #[cfg(test)]
 mod market;
 #[cfg(test)]
+mod owner;
+#[cfg(test)]
 mod power_cut;
 #[cfg(test)]
 mod process;

@@ -1,15 +1,20 @@
 //! What each route answers.
 
 use super::Refusal;
-use crate::node::Node;
+use crate::{node::Node, provider::owner};
 use axum::{
     Json,
-    extract::{Path, State, rejection::JsonRejection},
+    extract::{
+        Path, Query, State,
+        rejection::{JsonRejection, QueryRejection},
+    },
 };
 use gpux_api::{
-    AwayRequest, AwayView, CostView, DaemonView, DoctorView, ErrorBody, ErrorCode, JobList, JobView, OffersView,
-    PlanRequest, PlanView, ReceiptsView, RunRequest, StopJobRequest, TopUpReply, TopUpRequest, WalletView,
+    AwayRequest, AwayView, CostView, DaemonView, DoctorView, EarningsView, ErrorBody, ErrorCode, JobList, JobView,
+    NodeView, OffersView, PlanRequest, PlanView, PricesRequest, ReceiptsView, RunRequest, StopJobRequest,
+    TakingRequest, TopUpReply, TopUpRequest, WalletView,
 };
+use gpux_types::UnixSeconds;
 use std::sync::Arc;
 
 type Answer<T> = Result<Json<T>, Refusal>;
@@ -103,6 +108,38 @@ pub(super) async fn receipts(State(node): State<Arc<Node>>) -> Answer<ReceiptsVi
 
 pub(super) async fn receipts_of(State(node): State<Arc<Node>>, Path(of): Path<String>) -> Answer<ReceiptsView> {
     Ok(Json(crate::records::receipts(&node, Some(&of))?))
+}
+
+pub(super) async fn owned_node(State(node): State<Arc<Node>>) -> Answer<NodeView> {
+    Ok(Json(owner::view(&node)?))
+}
+
+pub(super) async fn set_taking(State(node): State<Arc<Node>>, request: Body<TakingRequest>) -> Answer<NodeView> {
+    Ok(Json(owner::set_taking(&node, body(request)?.taking)?))
+}
+
+pub(super) async fn set_prices(State(node): State<Arc<Node>>, request: Body<PricesRequest>) -> Answer<NodeView> {
+    Ok(Json(owner::set_prices(&node, &body(request)?)?))
+}
+
+/// Since when earnings are counted.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Since {
+    /// In seconds since the epoch; from the beginning when it is absent.
+    #[serde(default)]
+    since: UnixSeconds,
+}
+
+pub(super) async fn earnings(
+    State(node): State<Arc<Node>>,
+    query: Result<Query<Since>, QueryRejection>,
+) -> Answer<EarningsView> {
+    let Query(Since { since }) = query.map_err(|error| {
+        let message = format!("reading since when earnings are asked for: {}", error.body_text());
+        Refusal(ErrorBody::new(ErrorCode::InvalidInput, message))
+    })?;
+    Ok(Json(crate::records::earnings(&node, since).await?))
 }
 
 pub(super) async fn wallet(State(node): State<Arc<Node>>) -> Answer<WalletView> {

@@ -2,6 +2,7 @@
 
 use super::Provider;
 use crate::node::Node;
+use gpux_api::Taking;
 use gpux_market::Offer;
 use gpux_proto::SignedOffer;
 use gpux_types::Millis;
@@ -29,6 +30,10 @@ pub(super) async fn keep_published(node: Arc<Node>, provider: Provider) {
 }
 
 fn publish(node: &Node, provider: &Provider) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    if provider.taking() == Taking::Paused {
+        node.net.withdraw_offer();
+        return Ok(());
+    }
     let last: u64 = node.store.fact(SEQUENCE)?.unwrap_or(0);
     // It grows over restarts, and also when the database was lost.
     let sequence = last.saturating_add(1).max(node.clock.date().0.saturating_mul(1_000));
@@ -41,7 +46,7 @@ fn publish(node: &Node, provider: &Provider) -> Result<(), Box<dyn std::error::E
 
 fn offer(node: &Node, provider: &Provider, sequence: u64) -> Offer {
     let (total, free, _) = provider.load();
-    let selling = &provider.selling;
+    let selling = &provider.selling_now();
     let escrow = node.chain.escrow();
     Offer {
         node: node.net.node_id(),

@@ -49,6 +49,7 @@ fn every_example_of_the_help_is_understood() {
     let home = Home::new();
     for verb in [
         "", "daemon", "devnet", "offers", "plan", "run", "ps", "logs", "wait", "topup", "stop", "cost", "wallet",
+        "node",
     ] {
         let verb: Vec<&str> = verb.split_whitespace().collect();
         let help = home.run(&[verb.as_slice(), &["--help"]].concat()).out;
