@@ -9,6 +9,7 @@ mod cost;
 mod devnet;
 mod error;
 mod job;
+mod local;
 mod market;
 mod node;
 mod receipts;
@@ -24,6 +25,7 @@ pub use job::{
     Actor, AtRiskView, AwayLease, AwayRequest, AwayView, EndView, JobList, JobState, JobView, LeaseState, LeaseView,
     LogLine, LogView, OutputView, PartsView, RunRequest, StopJobRequest, TopUpReply, TopUpRequest,
 };
+pub use local::{ContextView, ContextsView, FilesView, MistakeView, ValidationView};
 pub use market::{
     LeasePlan, OfferView, OffersView, PlanRequest, PlanView, PreflightFinding, PreflightView, RejectedOffer,
     RejectionCounts,

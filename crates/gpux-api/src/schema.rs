@@ -2,8 +2,9 @@
 //! which writes them below `docs/spec/json`, and by the test that compares them with what is committed there.
 
 use crate::{
-    AddressView, AwayView, ContractsView, CostView, DaemonView, DevnetView, DoctorView, EarningsView, ErrorDocument,
-    JobList, JobView, LogView, NodeView, OffersView, PlanView, ReceiptsView, RunEvent, TopUpReply, WalletView,
+    AddressView, AwayView, ContextsView, ContractsView, CostView, DaemonView, DevnetView, DoctorView, EarningsView,
+    ErrorDocument, FilesView, JobList, JobView, LogView, NodeView, OffersView, PlanView, ReceiptsView, RunEvent,
+    TopUpReply, ValidationView, WalletView,
 };
 use schemars::{Schema, schema_for};
 
@@ -13,6 +14,7 @@ pub fn document_schemas() -> Vec<(&'static str, Schema)> {
     vec![
         ("address", schema_for!(AddressView)),
         ("away", schema_for!(AwayView)),
+        ("contexts", schema_for!(ContextsView)),
         ("contracts", schema_for!(ContractsView)),
         ("cost", schema_for!(CostView)),
         ("daemon", schema_for!(DaemonView)),
@@ -20,6 +22,7 @@ pub fn document_schemas() -> Vec<(&'static str, Schema)> {
         ("doctor", schema_for!(DoctorView)),
         ("earnings", schema_for!(EarningsView)),
         ("error", schema_for!(ErrorDocument)),
+        ("files", schema_for!(FilesView)),
         ("job", schema_for!(JobView)),
         ("jobs", schema_for!(JobList)),
         ("log-line", schema_for!(LogView)),
@@ -29,6 +32,7 @@ pub fn document_schemas() -> Vec<(&'static str, Schema)> {
         ("receipts", schema_for!(ReceiptsView)),
         ("run-event", schema_for!(RunEvent)),
         ("topup", schema_for!(TopUpReply)),
+        ("validation", schema_for!(ValidationView)),
         ("wallet", schema_for!(WalletView)),
     ]
 }

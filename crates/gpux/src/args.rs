@@ -3,9 +3,11 @@
 //! One file a noun has the arguments of its verbs, and the lines at the end of their help, which can be typed as they are:
 //! a test does so for all verbs.
 
+mod context;
 mod contracts;
 mod daemon;
 mod devnet;
+mod file;
 mod job;
 mod market;
 mod money;
@@ -13,13 +15,16 @@ mod node;
 mod system;
 mod wallet;
 
+pub(crate) use context::ContextVerb;
 pub(crate) use contracts::{ChainArgs, ContractsVerb};
 pub(crate) use daemon::DaemonArgs;
 pub(crate) use devnet::{DevnetToken, DevnetUpArgs, DevnetVerb};
+pub(crate) use file::{InitArgs, Template, ValidateArgs};
 pub(crate) use job::{JobName, LogsArgs, PsArgs, RunArgs, StopArgs, WaitArgs};
 pub(crate) use market::JobArgs;
 pub(crate) use money::{AwayArgs, ReceiptsArgs, TopUpArgs};
 pub(crate) use node::{DrainArgs, EarningsArgs, NodeVerb, PriceArgs};
+pub(crate) use system::{CompletionArgs, ManArgs};
 pub(crate) use wallet::WalletVerb;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -68,6 +73,12 @@ pub(crate) enum Verb {
     #[command(subcommand)]
     #[command(after_help = devnet::DEVNET)]
     Devnet(DevnetVerb),
+    /// Write a job file to start from
+    #[command(after_help = file::INIT)]
+    Init(InitArgs),
+    /// Check a job file on this machine alone: where it is wrong, and what was probably meant
+    #[command(after_help = file::VALIDATE)]
+    Validate(ValidateArgs),
     /// List the offers that this node has heard
     #[command(after_help = market::OFFERS)]
     Offers,
@@ -116,12 +127,16 @@ pub(crate) enum Verb {
     /// Check this machine, the chain, the network and the daemon, and say how to mend what is broken
     #[command(after_help = system::DOCTOR)]
     Doctor,
+    /// Which daemon commands talk to
+    #[command(subcommand)]
+    #[command(after_help = context::CONTEXT)]
+    Context(ContextVerb),
     /// Print the completion script of a shell
     #[command(after_help = system::COMPLETION)]
-    Completion {
-        /// Which shell
-        shell: clap_complete::Shell,
-    },
+    Completion(CompletionArgs),
+    /// Write the manual, a page for each command
+    #[command(after_help = system::MAN)]
+    Man(ManArgs),
 }
 
 const EXAMPLES: &str = "\

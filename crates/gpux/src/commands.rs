@@ -2,13 +2,16 @@
 
 mod away;
 mod completion;
+mod context;
 mod contracts;
 mod cost;
 mod daemon;
 mod devnet;
 mod doctor;
+mod init;
 mod job;
 mod logs;
+mod man;
 mod node;
 mod offers;
 mod plan;
@@ -17,8 +20,11 @@ mod receipts;
 mod run;
 mod stop;
 mod topup;
+mod validate;
 mod wait;
 mod wallet;
+
+pub(crate) use completion::{job_names, was_asked};
 
 use crate::{
     args::{Arguments, Global, Verb},
@@ -43,6 +49,8 @@ async fn dispatch(global: Global, verb: Verb) -> Result<u8, Failure> {
     match verb {
         Verb::Daemon(args) => daemon::run(&global, &args).await,
         Verb::Devnet(verb) => devnet::run(&global, verb).await,
+        Verb::Init(args) => init::run(&global, &args),
+        Verb::Validate(args) => validate::run(&global, &args),
         Verb::Offers => offers::run(&global).await,
         Verb::Plan(args) => plan::run(&global, args).await,
         Verb::Run(args) => run::run(&global, args).await,
@@ -58,7 +66,9 @@ async fn dispatch(global: Global, verb: Verb) -> Result<u8, Failure> {
         Verb::Contracts(verb) => contracts::run(&global, verb).await,
         Verb::Node(verb) => node::run(&global, verb).await,
         Verb::Doctor => doctor::run(&global).await,
-        Verb::Completion { shell } => completion::run(shell),
+        Verb::Context(verb) => context::run(&global, verb).await,
+        Verb::Completion(args) => completion::run(&args),
+        Verb::Man(args) => man::run(&global, &args),
     }
 }
 

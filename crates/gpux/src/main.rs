@@ -1,4 +1,5 @@
-//! The one binary. Hidden verbs of the runtime come first, before any thread or runtime exists; then the command line.
+//! The one binary. Hidden verbs of the runtime come first, before any thread or runtime exists; then completion; then the
+//! command line.
 
 mod args;
 mod client;
@@ -16,6 +17,9 @@ fn main() -> ExitCode {
     let typed: Vec<std::ffi::OsString> = std::env::args_os().collect();
     if let Some(code) = gpux_node::run_if_hidden(&typed) {
         return code;
+    }
+    if commands::was_asked(&typed) {
+        return ExitCode::SUCCESS;
     }
     let arguments = match args::Arguments::try_parse_from(&typed) {
         Ok(arguments) => arguments,

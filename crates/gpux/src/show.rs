@@ -2,6 +2,7 @@
 
 mod away;
 mod checklist;
+mod context;
 mod contracts;
 mod cost;
 mod events;
@@ -14,17 +15,20 @@ mod system;
 mod table;
 #[cfg(test)]
 mod tests;
+mod validation;
 
 pub(crate) use away::{away, away_done, away_question, back};
+pub(crate) use context::{context, contexts};
 pub(crate) use contracts::{contracts, deploy_question, deployed};
 pub(crate) use cost::{bill, top_up};
 pub(crate) use events::Events;
-pub(crate) use job::{end, job_line, jobs, log_line};
+pub(crate) use job::{end, job_line, jobs, log_line, state_word};
 pub(crate) use market::{offers, plan};
 pub(crate) use node::{drained, earnings, is_drained, leases, node, prices, taking};
 pub(crate) use progress::Progress;
 pub(crate) use receipts::{receipts, receipts_csv};
 pub(crate) use system::{devnet, doctor, wallet};
+pub(crate) use validation::validation;
 
 use gpux_types::{Amount, Millis, PricePerHour, Token};
 

@@ -4,5 +4,6 @@
 mod contracts;
 mod documents;
 mod errors;
+mod golden;
 mod node;
 mod schemas;

@@ -1,7 +1,9 @@
 //! Jobs: run them, see them, end them.
 
 use super::market::JobArgs;
+use crate::commands::job_names;
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
@@ -35,7 +37,7 @@ pub(crate) struct PsArgs {
 #[derive(Debug, Args)]
 pub(crate) struct JobName {
     /// Its name, its id, or a unique beginning of either
-    #[arg(value_name = "JOB")]
+    #[arg(value_name = "JOB", add = ArgValueCandidates::new(job_names))]
     pub(crate) job: String,
 }
 

@@ -1,7 +1,9 @@
 //! What a job costs, what is added to it and what is signed for it.
 
 use super::job::JobName;
+use crate::commands::job_names;
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 
 #[derive(Debug, Args)]
 pub(crate) struct TopUpArgs {
@@ -40,7 +42,7 @@ fn horizon(text: &str) -> Result<gpux_types::Millis, gpux_types::ParseDurationEr
 #[derive(Debug, Args)]
 pub(crate) struct ReceiptsArgs {
     /// Only of this job or lease: a name, an id, or a beginning of either [default: all]
-    #[arg(value_name = "JOB|LEASE")]
+    #[arg(value_name = "JOB|LEASE", add = ArgValueCandidates::new(job_names))]
     pub(crate) of: Option<String>,
     /// Print CSV, one line for each lease
     #[arg(long)]

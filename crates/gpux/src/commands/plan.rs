@@ -51,12 +51,12 @@ pub(super) fn request(args: JobArgs) -> Result<PlanRequest, Failure> {
     })
 }
 
-fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+pub(super) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(path)
         .map_err(|error| failed(ErrorCode::InvalidInput, &format!("finding {}", path.display()), &error))
 }
 
-fn read_job_file(path: &Path) -> Result<String, Failure> {
+pub(super) fn read_job_file(path: &Path) -> Result<String, Failure> {
     let attempted = format!("reading the job file {}", path.display());
     let file = std::fs::File::open(path).map_err(|error| failed(ErrorCode::InvalidInput, &attempted, &error))?;
     let mut text = String::new();

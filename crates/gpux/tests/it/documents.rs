@@ -1,6 +1,6 @@
 //! What documents and help tell people to type and to write is understood.
 
-use crate::home::Home;
+use crate::{help, home::Home};
 use gpux_node::DaemonConfig;
 use std::{fs, path::PathBuf};
 
@@ -47,11 +47,9 @@ fn every_command_of_the_documents_is_understood() {
 #[test]
 fn every_example_of_the_help_is_understood() {
     let home = Home::new();
-    for verb in [
-        "", "daemon", "devnet", "offers", "plan", "run", "ps", "logs", "wait", "topup", "stop", "cost", "wallet",
-        "node",
-    ] {
-        let verb: Vec<&str> = verb.split_whitespace().collect();
+    let mut paths: Vec<Vec<String>> = vec![Vec::new()];
+    while let Some(path) = paths.pop() {
+        let verb: Vec<&str> = path.iter().map(String::as_str).collect();
         let help = home.run(&[verb.as_slice(), &["--help"]].concat()).out;
         let (_, examples) = help.split_once("Examples:\n").unwrap();
         let examples = commands(examples);
@@ -60,6 +58,11 @@ fn every_example_of_the_help_is_understood() {
             let typed: Vec<&str> = words.iter().map(String::as_str).chain(["--help"]).collect();
             assert_eq!(home.run(&typed).status, 0, "gpux {}", words.join(" "));
         }
+        paths.extend(
+            help::verbs(&home, &verb)
+                .into_iter()
+                .map(|below| [path.clone(), vec![below]].concat()),
+        );
     }
 }
 

@@ -3,12 +3,14 @@
 
 mod answers;
 mod anvil;
+mod contexts;
 mod contracts;
 mod daemon;
 mod documents;
 mod exit_codes;
 mod help;
 mod home;
+mod job_files;
 mod mistakes;
 mod passwords;
 mod progress;
