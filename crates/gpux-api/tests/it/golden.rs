@@ -4,7 +4,8 @@ use gpux_api::{
     Actor, AddressView, AwayLease, AwayView, ContextView, ContextsView, DaemonView, DevnetView, DoctorCheck,
     DoctorView, ExitView, FilesView, JobList, LastLogView, LeasePlan, LeaseSide, LogLine, LogView, MistakeView,
     MoveView, PlanView, PreflightFinding, PreflightView, ProcessView, ReceiptView, ReceiptsView, RecordStanding,
-    RejectedOffer, StatementView, TermsView, TopUpReply, TransactionKind, TransactionView, ValidationView, WalletView,
+    RejectedOffer, RejectionCounts, StatementView, TermsView, TopUpReply, TransactionKind, TransactionView,
+    ValidationView, WalletView,
 };
 use gpux_types::{
     Amount, BasisPoints, ByteSize, Cpu, JobId, LeaseId, Millis, NodeId, PartIndex, PricePerHour, Resources, Token,
@@ -56,11 +57,16 @@ fn a_plan_is_written_so() {
         },
         token: dai(),
         leases: vec![lease],
+        offers: 2,
         alternatives: Vec::new(),
         rejected: vec![RejectedOffer {
             node: NodeId([0xef; 32]),
             reasons: vec!["too dear".into()],
         }],
+        rejections: Some(RejectionCounts {
+            offers: 1,
+            by_reason: [("price".to_owned(), 1)].into(),
+        }),
         max_duration: Millis(1_800_000),
         deposit: amount(),
         worst_case: amount(),
@@ -82,8 +88,9 @@ fn a_plan_is_written_so() {
             "node": "cd".repeat(32), "provider": "0x01", "region": "eu-nl", "price": AMOUNT, "deposit": AMOUNT,
             "cpu_score": 1_000,
         }],
-        "alternatives": [],
+        "offers": 2, "alternatives": [],
         "rejected": [{ "node": "ef".repeat(32), "reasons": ["too dear"] }],
+        "rejections": { "offers": 1, "by_reason": { "price": 1 } },
         "max_duration": 1_800_000, "deposit": AMOUNT, "worst_case": AMOUNT, "balance": AMOUNT, "builder_share": 500,
         "preflight": { "state": "passed", "findings": [{ "level": "warning", "message": "no camera moves" }] },
         "output": "/home/me/first-light",
