@@ -6,6 +6,7 @@
 
 mod contracts;
 mod cost;
+mod details;
 mod devnet;
 mod error;
 mod job;
@@ -19,6 +20,7 @@ mod wallet;
 
 pub use contracts::{ContractState, ContractView, ContractsView, FeeEstimateView, FeeView};
 pub use cost::{CostView, LeaseCost, TransactionKind, TransactionView};
+pub use details::{GpuModelView, GpuRegionView, GpusView, JobDetails, RetriedPart};
 pub use devnet::{DevnetView, ProcessView};
 pub use error::{ErrorBody, ErrorCode, ErrorDocument};
 pub use job::{

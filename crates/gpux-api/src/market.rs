@@ -30,6 +30,9 @@ pub struct OfferView {
     pub total: Resources,
     /// What of it is free.
     pub free: Resources,
+    /// The most of it that one lease can get: what is free may lie in pieces. Absent of daemons that do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub largest: Option<Resources>,
     /// What one hour of everything that is free costs, net.
     pub price: PricePerHour,
     /// The measured speed of one core, in points: 1,000 is the reference core.

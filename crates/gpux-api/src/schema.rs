@@ -3,8 +3,8 @@
 
 use crate::{
     AddressView, AwayView, ContextsView, ContractsView, CostView, DaemonView, DevnetView, DoctorView, EarningsView,
-    ErrorDocument, FilesView, JobList, JobView, LogView, NodeView, OffersView, PlanView, ReceiptsView, RunEvent,
-    TopUpReply, ValidationView, WalletView,
+    ErrorDocument, FilesView, GpusView, JobDetails, JobList, JobView, LogView, NodeView, OffersView, PlanView,
+    ReceiptsView, RunEvent, TopUpReply, ValidationView, WalletView,
 };
 use schemars::{Schema, schema_for};
 
@@ -23,7 +23,9 @@ pub fn document_schemas() -> Vec<(&'static str, Schema)> {
         ("earnings", schema_for!(EarningsView)),
         ("error", schema_for!(ErrorDocument)),
         ("files", schema_for!(FilesView)),
+        ("gpus", schema_for!(GpusView)),
         ("job", schema_for!(JobView)),
+        ("job-details", schema_for!(JobDetails)),
         ("jobs", schema_for!(JobList)),
         ("log-line", schema_for!(LogView)),
         ("node", schema_for!(NodeView)),

@@ -1,5 +1,9 @@
 //! The offers that this node has heard, kept in one book, and how they look to people.
 
+mod gpus;
+
+pub(crate) use gpus::gpus;
+
 use crate::clock::Clock;
 use gpux_api::{OfferView, OffersView};
 use gpux_market::{Offer, OfferBook};
@@ -201,6 +205,7 @@ fn view(offer: &Offer, age: Millis) -> OfferView {
         region: offer.region.as_ref().map(ToString::to_string),
         total: offer.total,
         free: offer.free,
+        largest: Some(offer.largest),
         price: offer.price_of(&offer.free),
         cpu_score: offer.cpu_score,
         age,

@@ -6,6 +6,7 @@
 //! ```
 
 mod cost;
+mod details;
 mod image;
 mod job;
 mod local;
@@ -18,6 +19,7 @@ mod view;
 mod why;
 
 pub(crate) use cost::{cost, transaction_kind};
+pub(crate) use details::details;
 pub(crate) use job::KEPT_FREE;
 pub(crate) use local::is_local_run;
 pub(crate) use logs::{LogSelection, logs};

@@ -82,6 +82,9 @@ pub(crate) enum Verb {
     /// List the offers that this node has heard
     #[command(after_help = market::OFFERS)]
     Offers,
+    /// List the models of GPU that are sold, how many are free, and what they cost
+    #[command(after_help = market::GPUS)]
+    Gpus,
     /// Show what would run where, for how much at most; spends nothing
     #[command(after_help = market::PLAN)]
     Plan(JobArgs),
@@ -91,6 +94,12 @@ pub(crate) enum Verb {
     /// List jobs
     #[command(after_help = job::PS)]
     Ps(PsArgs),
+    /// Show all that is known of a job: its leases, its money, when it ends by itself, what was tried again
+    #[command(after_help = job::GET)]
+    Get(JobName),
+    /// Open the folder of a job's results, or print where it is
+    #[command(after_help = job::OPEN)]
+    Open(JobName),
     /// Show what a job's processes wrote
     #[command(after_help = job::LOGS)]
     Logs(LogsArgs),

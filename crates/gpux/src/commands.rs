@@ -8,12 +8,15 @@ mod cost;
 mod daemon;
 mod devnet;
 mod doctor;
+mod get;
+mod gpus;
 mod init;
 mod job;
 mod logs;
 mod man;
 mod node;
 mod offers;
+mod open;
 mod plan;
 mod ps;
 mod receipts;
@@ -52,9 +55,12 @@ async fn dispatch(global: Global, verb: Verb) -> Result<u8, Failure> {
         Verb::Init(args) => init::run(&global, &args),
         Verb::Validate(args) => validate::run(&global, &args),
         Verb::Offers => offers::run(&global).await,
+        Verb::Gpus => gpus::run(&global).await,
         Verb::Plan(args) => plan::run(&global, args).await,
         Verb::Run(args) => run::run(&global, args).await,
         Verb::Ps(args) => ps::run(&global, &args).await,
+        Verb::Get(args) => get::run(&global, &args).await,
+        Verb::Open(args) => open::run(&global, &args).await,
         Verb::Logs(args) => logs::run(&global, args).await,
         Verb::Wait(args) => wait::run(&global, args).await,
         Verb::Topup(args) => topup::run(&global, args).await,

@@ -53,6 +53,12 @@ pub(crate) fn dir_of_environment() -> Option<PathBuf> {
     std::env::var_os("GPUX_DIR").map(PathBuf::from)
 }
 
+/// Whether somebody sits before a screen of this machine.
+pub(crate) fn has_desktop() -> bool {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    set("WAYLAND_DISPLAY") || set("DISPLAY")
+}
+
 /// A daemon's folder and what it is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Context {

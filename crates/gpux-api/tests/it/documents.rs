@@ -22,7 +22,7 @@ fn dai() -> Token {
     }
 }
 
-fn job() -> JobView {
+pub(crate) fn job() -> JobView {
     let end = Some(EndView {
         reason: "the work is done".into(),
         actor: Actor::Renter,
@@ -133,6 +133,7 @@ fn offers() -> OffersView {
             region: None,
             total: some,
             free: some,
+            largest: Some(some),
             price: PricePerHour(amount()),
             cpu_score: 1_000,
             age: Millis(10),
@@ -218,7 +219,7 @@ fn offers_are_written_so() {
         "schema": "gpux.offers/v1",
         "token": { "symbol": "DAI", "decimals": 18 },
         "offers": [{
-            "node": "cd".repeat(32), "provider": "0x01", "region": null, "total": some, "free": some,
+            "node": "cd".repeat(32), "provider": "0x01", "region": null, "total": some, "free": some, "largest": some,
             "price": "123456789012345678901", "cpu_score": 1_000, "age": 10,
         }],
     });

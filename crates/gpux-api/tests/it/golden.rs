@@ -2,10 +2,10 @@
 
 use gpux_api::{
     Actor, AddressView, AwayLease, AwayView, ContextView, ContextsView, DaemonView, DevnetView, DoctorCheck,
-    DoctorView, ExitView, FilesView, JobList, LastLogView, LeasePlan, LeaseSide, LogLine, LogView, MistakeView,
-    MoveView, PlanView, PreflightFinding, PreflightView, ProcessView, ReceiptView, ReceiptsView, RecordStanding,
-    RejectedOffer, RejectionCounts, StatementView, TermsView, TopUpReply, TransactionKind, TransactionView,
-    ValidationView, WalletView,
+    DoctorView, ExitView, FilesView, GpuModelView, GpuRegionView, GpusView, JobDetails, JobList, LastLogView,
+    LeasePlan, LeaseSide, LogLine, LogView, MistakeView, MoveView, PlanView, PreflightFinding, PreflightView,
+    ProcessView, ReceiptView, ReceiptsView, RecordStanding, RejectedOffer, RejectionCounts, RetriedPart, StatementView,
+    TermsView, TopUpReply, TransactionKind, TransactionView, ValidationView, WalletView,
 };
 use gpux_types::{
     Amount, BasisPoints, ByteSize, Cpu, JobId, LeaseId, Millis, NodeId, PartIndex, PricePerHour, Resources, Token,
@@ -375,4 +375,66 @@ fn documents_of_this_machine_alone_are_written_so() {
         "contexts": [{ "name": "default", "folder": "/home/me/.gpux", "current": true, "running": false }],
     });
     assert_written(&contexts, &expected);
+}
+
+#[test]
+fn the_gpus_of_a_market_are_written_so() {
+    let price = PricePerHour(amount());
+    let view = GpusView {
+        schema: "gpux.gpus/v1".into(),
+        token: dai(),
+        models: vec![GpuModelView {
+            model: "rtx-4090".into(),
+            nodes: 1,
+            total: 8,
+            free: 3,
+            largest: 2,
+            p10: price,
+            p50: price,
+            p90: price,
+            regions: vec![GpuRegionView {
+                region: None,
+                nodes: 1,
+                total: 8,
+                free: 3,
+                cheapest: price,
+            }],
+        }],
+    };
+    let expected = json!({
+        "schema": "gpux.gpus/v1", "token": { "symbol": "DAI", "decimals": 18 },
+        "models": [{
+            "model": "rtx-4090", "nodes": 1, "total": 8, "free": 3, "largest": 2, "p10": AMOUNT, "p50": AMOUNT,
+            "p90": AMOUNT,
+            "regions": [{ "region": null, "nodes": 1, "total": 8, "free": 3, "cheapest": AMOUNT }],
+        }],
+    });
+    assert_written(&view, &expected);
+}
+
+#[test]
+fn all_of_a_job_is_written_so() {
+    let details = JobDetails {
+        schema: "gpux.job-details/v1".into(),
+        job: crate::documents::job(),
+        ends_by_itself: Some(UnixSeconds(1_800_000_600)),
+        retried: vec![RetriedPart {
+            part: PartIndex(3),
+            tries: 2,
+            lease: LeaseId([0xab; 32]),
+            node: NodeId([0xcd; 32]),
+            failed: true,
+        }],
+        retried_in_all: 1,
+    };
+    let expected = json!({
+        "schema": "gpux.job-details/v1",
+        "job": serde_json::to_value(crate::documents::job()).unwrap(),
+        "ends_by_itself": 1_800_000_600,
+        "retried": [{
+            "part": 3, "tries": 2, "lease": "ab".repeat(32), "node": "cd".repeat(32), "failed": true,
+        }],
+        "retried_in_all": 1,
+    });
+    assert_written(&details, &expected);
 }

@@ -7,7 +7,8 @@ use super::{
     wait::wait_for,
 };
 use gpux_api::{
-    Actor, CostView, DevnetView, DoctorView, ErrorCode, ErrorDocument, JobList, JobState, JobView, LeaseState, LogView,
+    Actor, CostView, DevnetView, DoctorView, ErrorCode, ErrorDocument, GpusView, JobDetails, JobList, JobState,
+    JobView, LeaseState, LogView,
 };
 use std::{
     fs::{self, File},
@@ -133,6 +134,17 @@ fn logs_show_the_parts_and_lines_that_are_asked_for(market: &Market) {
     let last = market.run(&["logs", NAME, "--tail", "1"]);
     assert_eq!(lines_of(&last), ["part 0] three", "part 1] three"]);
 
+    let node = market.job(NAME).outputs[0].node.to_string();
+    assert_eq!(
+        lines_of(&market.run(&["logs", NAME, "--node", &node[..12]])),
+        says(0),
+        "of that node alone"
+    );
+    for (wrong, status) in [("not-hex", 2), ("ffffffffffffffffffff", 6)] {
+        let refused = market.run(&["logs", NAME, "--node", wrong, "--json"]);
+        assert_eq!(refused.status.code(), Some(status), "{refused:?}");
+    }
+
     let told = market.run(&["logs", NAME, "--part", "0", "--tail", "2", "--json"]);
     let text = String::from_utf8(told.stdout).unwrap();
     let views: Vec<LogView> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -176,6 +188,18 @@ fn lists_and_bills_show_what_goes_on(market: &Market) {
         (job.state, job.parts.done, job.parts.running),
         (JobState::Running, 1, 1)
     );
+
+    let details: JobDetails = market.ask(&["get", NAME]);
+    assert_eq!((details.job.id, details.retried_in_all), (job.id, 0));
+    let last = job.leases.iter().map(|lease| lease.expiry).max();
+    assert!(
+        details.ends_by_itself.is_some() && details.ends_by_itself == last,
+        "{details:?}"
+    );
+    let opened = String::from_utf8(market.run(&["open", NAME]).stdout).unwrap();
+    assert_eq!(opened.trim_end(), job.output);
+    let gpus: GpusView = market.ask(&["gpus"]);
+    assert!(gpus.models.is_empty(), "a node without a GPU sells none: {gpus:?}");
 
     let cost: CostView = market.ask(&["cost", NAME]);
     assert_eq!(cost.schema, "gpux.cost/v1");

@@ -1,7 +1,7 @@
 //! Logs of a job's parts, one JSON document a line.
 
 use super::{Refusal, watch::line};
-use crate::node::Node;
+use crate::{node::Node, renter::JobHandle};
 use axum::{
     body::Body,
     extract::{Path, Query, State},
@@ -9,9 +9,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::{StreamExt, stream};
-use gpux_api::LogView;
-use gpux_types::PartIndex;
-use std::{convert::Infallible, sync::Arc};
+use gpux_api::{ErrorBody, ErrorCode, LogView};
+use gpux_types::{NodeId, PartIndex};
+use std::{collections::BTreeSet, convert::Infallible, sync::Arc};
 
 /// Which lines are wanted.
 #[derive(Debug, Default, serde::Deserialize)]
@@ -21,6 +21,8 @@ pub(super) struct Wanted {
     part: Option<u32>,
     tail: Option<usize>,
     failed: bool,
+    /// The beginning of a node's id.
+    node: Option<String>,
 }
 
 pub(super) async fn job(
@@ -29,8 +31,10 @@ pub(super) async fn job(
     Query(wanted): Query<Wanted>,
 ) -> Result<Response, Refusal> {
     let job = node.renter.find(&name)?;
+    let only_node = wanted.node.map(|node| node_of(&job, &node)).transpose()?;
     let selection = crate::renter::LogSelection {
         part: wanted.part.map(PartIndex),
+        node: only_node,
         only_failed: wanted.failed,
         tail: wanted.tail,
         follow: wanted.follow,
@@ -40,4 +44,25 @@ pub(super) async fn job(
         Ok::<_, Infallible>(line(&LogView::from(text)))
     }));
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+}
+
+/// The one node of the job whose id begins so.
+fn node_of(job: &JobHandle, wanted: &str) -> Result<NodeId, ErrorBody> {
+    let leases = job.view().leases;
+    let nodes: BTreeSet<NodeId> = leases.iter().map(|lease| lease.node).collect();
+    let begins = |node: &&NodeId| !wanted.is_empty() && node.to_string().starts_with(wanted);
+    let mut found = nodes.iter().filter(begins);
+    match (found.next(), found.next()) {
+        (Some(node), None) => Ok(*node),
+        (first, _) => {
+            let known: Vec<String> = nodes.iter().map(NodeId::short).collect();
+            let why = if first.is_some() {
+                "several nodes begin so"
+            } else {
+                "no node begins so"
+            };
+            let text = format!("finding node {wanted:?} of the job: {why}");
+            Err(ErrorBody::new(ErrorCode::NotFound, text).with_hint(format!("its nodes are {}", known.join(", "))))
+        }
+    }
 }

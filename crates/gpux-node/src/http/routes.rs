@@ -10,9 +10,9 @@ use axum::{
     },
 };
 use gpux_api::{
-    AwayRequest, AwayView, CostView, DaemonView, DoctorView, EarningsView, ErrorBody, ErrorCode, JobList, JobView,
-    NodeView, OffersView, PlanRequest, PlanView, PricesRequest, ReceiptsView, RunRequest, StopJobRequest,
-    TakingRequest, TopUpReply, TopUpRequest, WalletView,
+    AwayRequest, AwayView, CostView, DaemonView, DoctorView, EarningsView, ErrorBody, ErrorCode, GpusView, JobDetails,
+    JobList, JobView, NodeView, OffersView, PlanRequest, PlanView, PricesRequest, ReceiptsView, RunRequest,
+    StopJobRequest, TakingRequest, TopUpReply, TopUpRequest, WalletView,
 };
 use gpux_types::UnixSeconds;
 use std::sync::Arc;
@@ -50,6 +50,10 @@ pub(super) async fn offers(State(node): State<Arc<Node>>) -> Json<OffersView> {
     Json(node.market.view(node.clock.now()))
 }
 
+pub(super) async fn gpus(State(node): State<Arc<Node>>) -> Answer<GpusView> {
+    Ok(Json(crate::market::gpus(&node).await?))
+}
+
 pub(super) async fn plan(State(node): State<Arc<Node>>, request: Body<PlanRequest>) -> Answer<PlanView> {
     let planned = crate::renter::plan(&node, body(request)?).await?;
     Ok(Json(planned.view))
@@ -65,6 +69,10 @@ pub(super) async fn jobs(State(node): State<Arc<Node>>) -> Json<JobList> {
 
 pub(super) async fn job(State(node): State<Arc<Node>>, Path(name): Path<String>) -> Answer<JobView> {
     Ok(Json(node.renter.find(&name)?.view()))
+}
+
+pub(super) async fn details(State(node): State<Arc<Node>>, Path(name): Path<String>) -> Answer<JobDetails> {
+    Ok(Json(crate::renter::details(&node.renter.find(&name)?)))
 }
 
 pub(super) async fn top_up(

@@ -4,7 +4,7 @@ use super::{JobHandle, Node, record::Try};
 use futures_util::{Stream, StreamExt, stream::FuturesUnordered};
 use gpux_api::LogLine;
 use gpux_proto::LogsRequest;
-use gpux_types::{PartIndex, is_obeyed};
+use gpux_types::{NodeId, PartIndex, is_obeyed};
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
@@ -21,6 +21,7 @@ const AGAIN_MAX: Duration = Duration::from_millis(640);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LogSelection {
     pub(crate) part: Option<PartIndex>,
+    pub(crate) node: Option<NodeId>,
     pub(crate) only_failed: bool,
     pub(crate) tail: Option<usize>,
     pub(crate) follow: bool,
@@ -56,7 +57,9 @@ async fn read_all(node: &Arc<Node>, job: &JobHandle, selection: LogSelection, se
             .map(|(part, at)| (*part, *at))
             .collect();
         for (part, at) in newest {
-            let wanted = selection.part.is_none_or(|only| only == part) && (!selection.only_failed || at.failed);
+            let wanted = selection.part.is_none_or(|only| only == part)
+                && selection.node.is_none_or(|only| only == at.node)
+                && (!selection.only_failed || at.failed);
             if wanted && !known.contains(&(part, at.attempt)) {
                 known.push((part, at.attempt));
                 let one = read_one(node, job, (part, at), selection, sender);

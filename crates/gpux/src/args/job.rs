@@ -51,6 +51,12 @@ pub(crate) struct LogsArgs {
     /// Only this part
     #[arg(long, value_name = "INDEX")]
     pub(crate) part: Option<u32>,
+    /// Only parts on this node: a unique beginning of its id
+    #[arg(long, value_name = "NODE")]
+    pub(crate) node: Option<String>,
+    /// Why it failed: how the job and its leases ended, and the last lines of each part that failed
+    #[arg(long, conflicts_with_all = ["follow", "part"])]
+    pub(crate) diagnose: bool,
     /// Only the last lines of each part
     #[arg(long, value_name = "LINES")]
     pub(crate) tail: Option<usize>,
@@ -95,7 +101,20 @@ pub(super) const LOGS: &str = "\
 Examples:
   gpux logs first-light                  what every part wrote
   gpux logs -f first-light               and what they go on to write
-  gpux logs first-light --part 3 --tail 20";
+  gpux logs first-light --part 3 --tail 20
+  gpux logs first-light --node 8a88e3    what ran on that node
+  gpux logs first-light --diagnose       why it failed";
+
+pub(super) const GET: &str = "\
+Examples:
+  gpux get first-light
+  gpux get first-light --json | jq '.job.leases[] | {node, state, metered}'
+  gpux get first-light --json | jq .ends_by_itself";
+
+pub(super) const OPEN: &str = "\
+Examples:
+  gpux open first-light                  opens the folder with the results on a desktop, and prints it
+  ls \"$(gpux open first-light)\"";
 
 pub(super) const WAIT: &str = "\
 Examples:
@@ -105,4 +124,6 @@ Examples:
 pub(super) const STOP: &str = "\
 Examples:
   gpux stop first-light                  stop the work, settle each lease, get the rest back
-  gpux stop first-light --reason wrong-scene";
+  gpux stop first-light --reason wrong-scene
+
+Nothing is given time to end: containers are killed as soon as their nodes hear of it. Parts that are done stay done.";

@@ -45,6 +45,11 @@ Examples:
   gpux offers                            from the cheapest to the dearest
   gpux offers --json | jq '.offers | length'";
 
+pub(super) const GPUS: &str = "\
+Examples:
+  gpux gpus                              p50: half of the nodes asks this or less for one GPU and hour
+  gpux gpus --json | jq '.models[] | select(.largest >= 8) | .model'";
+
 pub(super) const PLAN: &str = "\
 Examples:
   gpux plan apps/render/gpux.yaml

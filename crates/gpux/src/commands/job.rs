@@ -5,7 +5,7 @@ use futures_util::StreamExt;
 use gpux_api::{Actor, CostView, ErrorCode, JobView, LogLine, RunEventKind};
 
 /// How many lines of a failed part are shown.
-const LAST_LINES: usize = 50;
+pub(super) const LAST_LINES: usize = 50;
 
 /// Prints the end of a job: its outputs and its bill.
 pub(super) async fn print_end(global: &Global, client: &Client, job: &JobView) -> Result<(), Failure> {

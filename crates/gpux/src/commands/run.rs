@@ -84,6 +84,7 @@ async fn follow_with_logs(
         job: job.id.to_string(),
         follow: true,
         part: None,
+        node: None,
         tail: None,
     };
     let show = |line| super::job::print_words(global, line);

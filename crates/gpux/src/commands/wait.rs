@@ -39,6 +39,9 @@ pub(super) async fn run(global: &Global, args: WaitArgs) -> Result<u8, Failure> 
             "waiting for the job: the daemon said nothing",
         ));
     };
+    if job.state == JobState::Failed && !global.json {
+        super::job::print_last_words(global, &client, &job).await?;
+    }
     out::print(global, &job, show::job_line)?;
     Ok(if job.state == JobState::Succeeded {
         0

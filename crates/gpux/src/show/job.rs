@@ -1,7 +1,7 @@
 //! Jobs, their ends and their logs.
 
 use super::{clock, count, money, table::Table};
-use gpux_api::{Actor, CostView, JobList, JobState, JobView, LogLine};
+use gpux_api::{Actor, CostView, JobList, JobState, JobView, LeaseState, LogLine};
 
 pub(crate) const fn state_word(state: JobState) -> &'static str {
     match state {
@@ -13,6 +13,42 @@ pub(crate) const fn state_word(state: JobState) -> &'static str {
         JobState::Failed => "failed",
         JobState::Stopped => "stopped",
     }
+}
+
+pub(super) const fn lease_word(state: LeaseState) -> &'static str {
+    match state {
+        LeaseState::Opening => "opening",
+        LeaseState::Preparing => "preparing",
+        LeaseState::Running => "running",
+        LeaseState::Frozen => "frozen",
+        LeaseState::Unreachable => "unreachable",
+        LeaseState::Settling => "settling",
+        LeaseState::Settled => "settled",
+        LeaseState::Reclaimable => "reclaimable",
+        LeaseState::Reclaimed => "reclaimed",
+        LeaseState::Failed => "failed",
+    }
+}
+
+/// How a job and each of its leases ended, or stand.
+pub(crate) fn diagnosis(job: &JobView) -> String {
+    let mut text = format!("{}\n", job_line(job));
+    if let Some(waits) = &job.waits {
+        text.push_str(&format!("  waits: {waits}\n"));
+    }
+    for lease in &job.leases {
+        let end = lease
+            .end
+            .as_ref()
+            .map(|end| format!(": {} (by {})", end.reason, actor_word(end.actor)));
+        text.push_str(&format!(
+            "  {} {}{}\n",
+            lease.node.short(),
+            lease_word(lease.state),
+            end.unwrap_or_default()
+        ));
+    }
+    text
 }
 
 pub(crate) fn jobs(list: &JobList) -> String {

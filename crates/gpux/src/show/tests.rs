@@ -1,5 +1,7 @@
 //! Golden screens: what people see of a document, to the letter.
 
+mod screens;
+
 use super::*;
 use gpux_api::{
     Actor, CostView, DoctorCheck, DoctorView, EndView, JobList, JobState, JobView, LeaseCost, LeasePlan, LeaseState,
@@ -124,6 +126,10 @@ fn offers_look_so() {
             ..resources()
         },
         free: resources(),
+        largest: Some(Resources {
+            cpu: Cpu::cores(1),
+            ..resources()
+        }),
         price: PricePerHour(amount("0.1674999")),
         cpu_score: 1_043,
         age: Millis(2_340),
@@ -137,8 +143,8 @@ fn offers_look_so() {
         offers(&view),
         golden(
             r"
-NODE      PROVIDER    REGION  FREE CPU  MEMORY    DISK  CPU SCORE  ALL THAT IS FREE (DAI/h)     HEARD
-aaaaaaaa  0x488C46ea  -       1.5 of 4   2 GiB  10 GiB       1043                    0.1674  2.3s ago
+NODE      PROVIDER    REGION  FREE CPU  IN ONE LEASE  MEMORY    DISK  CPU SCORE  ALL THAT IS FREE (DAI/h)     HEARD
+aaaaaaaa  0x488C46ea  -       1.5 of 4             1   2 GiB  10 GiB       1043                    0.1674  2.3s ago
 "
         )
     );
