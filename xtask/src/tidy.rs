@@ -1,6 +1,7 @@
-//! What every source file must have or must not have: a module doc, a bounded length, no leftovers. Called by `main.rs`
-//! in the workspace's folder; it reads files and changes none.
+//! What every source file must have or must not have: a module doc, a bounded length, no leftovers; and that the tests which a
+//! page of documentation names exist. Called by `main.rs` in the workspace's folder; it reads files and changes none.
 
+mod pains;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ pub(crate) fn check() -> Result<Vec<String>, String> {
         let text = fs::read_to_string(&file).map_err(|error| format!("reading {}: {error}", file.display()))?;
         faults.extend(faults_of(&file, &text));
     }
+    faults.extend(pains::check()?);
     Ok(faults)
 }
 

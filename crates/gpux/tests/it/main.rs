@@ -11,6 +11,7 @@ mod exit_codes;
 mod help;
 mod home;
 mod job_files;
+mod last_words;
 mod mistakes;
 mod passwords;
 mod progress;
