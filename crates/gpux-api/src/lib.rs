@@ -16,6 +16,7 @@ mod node;
 mod receipts;
 mod run_event;
 mod schema;
+mod send;
 mod wallet;
 
 pub use contracts::{ContractState, ContractView, ContractsView, FeeEstimateView, FeeView};
@@ -41,6 +42,7 @@ pub use receipts::{
 };
 pub use run_event::{RunEvent, RunEventKind};
 pub use schema::document_schemas;
+pub use send::{SendPlanView, SendRequest, SendState, SendView};
 pub use wallet::{AddressView, DaemonView, DoctorCheck, DoctorView, WalletView};
 
 /// Where every route of this version starts.

@@ -4,7 +4,7 @@
 use crate::{
     AddressView, AwayView, ContextsView, ContractsView, CostView, DaemonView, DevnetView, DoctorView, EarningsView,
     ErrorDocument, FilesView, GpusView, JobDetails, JobList, JobView, LogView, NodeView, OffersView, PlanView,
-    ReceiptsView, RunEvent, TopUpReply, ValidationView, WalletView,
+    ReceiptsView, RunEvent, SendPlanView, SendView, TopUpReply, ValidationView, WalletView,
 };
 use schemars::{Schema, schema_for};
 
@@ -33,6 +33,8 @@ pub fn document_schemas() -> Vec<(&'static str, Schema)> {
         ("plan", schema_for!(PlanView)),
         ("receipts", schema_for!(ReceiptsView)),
         ("run-event", schema_for!(RunEvent)),
+        ("send", schema_for!(SendView)),
+        ("send-plan", schema_for!(SendPlanView)),
         ("topup", schema_for!(TopUpReply)),
         ("validation", schema_for!(ValidationView)),
         ("wallet", schema_for!(WalletView)),

@@ -60,6 +60,18 @@ pub struct AddressView {
     pub schema: String,
     /// The address.
     pub address: String,
+    /// The same as a link with its chain (EIP-681), where the configuration names one: what a QR code of it holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uri: Option<String>,
+    /// The chain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain_id: Option<u64>,
+    /// How people call the chain, where it has a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<String>,
+    /// The token of deposits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_address: Option<String>,
 }
 
 impl From<String> for AddressView {
@@ -67,6 +79,10 @@ impl From<String> for AddressView {
         Self {
             schema: "gpux.address/v1".to_owned(),
             address,
+            uri: None,
+            chain_id: None,
+            chain: None,
+            token_address: None,
         }
     }
 }

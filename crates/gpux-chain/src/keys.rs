@@ -82,6 +82,9 @@ pub enum KeyContentError {
     /// The password does not open the keystore.
     #[error("opening the keystore: the password is wrong")]
     WrongPassword,
+    /// Not the digits of a key.
+    #[error("reading a private key: expected 64 hexadecimal digits, or a keystore of version 3")]
+    Digits,
     /// The bytes are no secret key.
     #[error("checking the key")]
     Key(#[source] InvalidKey),
@@ -102,7 +105,7 @@ pub struct InvalidKey;
 
 /// A secp256k1 secret key; its memory is wiped when it goes.
 #[derive(Clone)]
-struct Secret {
+pub(crate) struct Secret {
     key: SigningKey,
     address: Address,
 }
@@ -117,7 +120,7 @@ impl Secret {
         }
     }
 
-    fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidKey> {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidKey> {
         // The curve's library would pad a shorter text.
         let bytes: &[u8; 32] = bytes.try_into().map_err(|_| InvalidKey)?;
         let key = SigningKey::from_slice(bytes).map_err(|_| InvalidKey)?;
@@ -180,7 +183,7 @@ impl WalletKey {
         Secret::from_bytes(secret).map(Self)
     }
 
-    fn store(path: &Path, password: &[u8], cost: KdfCost, secret: Secret) -> Result<Self, KeyFileError> {
+    pub(crate) fn store(path: &Path, password: &[u8], cost: KdfCost, secret: Secret) -> Result<Self, KeyFileError> {
         let text = keystore::encrypt(&secret.to_bytes(), secret.address, password, cost);
         write_new(path, text.as_bytes())?;
         Ok(Self(secret))
@@ -205,6 +208,11 @@ impl WalletKey {
             })),
             _ => Ok(Self(secret)),
         }
+    }
+
+    /// What it signs with, for another keystore.
+    pub(crate) fn into_secret(self) -> Secret {
+        self.0
     }
 
     /// The address that owns the money.
@@ -368,7 +376,7 @@ fn write_new(path: &Path, content: &[u8]) -> Result<(), KeyFileError> {
         .map_err(io_error)
 }
 
-fn read_bounded(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
+pub(crate) fn read_bounded(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
     use std::os::unix::fs::PermissionsExt;
     let io_error = |source| KeyFileError::Io {
         path: path.into(),

@@ -16,6 +16,7 @@ mod devnet;
 mod directory;
 mod events;
 mod fees;
+mod import;
 mod journal;
 mod keys;
 mod keystore;
@@ -40,6 +41,7 @@ pub use devnet::{Devnet, DevnetConfig, DevnetError, DevnetInfo, DevnetToken, Fun
 pub use directory::{Announcement, Announcements};
 pub use events::{EscrowEvent, LeaseLog};
 pub use fees::{L1FeeEstimate, L1Scalars, fastlz_len};
+pub use import::KeyFileKind;
 pub use journal::{EntryState, FileJournal, Journal, JournalEntry, MemoryJournal, PermitUse, Pull};
 pub use keys::{
     DigestSigner, HotKey, InvalidKey, KeyContentError, KeyFileError, Signature, WalletKey, keystore_address,

@@ -72,6 +72,8 @@ pub(crate) fn router(node: Arc<Node>, token: &str) -> Router {
         .route("/node/prices", post(routes::set_prices))
         .route("/node/earnings", get(routes::earnings))
         .route("/wallet", get(routes::wallet))
+        .route("/wallet/send", post(routes::send))
+        .route("/wallet/send/plan", post(routes::plan_send))
         .route("/doctor", get(routes::doctor))
         .fallback(routes::nothing_here)
         .with_state(node);

@@ -15,6 +15,7 @@ mod outputs;
 mod plan;
 mod quotes;
 mod record;
+mod set_aside;
 mod view;
 mod why;
 
@@ -24,6 +25,7 @@ pub(crate) use job::KEPT_FREE;
 pub(crate) use local::is_local_run;
 pub(crate) use logs::{LogSelection, logs};
 pub(crate) use plan::plan;
+pub(crate) use set_aside::set_aside;
 pub(crate) use view::actor;
 
 use crate::{

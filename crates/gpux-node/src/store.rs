@@ -471,6 +471,22 @@ impl Store {
         })
     }
 
+    /// Keeps a small fact under a name that has none yet; gives what is kept under it, which may be another's.
+    pub(crate) fn claim_fact<T: Serialize + DeserializeOwned>(&self, name: &str, fact: &T) -> Result<T, StoreError> {
+        let text = to_json("a fact", fact)?;
+        let statement = "INSERT INTO facts (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING";
+        let done = self.write(statement, params![name, text]);
+        done.map_err(|source| StoreError::Sql {
+            attempted: "keeping a fact",
+            source,
+        })?;
+        // Nothing takes a fact back, so it is there; the same text is as good.
+        Ok(match self.fact(name)? {
+            Some(kept) => kept,
+            None => from_json("a fact", &text)?,
+        })
+    }
+
     /// The fact under a name.
     pub(crate) fn fact<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StoreError> {
         let text: Option<String> = self

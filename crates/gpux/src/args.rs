@@ -25,7 +25,7 @@ pub(crate) use market::JobArgs;
 pub(crate) use money::{AwayArgs, ReceiptsArgs, TopUpArgs};
 pub(crate) use node::{DrainArgs, EarningsArgs, NodeVerb, PriceArgs};
 pub(crate) use system::{CompletionArgs, ManArgs};
-pub(crate) use wallet::WalletVerb;
+pub(crate) use wallet::{SendArgs, WalletVerb};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::{ffi::OsString, path::PathBuf};

@@ -10,6 +10,11 @@ use gpux_api::{ErrorCode, RunEvent, RunEventKind};
 use serde::Serialize;
 use std::io::{ErrorKind, IsTerminal, Write};
 
+/// Whether data on the screen may have colours.
+pub(crate) fn has_colours() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
 /// Prints data: `document` as JSON when that was asked for, else what `human` writes.
 pub(crate) fn print<T: Serialize>(
     global: &Global,

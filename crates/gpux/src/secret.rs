@@ -1,4 +1,5 @@
-//! Passwords that are typed on a terminal and shown nowhere. Used by `gpux wallet new`; it judges no password and keeps none.
+//! Passwords and keys that are typed on a terminal and shown nowhere. Used by `gpux wallet new` and `gpux wallet import`; it judges
+//! nothing and keeps none.
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::{io, str};

@@ -13,6 +13,7 @@ mod market;
 mod node;
 mod progress;
 mod receipts;
+mod send;
 mod system;
 mod table;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub(crate) use market::{offers, plan};
 pub(crate) use node::{drained, earnings, is_drained, leases, node, prices, taking};
 pub(crate) use progress::Progress;
 pub(crate) use receipts::{receipts, receipts_csv};
+pub(crate) use send::{receive, send_plan, send_question, sent};
 pub(crate) use system::{devnet, doctor, wallet};
 pub(crate) use validation::validation;
 

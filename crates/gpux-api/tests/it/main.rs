@@ -7,3 +7,4 @@ mod errors;
 mod golden;
 mod node;
 mod schemas;
+mod send;

@@ -1,7 +1,8 @@
 //! A job that lasts longer than its deposits.
 
 use super::{job::Job, market::Market};
-use gpux_api::{CostView, JobState, JobView, TransactionKind};
+use gpux_api::{CostView, JobState, JobView, TransactionKind, WalletView};
+use gpux_types::Amount;
 use std::{fs, time::Duration};
 
 const JOB: Job = Job {
@@ -37,6 +38,7 @@ fn a_deposit_that_runs_low_is_added_to_within_what_was_set_aside_and_the_job_end
         limit,
         |job| job.leases.iter().any(|lease| lease.low),
     );
+    assert_kept_for_top_ups(&market);
     let over = market.job_when("longer", "the end", limit, |job| {
         matches!(job.state, JobState::Succeeded | JobState::Failed)
     });
@@ -56,4 +58,27 @@ fn a_deposit_that_runs_low_is_added_to_within_what_was_set_aside_and_the_job_end
         bill.topped_up <= job.token.parse("0.02").unwrap(),
         "within the limit: {bill:?}"
     );
+}
+
+/// Nobody sends by mistake what the job may still take: some of it is set aside, and all but one unit would go.
+fn assert_kept_for_top_ups(market: &Market) {
+    let wallet: WalletView = market.ask(&["wallet", "balance"]);
+    let amount = wallet
+        .token
+        .format(wallet.balance.saturating_sub(Amount::new(1).expect("one unit")));
+    let sent = market.run(&[
+        "wallet",
+        "send",
+        "0x0b2C639c533813f4Aa9D7837CAf62653d097Ff85",
+        &amount,
+        "-y",
+    ]);
+    assert_eq!(sent.status.code(), Some(4), "{sent:?}");
+    let told = String::from_utf8_lossy(&sent.stderr);
+    assert!(
+        told.contains("open jobs may still need") && told.contains("--force"),
+        "{told}"
+    );
+    let after: WalletView = market.ask(&["wallet", "balance"]);
+    assert_eq!(after.native_wei, wallet.native_wei, "nothing was sent");
 }

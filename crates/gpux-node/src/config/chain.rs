@@ -226,6 +226,8 @@ pub(crate) struct Target {
     /// Where the escrow is, where anybody has said so.
     pub(crate) escrow: Option<Address>,
     pub(crate) node_directory: Option<Address>,
+    /// The token of deposits, where anybody has said so.
+    pub(crate) token: Option<Address>,
     pub(crate) poll: Millis,
     pub(crate) max_fee_per_gas: NonZeroU64,
 }
@@ -277,6 +279,7 @@ pub(crate) fn target(config: &Path, choice: ChainChoice) -> Result<Target, super
             .node_directory
             .or(written.node_directory)
             .or(there.map(|there| there.node_directory)),
+        token: written.token.or(known.map(KnownChain::token)),
         poll: written.poll.unwrap_or(DEFAULT_POLL),
         max_fee_per_gas: written.max_fee_per_gas.unwrap_or_else(default_max_fee),
         known,

@@ -12,7 +12,7 @@ use axum::{
 use gpux_api::{
     AwayRequest, AwayView, CostView, DaemonView, DoctorView, EarningsView, ErrorBody, ErrorCode, GpusView, JobDetails,
     JobList, JobView, NodeView, OffersView, PlanRequest, PlanView, PricesRequest, ReceiptsView, RunRequest,
-    StopJobRequest, TakingRequest, TopUpReply, TopUpRequest, WalletView,
+    SendPlanView, SendRequest, SendView, StopJobRequest, TakingRequest, TopUpReply, TopUpRequest, WalletView,
 };
 use gpux_types::UnixSeconds;
 use std::sync::Arc;
@@ -152,6 +152,14 @@ pub(super) async fn earnings(
 
 pub(super) async fn wallet(State(node): State<Arc<Node>>) -> Answer<WalletView> {
     Ok(Json(node.wallet_view().await?))
+}
+
+pub(super) async fn plan_send(State(node): State<Arc<Node>>, request: Body<SendRequest>) -> Answer<SendPlanView> {
+    Ok(Json(crate::send::plan(&node, body(request)?).await?))
+}
+
+pub(super) async fn send(State(node): State<Arc<Node>>, request: Body<SendRequest>) -> Answer<SendView> {
+    Ok(Json(crate::send::send(&node, body(request)?).await?))
 }
 
 pub(super) async fn doctor(State(node): State<Arc<Node>>) -> Json<DoctorView> {

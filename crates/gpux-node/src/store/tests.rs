@@ -29,6 +29,16 @@ fn database(statements: &str) -> (tempfile::TempDir, PathBuf) {
 }
 
 #[test]
+fn a_name_is_claimed_once_and_whoever_comes_second_gets_what_the_first_one_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("state.sqlite")).unwrap();
+    assert_eq!(store.claim_fact("payment:rent", &1).unwrap(), 1);
+    assert_eq!(store.claim_fact("payment:rent", &2).unwrap(), 1);
+    assert_eq!(store.claim_fact("payment:food", &2).unwrap(), 2);
+    assert_eq!(store.fact::<i32>("payment:rent").unwrap(), Some(1));
+}
+
+#[test]
 fn a_database_that_a_newer_version_wrote_is_refused_with_what_to_do_and_left_as_it_is() {
     let (_dir, path) = database("CREATE TABLE later (id); PRAGMA user_version = 9;");
     let before = std::fs::read(&path).unwrap();

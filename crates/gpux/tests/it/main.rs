@@ -16,4 +16,6 @@ mod mistakes;
 mod passwords;
 mod progress;
 mod run_events;
+mod sending;
 mod streams;
+mod wallets;

@@ -48,7 +48,7 @@ impl Terminal {
     }
 
     /// Waits until the screen ends with `question`, then types.
-    fn answer(&mut self, question: &str, typed: &str) {
+    pub(crate) fn answer(&mut self, question: &str, typed: &str) {
         let mut byte = [0];
         let before = self.shown.len();
         while self.shown.len() == before || !self.shown.ends_with(question) {
