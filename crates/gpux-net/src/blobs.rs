@@ -4,8 +4,11 @@ mod error;
 mod fetch;
 mod grants;
 mod open;
+mod pack;
+mod scan;
 mod serve;
 mod store;
+mod unpack;
 
 pub(crate) use grants::Grants;
 pub(crate) use open::OpenStore;
@@ -13,4 +16,7 @@ pub(crate) use serve::BlobServer;
 pub(crate) use store::Blobs;
 
 pub use error::{FetchError, PeerFetchError, StoreError};
+pub use pack::{AddInputError, add_folder, add_steady_file};
+pub use scan::{ScanError, ScannedFolder};
 pub use store::{AddMode, BlobRef, ExportMode, Keeper};
+pub use unpack::{WriteFolderError, write_folder};

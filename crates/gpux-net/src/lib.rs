@@ -31,7 +31,10 @@ mod stats;
 mod ticket;
 mod wire;
 
-pub use blobs::{AddMode, BlobRef, ExportMode, FetchError, Keeper, PeerFetchError, StoreError};
+pub use blobs::{
+    AddInputError, AddMode, BlobRef, ExportMode, FetchError, Keeper, PeerFetchError, ScanError, ScannedFolder,
+    StoreError, WriteFolderError, add_folder, add_steady_file, write_folder,
+};
 pub use calls::{CallError, CallHandler, LogSink, LogsClosed, Retry};
 pub use config::{Limits, NetConfig};
 pub use endpoint::StartNetError;

@@ -21,6 +21,7 @@ mod why;
 
 pub(crate) use cost::{cost, transaction_kind};
 pub(crate) use details::details;
+pub(crate) use image::MANIFEST_LIMIT;
 pub(crate) use job::KEPT_FREE;
 pub(crate) use local::is_local_run;
 pub(crate) use logs::{LogSelection, logs};
@@ -324,13 +325,12 @@ pub(crate) async fn start(node: &Arc<Node>, request: RunRequest) -> Result<JobVi
         planned.market.alternatives(&planned.wanted, book, &planned.known)
     });
     let proposed = (&planned.market, stand_ins.as_slice());
-    let firm = quotes::collect(node, proposed, request.agreed_total, &wanted, &spec).await?;
+    let firm = quotes::collect(node, proposed, request.agreed_total, &wanted, &spec).await;
+    let firm = image::or_unpublish(node, id, firm).await?;
     // What the watcher believes: a block that is hours ahead would bind what a vanished node leaves behind for as long.
     let head = node.watcher.newest().ok_or_else(no_block)?;
-    let leases: Vec<LeaseRecord> = firm
-        .into_iter()
-        .map(|firm| lease_record(node, (id, &planned), firm, head.timestamp))
-        .collect();
+    let lease = |firm| lease_record(node, (id, &planned), firm, head.timestamp);
+    let leases: Vec<LeaseRecord> = firm.into_iter().map(lease).collect();
     let mut record = job_record(
         node,
         id,

@@ -23,10 +23,12 @@ pub enum DecodeError {
         got: u8,
     },
     /// Longer than any honest message.
-    #[error("decoding a message of {got} bytes: the limit is {MAX_MESSAGE_BYTES}")]
+    #[error("decoding a message of {got} bytes: the limit is {limit}")]
     TooLarge {
         /// Its length.
         got: usize,
+        /// The limit.
+        limit: usize,
     },
     /// Cut, malformed, or out of a stated limit.
     #[error("decoding a message")]
@@ -50,8 +52,14 @@ pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
 /// # Errors
 /// When the bytes are of another version, too many, cut, malformed or followed by others.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
-    if bytes.len() > MAX_MESSAGE_BYTES {
-        return Err(DecodeError::TooLarge { got: bytes.len() });
+    decode_within(bytes, MAX_MESSAGE_BYTES)
+}
+
+/// The same for a document that may be of another length than a message.
+pub(crate) fn decode_within<T: DeserializeOwned>(bytes: &[u8], limit: usize) -> Result<T, DecodeError> {
+    if bytes.len() > limit {
+        let got = bytes.len();
+        return Err(DecodeError::TooLarge { got, limit });
     }
     let (version, body) = bytes.split_first().ok_or(DecodeError::Empty)?;
     if *version != VERSION {

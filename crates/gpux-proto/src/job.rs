@@ -1,5 +1,6 @@
 //! What a provider must know of a job to prepare and run it: the image, the inputs, the commands.
 
+use crate::FolderSpec;
 use gpux_types::{BlobHash, ByteSize, JobId, MAX_ARGUMENTS, MAX_INPUTS, MAX_LAYERS, MAX_VARIABLES, Millis, PartIndex};
 use serde::{Deserialize, Serialize};
 
@@ -41,13 +42,24 @@ pub struct ImageSpec {
     pub layers: Vec<LayerSpec>,
 }
 
-/// One file that every container of the job sees, read only.
+/// One file or folder that every container of the job sees, read only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputSpec {
     /// Where the container sees it: an absolute path.
     pub to: String,
-    /// What it is.
+    /// The file, or the manifest of the folder.
     pub blob: BlobSpec,
+    /// How large the folder is, when it is one.
+    pub folder: Option<FolderSpec>,
+}
+
+impl InputSpec {
+    /// Its bytes as it travels.
+    #[must_use]
+    pub fn size(&self) -> ByteSize {
+        let content = self.folder.map_or(ByteSize(0), |folder| folder.content);
+        ByteSize(self.blob.size.0.saturating_add(content.0))
+    }
 }
 
 /// What a container runs.
@@ -68,7 +80,7 @@ pub struct JobSpec {
     pub name: String,
     /// What to run it from.
     pub image: ImageSpec,
-    /// Files that it reads.
+    /// Files and folders that it reads.
     pub inputs: Vec<InputSpec>,
     /// What every part runs; a part adds its own environment.
     pub command: Command,
@@ -89,11 +101,11 @@ impl JobSpec {
     #[must_use]
     pub fn preparation_bytes(&self) -> ByteSize {
         let layers = self.image.layers.iter().map(|layer| layer.blob.size.0);
-        let inputs = self.inputs.iter().map(|input| input.blob.size.0);
+        let inputs = self.inputs.iter().map(|input| input.size().0);
         ByteSize(layers.chain(inputs).fold(self.image.config.size.0, u64::saturating_add))
     }
 
-    /// Every blob that the renter must serve to the provider of a lease.
+    /// Every blob that the renter must serve to the provider of a lease, besides the packs that the manifests of folders name.
     pub fn blobs(&self) -> impl Iterator<Item = BlobSpec> + '_ {
         let layers = self.image.layers.iter().map(|layer| layer.blob);
         std::iter::once(self.image.config)

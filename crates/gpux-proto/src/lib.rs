@@ -7,6 +7,7 @@
 mod address;
 mod call;
 mod codec;
+mod folder;
 mod job;
 mod offer;
 mod quote;
@@ -17,6 +18,10 @@ pub use call::{
     Phase, Request, Response, StopRequest,
 };
 pub use codec::{DecodeError, MAX_MESSAGE_BYTES, VERSION, decode, encode};
+pub use folder::{
+    BadFolder, Folder, FolderFile, FolderLink, FolderSpec, MAX_FOLDER_BYTES, MAX_FOLDER_ENTRIES, MAX_PACK_BYTES, Pack,
+    packs_of,
+};
 pub use job::{
     BlobSpec, Command, ImageSpec, InputSpec, JobSpec, LayerSpec, MAX_JOB_BYTES, MAX_OUTPUTS, OutputSpec, PartSpec,
 };

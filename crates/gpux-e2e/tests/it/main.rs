@@ -26,6 +26,8 @@ mod following;
 #[cfg(test)]
 mod full_disk;
 #[cfg(test)]
+mod inputs;
+#[cfg(test)]
 mod job;
 #[cfg(test)]
 mod layers;

@@ -9,6 +9,7 @@
 
 mod blobs;
 mod calls;
+mod folders;
 mod offers;
 mod small_disk;
 mod support;

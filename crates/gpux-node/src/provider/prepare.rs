@@ -6,10 +6,10 @@ use super::{
     disk::{Disk, NoDisk, Wanted},
     room,
 };
-use crate::node::Node;
+use crate::{node::Node, renter::MANIFEST_LIMIT};
 use gpux_lease::{Actor, INTERVAL};
-use gpux_net::{BlobRef, ExportMode, FetchError, Keeper, Retry};
-use gpux_proto::{BlobSpec, ImageSpec, InputSpec, LayerSpec, LeaseRequest};
+use gpux_net::{BlobRef, ExportMode, FetchError, Keeper, Retry, WriteFolderError};
+use gpux_proto::{BadFolder, BlobSpec, Folder, FolderSpec, ImageSpec, InputSpec, LayerSpec, LeaseRequest};
 use gpux_runtime::{
     Compression, CreateLeaseError, Digest, ImageConfig, InputMount, LayerDescriptor, LayerHold, LeaseSpec,
     MAX_CONFIG_BYTES, ParsedConfig, ReadConfigError, UnpackError, UnpackLimits,
@@ -31,6 +31,8 @@ use tokio_util::sync::CancellationToken;
 const FETCH_TRIES: u32 = 20;
 /// How long to wait in between.
 const FETCH_AGAIN: Duration = Duration::from_secs(1);
+/// What each entry of a folder takes besides its bytes: the rest of its last block, or the folder's own.
+const ENTRY_BYTES: u64 = 4 << 10;
 /// The most of a part's output that is kept.
 const LOG_LIMIT: ByteSize = ByteSize(8 << 20);
 
@@ -66,6 +68,12 @@ pub(crate) enum PrepareError {
     /// A layer cannot be unpacked.
     #[error("unpacking a layer of the image")]
     Unpack(#[from] UnpackError),
+    /// An input's manifest is none.
+    #[error("reading the manifest of an input")]
+    Manifest(#[from] BadFolder),
+    /// An input's files cannot be written.
+    #[error("writing an input")]
+    Input(#[from] WriteFolderError),
     /// A file of this daemon cannot be written.
     #[error("writing {path}")]
     Folder {
@@ -87,11 +95,14 @@ impl PrepareError {
     pub(crate) const fn actor(&self) -> Actor {
         match self {
             Self::Fetch { .. } => Actor::Network,
-            Self::Config(_) | Self::OtherLayers | Self::MediaType(_) | Self::Stopped => Actor::Renter,
+            Self::Config(_) | Self::OtherLayers | Self::Manifest(_) | Self::MediaType(_) | Self::Stopped => {
+                Actor::Renter
+            }
             Self::Disk(_)
             | Self::NoRuntime
             | Self::Blob(_)
             | Self::Unpack(_)
+            | Self::Input(_)
             | Self::Folder { .. }
             | Self::Create(_) => Actor::Provider,
         }
@@ -211,12 +222,14 @@ async fn reserve(
     }
     for input in &request.job.inputs {
         // As a blob, and as the file that containers see.
-        let copies = if node.net.find(input.blob.hash).await?.is_some() {
+        let copies = if input.folder.is_none() && node.net.find(input.blob.hash).await?.is_some() {
             1
         } else {
             2
         };
-        missing = missing.saturating_add(input.blob.size.0.saturating_mul(copies));
+        missing = missing.saturating_add(input.size().0.saturating_mul(copies));
+        let entries = input.folder.map_or(0, |folder| u64::from(folder.entries));
+        missing = missing.saturating_add(entries.saturating_mul(ENTRY_BYTES));
     }
     let wanted = Wanted {
         disk: request.request.resources.disk,
@@ -387,17 +400,31 @@ async fn fetch_inputs(
     for (index, input) in inputs.iter().enumerate() {
         fetch.blob(input.blob, Keeper::Lease(fetch.lease)).await?;
         let source = scratch.join(format!("input-{index}"));
-        fetch
-            .node
-            .net
-            .export(input.blob.hash, &source, ExportMode::Copy)
-            .await?;
+        let net = &fetch.node.net;
+        match input.folder {
+            None => net.export(input.blob.hash, &source, ExportMode::Copy).await?,
+            Some(told) => fetch_folder(fetch, input.blob, told, &source).await?,
+        }
         mounts.push(InputMount {
             source,
             target: PathBuf::from(&input.to),
         });
     }
     Ok(mounts)
+}
+
+/// A folder by the manifest that was fetched: nothing of it is believed before it was checked.
+async fn fetch_folder(fetch: &Fetch<'_>, manifest: BlobSpec, told: FolderSpec, to: &Path) -> Result<(), PrepareError> {
+    let bytes = fetch.node.net.read_bytes(manifest.hash, MANIFEST_LIMIT).await?;
+    let folder = Folder::read(&bytes, told)?;
+    for pack in &folder.packs {
+        fetch.blob(pack.blob, Keeper::Lease(fetch.lease)).await?;
+    }
+    tokio::select! {
+        biased;
+        () = fetch.stop.cancelled() => Err(PrepareError::Stopped),
+        written = gpux_net::write_folder(fetch.node.net.as_ref(), folder, to) => Ok(written?),
+    }
 }
 
 #[cfg(test)]

@@ -2,12 +2,17 @@
 
 use crate::{fault::fault, node::Node};
 use gpux_api::{ErrorBody, ErrorCode};
-use gpux_job::{ImageSource, Job};
-use gpux_net::{AddMode, BlobRef, Keeper};
-use gpux_proto::{BlobSpec, Command, ImageSpec, InputSpec, JobSpec, LayerSpec, MAX_JOB_BYTES};
-use gpux_runtime::ResolvedImage;
-use gpux_types::{ByteSize, JobId, MAX_LAYERS};
-use std::path::Path;
+use gpux_job::{ImageSource, Input, Job};
+use gpux_net::{AddMode, BlobRef, Keeper, ScanError, ScannedFolder};
+use gpux_proto::{
+    BlobSpec, Command, Folder, ImageSpec, InputSpec, JobSpec, LayerSpec, MAX_FOLDER_BYTES, MAX_JOB_BYTES,
+};
+use gpux_runtime::{InputMount, ResolvedImage};
+use gpux_types::{BlobHash, ByteSize, JobId, MAX_LAYERS};
+use std::path::PathBuf;
+
+/// The longest manifest of a folder.
+pub(crate) const MANIFEST_LIMIT: u64 = MAX_FOLDER_BYTES as u64;
 
 /// Finds the image that a job names.
 pub(super) async fn resolve(node: &Node, source: &ImageSource) -> Result<ResolvedImage, ErrorBody> {
@@ -18,8 +23,24 @@ pub(super) async fn resolve(node: &Node, source: &ImageSource) -> Result<Resolve
     })
 }
 
-/// Puts the image's layers and the job's inputs into the blob store; gives what a provider is told.
+/// Puts the image's layers and the job's inputs into the blob store; gives what a provider is told. Nothing is kept of a job that
+/// cannot be told.
 pub(super) async fn publish(node: &Node, id: JobId, job: &Job, image: &ResolvedImage) -> Result<JobSpec, ErrorBody> {
+    let spec = store(node, id, job, image).await;
+    or_unpublish(node, id, spec).await
+}
+
+/// Lets go of what was published for a job that does not begin.
+pub(super) async fn or_unpublish<T>(node: &Node, id: JobId, result: Result<T, ErrorBody>) -> Result<T, ErrorBody> {
+    if result.is_err()
+        && let Err(error) = node.net.release(Keeper::Job(id)).await
+    {
+        tracing::warn!(error = %crate::error_chain(&error), "letting go of a job's inputs");
+    }
+    result
+}
+
+async fn store(node: &Node, id: JobId, job: &Job, image: &ResolvedImage) -> Result<JobSpec, ErrorBody> {
     let keep = Keeper::Job(id);
     let config = node.net.add_bytes(image.config_bytes.clone(), keep).await;
     let config = config.map_err(|error| unreadable("the image's configuration", &error))?;
@@ -97,27 +118,65 @@ async fn publish_layers(node: &Node, keep: Keeper, image: &ResolvedImage) -> Res
 async fn publish_inputs(node: &Node, keep: Keeper, job: &Job) -> Result<Vec<InputSpec>, ErrorBody> {
     let mut inputs = Vec::with_capacity(job.inputs.len());
     for input in &job.inputs {
-        let what = format!("input {} ({})", input.name, input.path.display());
-        check_file(&input.path, &what)?;
-        let blob = node.net.add_file(&input.path, AddMode::Copy, keep).await;
-        let blob = blob.map_err(|error| unreadable(&what, &error))?;
+        let (net, path) = (node.net.as_ref(), &input.path);
+        let added = if path.is_dir() {
+            let added = gpux_net::add_folder(net, path, keep).await;
+            added.map(|(manifest, folder)| (manifest, Some(folder)))
+        } else {
+            let added = gpux_net::add_steady_file(net, path, keep).await;
+            added.map(|file| (file, None))
+        };
+        let (blob, folder) = added.map_err(|error| unreadable_input(input, &error))?;
         inputs.push(InputSpec {
             to: input.to.to_string(),
             blob: blob_spec(blob),
+            folder,
         });
     }
     Ok(inputs)
 }
 
-/// Says plainly when an input is not there, or is a folder.
-pub(super) fn check_file(path: &Path, what: &str) -> Result<(), ErrorBody> {
-    match std::fs::metadata(path) {
+/// Says plainly when an input is not there, or cannot be sent. Reads no file.
+pub(super) async fn check_input(input: &Input) -> Result<(), ErrorBody> {
+    let path = input.path.clone();
+    let looked = tokio::task::spawn_blocking(move || match std::fs::metadata(&path) {
         Ok(metadata) if metadata.is_file() => Ok(()),
-        Ok(_) => Err(
-            ErrorBody::new(ErrorCode::InvalidInput, format!("reading {what}: it is not a file"))
-                .with_hint("name a file; folders cannot be inputs yet"),
-        ),
-        Err(error) => Err(fault(ErrorCode::InvalidInput, &format!("reading {what}"), &error)
-            .with_hint("check the path; paths in a job file are relative to the file, those of --input to the shell")),
+        Ok(metadata) if metadata.is_dir() => ScannedFolder::scan(&path).map(drop),
+        Ok(_) => Err(ScanError::NotPlain(path)),
+        Err(source) => Err(ScanError::Read { path, source }),
+    });
+    let looked = looked.await.map_err(|error| unreadable_input(input, &error))?;
+    looked.map_err(|error| unreadable_input(input, &error))
+}
+
+fn unreadable_input(input: &Input, error: &(dyn std::error::Error + 'static)) -> ErrorBody {
+    let what = format!("reading input {} ({})", input.name, input.path.display());
+    fault(ErrorCode::InvalidInput, &what, error).with_hint(
+        "name a file or a folder of plain files; paths in a job file are relative to the file, those of --input to the shell",
+    )
+}
+
+/// The inputs as a run on this machine sees them: where they lie.
+pub(super) fn mounts(job: &Job) -> impl Iterator<Item = InputMount> + '_ {
+    job.inputs.iter().map(|input| InputMount {
+        // A link would be mounted as itself.
+        source: input.path.canonicalize().unwrap_or_else(|_| input.path.clone()),
+        target: PathBuf::from(input.to.to_string()),
+    })
+}
+
+/// Every blob that a provider of the job may fetch: what the job names, and what the manifests of its folders name.
+pub(super) async fn blobs(node: &Node, spec: &JobSpec) -> Vec<BlobHash> {
+    let mut blobs: Vec<BlobHash> = spec.blobs().map(|blob| blob.hash).collect();
+    for input in &spec.inputs {
+        let Some(told) = input.folder else { continue };
+        let read = node.net.read_bytes(input.blob.hash, MANIFEST_LIMIT).await;
+        let folder = read.map(|bytes| Folder::read(&bytes, told));
+        match folder {
+            Ok(Ok(folder)) => blobs.extend(folder.packs.iter().map(|pack| pack.blob.hash)),
+            Ok(Err(error)) => tracing::error!(%error, "reading a folder of the job"),
+            Err(error) => tracing::error!(error = %crate::error_chain(&error), "reading a folder of the job"),
+        }
     }
+    blobs
 }

@@ -264,7 +264,7 @@ impl JobTask {
         let mut head = self.node.watcher.head();
         let mut poll = tokio::time::interval(POLL);
         let mut minute = tokio::time::interval(crate::RECONCILE_EVERY);
-        self.begin(restarted);
+        self.begin(restarted).await;
         while !self.is_over() {
             match self.next(&mut head, &mut poll, &mut minute).await {
                 Woken::Input(input) => self.take(*input),
@@ -294,10 +294,10 @@ impl JobTask {
         self.finish();
     }
 
-    fn begin(&mut self, restarted: bool) {
+    async fn begin(&mut self, restarted: bool) {
         let ids: Vec<LeaseId> = self.leases.keys().copied().collect();
+        self.allow_blobs().await;
         for lease in &ids {
-            self.allow_blobs(*lease);
             let seen = self.node.watcher.watch(*lease);
             self.watch_chain(*lease, seen);
         }

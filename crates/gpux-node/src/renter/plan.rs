@@ -11,7 +11,7 @@ use gpux_api::{
 };
 use gpux_job::{Job, JobFile, Overrides};
 use gpux_market::{Candidate, Known, Plan, Reliability, Request, Topology};
-use gpux_runtime::{InputMount, ResolvedImage};
+use gpux_runtime::ResolvedImage;
 use gpux_types::{Amount, BasisPoints, Millis, Token, shown};
 use std::{
     collections::BTreeSet,
@@ -43,7 +43,7 @@ pub(crate) async fn plan(node: &Node, request: PlanRequest) -> Result<Planned, E
     let token = node.chain.token().token.clone();
     let wanted = market_request(node, &job, &request, &token)?;
     for input in &job.inputs {
-        image::check_file(&input.path, &format!("input {} ({})", input.name, input.path.display()))?;
+        image::check_input(input).await?;
     }
     let image = image::resolve(node, &job.image).await?;
     let known = Known::default();
@@ -284,15 +284,11 @@ async fn preflight(node: &Node, job: &Job, image: &ResolvedImage) -> Result<Pref
             .unwrap_or_else(|| "this machine cannot run containers".to_owned());
         return Ok(PreflightView::Skipped { reason });
     };
-    let inputs = job.inputs.iter().map(|input| InputMount {
-        source: input.path.clone(),
-        target: PathBuf::from(input.to.to_string()),
-    });
     let run = local::LocalRun {
         image,
         command,
         environment: job.environment(None),
-        inputs: inputs.collect(),
+        inputs: image::mounts(job).collect(),
         output: None,
     };
     let end = local::run(runtime, run).await;

@@ -112,7 +112,8 @@ fn a_message_over_the_limit_is_refused_unread() {
     assert_eq!(
         decode::<Request>(&bytes),
         Err(DecodeError::TooLarge {
-            got: MAX_MESSAGE_BYTES + 1
+            got: MAX_MESSAGE_BYTES + 1,
+            limit: MAX_MESSAGE_BYTES,
         })
     );
     assert!(!matches!(

@@ -19,6 +19,13 @@ const CHANGES: &Changes<JobSpec> = &[
     ("one layer fewer", |job| job.image.layers.clear()),
     ("an input's place", |job| job.inputs[0].to.push('x')),
     ("an input's blob", |job| job.inputs[0].blob.size = ByteSize(1)),
+    ("a folder's bytes", |job| {
+        job.inputs[0].folder.as_mut().unwrap().content.0 += 1
+    }),
+    ("a folder's entries", |job| {
+        job.inputs[0].folder.as_mut().unwrap().entries += 1
+    }),
+    ("a file in a folder's place", |job| job.inputs[0].folder = None),
     ("one input more", |job| job.inputs.push(job.inputs[0].clone())),
     ("an argument", |job| job.command.argv[0].push('x')),
     ("an argument that moves to another", |job| {
@@ -48,6 +55,12 @@ fn the_hash_changes_with_each_field() {
 fn preparation_counts_every_blob_and_never_overflows() {
     let mut job = samples::job(&Draw::fixed());
     assert_eq!(job.blobs().count(), 3);
+    assert_eq!(
+        job.preparation_bytes(),
+        ByteSize(1_200),
+        "what the folder holds is counted"
+    );
+    job.inputs[0].folder = None;
     assert_eq!(job.preparation_bytes(), ByteSize(900));
     job.inputs[0].blob.size = ByteSize(u64::MAX);
     assert_eq!(job.preparation_bytes(), ByteSize(u64::MAX));

@@ -7,9 +7,9 @@ use gpux_lease::{
 };
 use gpux_market::{Offer, Rates, Tag};
 use gpux_proto::{
-    BlobSpec, CancelPart, ClosingOffer, Command, ErrorCode, ImageSpec, InputSpec, JobSpec, LayerSpec, LeaseReport,
-    LeaseRequest, LogsRequest, MeterReport, NodeAddress, OutputSpec, PartReport, PartSpec, PeerError, Phase, Quote,
-    QuoteRequest, Request, Response, SignedQuote, SignedQuoteRequest, StopRequest,
+    BlobSpec, CancelPart, ClosingOffer, Command, ErrorCode, FolderSpec, ImageSpec, InputSpec, JobSpec, LayerSpec,
+    LeaseReport, LeaseRequest, LogsRequest, MeterReport, NodeAddress, OutputSpec, PartReport, PartSpec, PeerError,
+    Phase, Quote, QuoteRequest, Request, Response, SignedQuote, SignedQuoteRequest, StopRequest,
 };
 use gpux_types::{
     Amount, BasisPoints, BlobHash, ByteSize, Cpu, JobId, LeaseId, Millis, NodeId, PartIndex, PricePerHour, Resources,
@@ -120,6 +120,10 @@ pub(crate) fn job(draw: &Draw) -> JobSpec {
         inputs: draw.repeat(InputSpec {
             to: draw.text.clone(),
             blob: draw.blob(),
+            folder: draw.flag.then_some(FolderSpec {
+                content: ByteSize(draw.large),
+                entries: draw.small,
+            }),
         }),
         command: Command {
             argv: draw.repeat(draw.text.clone()),

@@ -75,15 +75,11 @@ impl JobTask {
                         source: output.clone(),
                         target: PathBuf::from("/collected"),
                     };
-                    let inputs = job.inputs.iter().map(|input| InputMount {
-                        source: input.path.clone(),
-                        target: PathBuf::from(input.to.to_string()),
-                    });
                     let run = local::LocalRun {
                         image: &image,
                         command: &command,
                         environment: job.environment(Some(id)),
-                        inputs: inputs.chain([collected]).collect(),
+                        inputs: image::mounts(&job).chain([collected]).collect(),
                         output: Some(output),
                     };
                     match local::run(&runtime, run).await {

@@ -5,7 +5,10 @@ use super::{
     calls::{TRIES, call_until},
     deposit::{self, Deposit},
 };
-use crate::{node::Node, renter::record::LeaseRecord};
+use crate::{
+    node::Node,
+    renter::{image, record::LeaseRecord},
+};
 use gpux_chain::{Call, Intent, IntentKey, LeaseSeen, SlotStatus};
 use gpux_lease::{End, EscrowView, PartEvent, RenterEffect, RenterEvent, RenterState, Work};
 use gpux_proto::{
@@ -146,11 +149,11 @@ impl JobTask {
         self.part_event(event);
     }
 
-    /// The provider of a lease may fetch what the job needs, and nothing else.
-    pub(super) fn allow_blobs(&self, lease: LeaseId) {
-        if let Some(live) = self.leases.get(&lease) {
-            let blobs = self.record.spec.blobs().map(|blob| blob.hash).collect();
-            self.node.net.allow(lease, live.record.node, blobs);
+    /// The provider of each lease may fetch what the job needs, and nothing else.
+    pub(super) async fn allow_blobs(&self) {
+        let blobs = image::blobs(&self.node, &self.record.spec).await;
+        for (lease, live) in &self.leases {
+            self.node.net.allow(*lease, live.record.node, blobs.clone());
         }
     }
 
