@@ -97,18 +97,21 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("env_file", "write the variables under environment"),
     ("envs", "write environment"),
     ("file_mounts", "write inputs"),
-    ("gpu", "this version rents no GPUs"),
-    ("gpus", "this version rents no GPUs"),
+    ("gpu", "write resources: { gpu: 24GB.. }"),
+    ("gpus", "write resources: { gpu: 24GB.. }"),
     ("mem", "write memory"),
-    ("network", "this version has no network between nodes"),
+    ("location", "write placement: { region: … }"),
     ("num_nodes", "write nodes"),
+    ("place", "write placement"),
     ("ports", "this version has no open ports"),
     ("ram", "write memory"),
+    ("region", "write placement: { region: … }"),
     ("replicas", "write nodes"),
     ("secrets", "this version has no secrets"),
     ("setup", "put it into the image, or at the start of run"),
     ("storage", "write disk"),
     ("tee", "this version has no enclaves"),
+    ("topology", "write network: { topology: same-site }"),
     ("timeout", "write budget: { max_duration: 2h }"),
     ("type", "write kind"),
     (
@@ -271,6 +274,25 @@ pub enum ResolveProblem {
     /// A task on more than one node.
     #[error("nodes: a task runs on one node in this version; an array runs on more")]
     NoGangs,
+    /// More features than an offer can name.
+    #[error("placement.features: {got} features, over the limit of {limit}")]
+    Features {
+        /// How many are written.
+        got: usize,
+        /// The most.
+        limit: usize,
+    },
+    /// Fewer nodes than none, or more than all.
+    #[error("placement.enough: {got} is outside 1 to the job's {most} nodes")]
+    Enough {
+        /// As written.
+        got: u32,
+        /// The job's nodes.
+        most: u32,
+    },
+    /// The nodes of a task start together.
+    #[error("placement.enough: a task needs all of its nodes; an array can do with fewer")]
+    EnoughOfTask,
     /// A lease of nothing.
     #[error("resources: {0} is 0")]
     NoResource(&'static str),

@@ -25,6 +25,13 @@ impl Job {
             "each node",
             &format!("{cpu} CPU, {memory} of memory, {disk} of disk, at least"),
         )?;
+        if let Some(gpu) = &self.gpu {
+            fact("", &format!("{gpu}, at least"))?;
+        }
+        let placement = self.placement.facts();
+        if !placement.is_empty() {
+            fact("placement", &placement.join(", "))?;
+        }
         fact("image", &self.image.to_string())?;
         for input in &self.inputs {
             fact(

@@ -8,12 +8,14 @@ use crate::{
     collect::Collect,
     command::CommandText,
     error::{JobFileError, JobFileProblem},
+    gpu::GpuText,
     image::ImageSource,
     job::RetryOn,
     money::{Money, Price},
     names::{EnvName, JobName, Label},
     param::{ParamFile, respell},
     path::ContainerPath,
+    placement::{NetworkFile, PlacementFile},
     text::{Text, cut, given},
 };
 use gpux_types::{ByteSize, Cpu, Millis};
@@ -57,6 +59,12 @@ pub struct JobFile {
     #[serde(default, deserialize_with = "given")]
     #[schemars(with = "ResourcesFile")]
     pub(crate) resources: Option<Spanned<ResourcesFile>>,
+    /// How the nodes are connected.
+    #[serde(default)]
+    pub(crate) network: NetworkFile,
+    /// Which nodes will do.
+    #[serde(default)]
+    pub(crate) placement: PlacementFile,
     /// Variables of every container.
     #[serde(default)]
     #[schemars(schema_with = "environment_schema")]
@@ -115,6 +123,10 @@ pub(crate) struct ResourcesFile {
     pub(crate) memory: Text<ByteSize>,
     /// Disk for what containers write, the image not counted; 1GiB when not given.
     pub(crate) disk: Text<ByteSize>,
+    /// GPUs, such as H100:8 or 24GB..; none when not given.
+    #[serde(deserialize_with = "given")]
+    #[schemars(with = "GpuText")]
+    pub(crate) gpu: Option<GpuText>,
 }
 
 /// One input.
@@ -192,6 +204,7 @@ impl Default for ResourcesFile {
             cpu: Text(Cpu::cores(1)),
             memory: Text(ByteSize(GIB)),
             disk: Text(ByteSize(GIB)),
+            gpu: None,
         }
     }
 }

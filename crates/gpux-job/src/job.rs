@@ -6,10 +6,12 @@
 use crate::{
     collect::Collect,
     command::Command,
+    gpu::GpuNeed,
     image::ImageSource,
     money::{Money, Price},
     names::{EnvName, JobName, Label},
     path::ContainerPath,
+    placement::Placement,
     range::PartRange,
 };
 use gpux_types::{Address, BasisPoints, JobId, Millis, PartIndex, Resources};
@@ -31,6 +33,12 @@ pub struct Job {
     pub nodes: NonZeroU32,
     /// What each node must give, at least.
     pub resources: Resources,
+    /// What GPUs each node must give, at least. Journals of before there were any have none.
+    #[serde(default)]
+    pub gpu: Option<GpuNeed>,
+    /// Where nodes shall be, and what they must be able to do.
+    #[serde(default)]
+    pub placement: Placement,
     /// Variables of every container, beside those of GPUX.
     pub environment: BTreeMap<EnvName, String>,
     /// Files that every container can read.

@@ -46,11 +46,19 @@ impl JobFile {
             .map(|(name, text)| (name.clone(), text.value.0.clone()))
             .collect();
         limits::environment(&environment).map_err(ResolveError::nowhere)?;
+        let nodes = self.resolve_nodes(overrides)?;
+        let array = matches!(work, Work::Array(_));
         let job = Job {
             name: self.name.clone(),
             image: self.image.0.below(base_dir),
-            nodes: self.resolve_nodes(overrides)?,
+            nodes,
             resources: self.resolve_resources()?,
+            gpu: self
+                .resources
+                .as_ref()
+                .and_then(|it| it.value.gpu.clone())
+                .map(|gpu| gpu.0),
+            placement: self.placement.resolve(&self.network, nodes, array)?,
             environment,
             inputs,
             params,

@@ -1,7 +1,7 @@
 //! Changes to a request that would make it match, and how a person reads them.
 
-use crate::{place::Closeness, score::Reliability, tag::Tag};
-use gpux_types::{Amount, ByteSize, Cpu, Millis, PricePerHour, Token};
+use crate::{place::Closeness, score::Reliability};
+use gpux_types::{Amount, ByteSize, Cpu, Millis, PricePerHour, Tag, Token};
 use std::{collections::BTreeSet, num::NonZeroU32};
 
 /// One bound of a request, moved just as far as the market needs.

@@ -4,8 +4,8 @@
 //! Called when an offer is made and when one is indexed or matched. A list of features that does not say all of it,
 //! or says something twice, sells no GPUs: nothing is guessed.
 
-use crate::tag::Tag;
-use gpux_types::{Amount, ByteSize, PricePerHour};
+use gpux_types::{Amount, ByteSize, PricePerHour, Tag};
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, num::NonZeroU32, str::FromStr};
 
 /// What begins the name of every feature that speaks of GPUs.
@@ -34,7 +34,7 @@ pub struct Gpus {
 }
 
 /// What a request wants of GPUs on each node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GpuWish {
     /// This model, or any.
     pub model: Option<Tag>,
@@ -60,6 +60,20 @@ impl Gpus {
             memory: ByteSize(bytes),
             rate: PricePerHour(rate),
         })
+    }
+
+    /// The net price of so many of them for an hour.
+    #[must_use]
+    pub fn price_of(&self, count: u32) -> PricePerHour {
+        // A rate is below 2^96 and the count below 2^32.
+        PricePerHour(Amount::new(self.rate.0.units() * u128::from(count)).unwrap_or(Amount::MAX))
+    }
+
+    /// Whether they meet a wish, those that are not free counted too.
+    #[must_use]
+    pub fn meet(&self, wish: &GpuWish) -> bool {
+        let model = wish.model.as_ref().is_none_or(|model| *model == self.model);
+        model && self.total >= wish.count.get() && self.memory >= wish.memory
     }
 
     /// The features that say this; `None` when a part of it is too long for a tag, or it is not what [`Gpus::of`] reads.
@@ -88,6 +102,18 @@ fn number<T: FromStr>(features: &BTreeSet<Tag>, prefix: &str) -> Option<T> {
     let text = one(features, prefix)?;
     let plain = text == "0" || text.starts_with(|first: char| ('1'..='9').contains(&first));
     plain.then(|| text.parse().ok()).flatten()
+}
+
+/// Whether a feature speaks of GPUs: an owner says so in its own section, never by hand.
+#[must_use]
+pub fn is_of_gpus(feature: &Tag) -> bool {
+    feature.as_str().starts_with(GPU)
+}
+
+/// The feature that names a node's site; `None` when the name is too long for one.
+#[must_use]
+pub fn site_tag(site: &Tag) -> Option<Tag> {
+    format!("{SITE}{site}").parse().ok()
 }
 
 /// The name of the place in which an owner says that a node stands.

@@ -6,7 +6,7 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `offer`, `rates`, `gpu`, `place`, `tag` | what a provider says |
+//! | `offer`, `rates`, `gpu`, `place` | what a provider says |
 //! | `book`, `index` | the offers that live, and finding the best of them |
 //! | `request`, `matching`, `cost` | what a renter wants, whether one offer has it, what it costs |
 //! | `score`, `finder`, `gang`, `plan` | which nodes to take together |
@@ -30,13 +30,13 @@ mod rates;
 mod request;
 mod score;
 mod stats;
-mod tag;
 
 pub use book::{InsertError, Inserted, OfferBook};
 pub use change::{Change, Nearest};
 pub use cost::{LeaseCost, deposit_for};
 pub use explain::{MAX_NEAREST, Rejected, Rejection, nearest_changes, rejected, rejections};
-pub use gpu::{GpuWish, Gpus};
+pub use gpu::{GpuWish, Gpus, is_of_gpus, site_tag};
+pub use gpux_types::{ParseTagError, Tag};
 pub use matching::Reason;
 pub use offer::{Offer, OfferError};
 pub use place::{Closeness, Topology};
@@ -45,4 +45,3 @@ pub use rates::Rates;
 pub use request::Request;
 pub use score::{Known, Reliability, node_score, set_score};
 pub use stats::{ModelStats, PriceStats, model_stats, percentiles, price_stats};
-pub use tag::{ParseTagError, Tag};

@@ -1,7 +1,7 @@
 //! Whether one offer alone meets a request, and every reason when it does not.
 
-use crate::{cost::gross_price, gpu::Gpus, offer::Offer, request::Request, score::Reliability, tag::Tag};
-use gpux_types::{Address, ByteSize, Cpu, Millis, PricePerHour, Token};
+use crate::{cost::gross_price, gpu::Gpus, offer::Offer, request::Request, score::Reliability};
+use gpux_types::{Address, ByteSize, Cpu, Millis, PricePerHour, Tag, Token};
 use std::collections::BTreeSet;
 
 /// One bound of the request that an offer does not meet: what was wanted, and what there is.

@@ -1,7 +1,7 @@
 //! What a provider sells. The wire crate versions and signs this type; nothing here checks a signature.
 
-use crate::{gpu::Gpus, rates::Rates, tag::Tag};
-use gpux_types::{Address, Millis, NodeId, PricePerHour, Resources};
+use crate::{gpu::Gpus, rates::Rates};
+use gpux_types::{Address, Millis, NodeId, PricePerHour, Resources, Tag};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, net::SocketAddr};
 

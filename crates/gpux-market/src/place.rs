@@ -3,8 +3,8 @@
 //! All of it is the provider's word. A site is a name in its owner's own scope: the same name of another wallet is
 //! another site, so that nobody can join somebody else's.
 
-use crate::{gpu, offer::Offer, tag::Tag};
-use gpux_types::Address;
+use crate::{gpu, offer::Offer};
+use gpux_types::{Address, Tag};
 use std::fmt;
 
 /// How close together the nodes of a set are; closer is greater.

@@ -6,9 +6,8 @@ use crate::{
     offer::Offer,
     place::Topology,
     score::Reliability,
-    tag::Tag,
 };
-use gpux_types::{Address, Amount, BasisPoints, Millis, NodeId, PricePerHour, Resources};
+use gpux_types::{Address, Amount, BasisPoints, Millis, NodeId, PricePerHour, Resources, Tag};
 use std::{collections::BTreeSet, num::NonZeroU32};
 
 /// A wish for some nodes, all or none. Every bound means "at least" or "at most".
@@ -72,9 +71,7 @@ impl Request {
         // Reading an offer's GPUs takes longer than all the rest: only where they are asked for.
         let Some(wish) = &self.gpus else { return plain };
         let Some(gpus) = offer.gpus() else { return plain };
-        // A rate is below 2^96 and the count below 2^32.
-        let units = gpus.rate.0.units() * u128::from(wish.count.get());
-        PricePerHour(Amount::new(units).unwrap_or(Amount::MAX).saturating_add(plain.0))
+        PricePerHour(gpus.price_of(wish.count.get()).0.saturating_add(plain.0))
     }
 
     /// How many leases at most: nodes and spares.

@@ -1,7 +1,7 @@
 //! What the market asks for a shape of lease, and for a GPU of each model. For people: it looks at every offer.
 
-use crate::{book::OfferBook, gpu::Gpus, tag::Tag};
-use gpux_types::{Address, PricePerHour, Resources};
+use crate::{book::OfferBook, gpu::Gpus};
+use gpux_types::{Address, PricePerHour, Resources, Tag};
 use std::collections::BTreeMap;
 
 /// Net prices per hour over the offers that could hold a shape.

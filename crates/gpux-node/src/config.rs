@@ -10,6 +10,7 @@ use gpux_types::{Address, Amount, ByteSize, Cpu, Millis, Token};
 use serde::{Deserialize, Serialize};
 use std::{
     net::SocketAddr,
+    num::NonZeroU32,
     path::{Path, PathBuf},
 };
 
@@ -183,9 +184,30 @@ pub struct ProvideSection {
     pub coin_price: Option<String>,
     /// Where this node says that it is, such as `eu-west`.
     pub region: Option<String>,
+    /// The site in which it stands: a name of the owner's own, the same on all of its nodes that stand together.
+    pub site: Option<String>,
+    /// What this node can do beyond plain containers, as its owner says, such as `cap-docker`.
+    #[serde(default)]
+    pub features: Vec<String>,
+    /// The GPUs that are sold. Nothing is detected: what is declared here is offered.
+    pub gpu: Option<GpuSection>,
     /// The longest lease that is offered.
     #[serde(default = "default_longest")]
     pub longest_lease: Millis,
+}
+
+/// GPUs that are sold: all of one model.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GpuSection {
+    /// The model, such as `h100-sxm`: at most 22 small letters, digits and dashes.
+    pub model: String,
+    /// How many.
+    pub count: NonZeroU32,
+    /// The memory of each, in whole MiB.
+    pub memory: ByteSize,
+    /// Net price of one for an hour, beside the cores, memory and disk of its lease.
+    pub price: String,
 }
 
 /// How much money is good how deep in the chain, and how much is worked off before it is.

@@ -19,13 +19,16 @@ use gpux_chain::{
     Chain, Collector, ConnectError, DevnetConfig, DigestSigner, HotKey, KeyFileError, SenderConfig, SenderHandle,
     SenderTask, WatcherConfig, sender, watcher,
 };
-use gpux_market::Rates;
+use gpux_market::{Gpus, Rates, Tag};
 use gpux_net::StartNetError;
 use gpux_runtime::{Machine, MeasureError, Runtime};
 use gpux_types::{Amount, ByteSize, Cpu, ParseAmountError, PricePerHour, Resources, Token, UnixSeconds};
-use std::{io, num::NonZeroU64, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io, num::NonZeroU64, path::Path, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, signal::unix::SignalKind};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// The most features of a node, its site among them: an offer has room for 32, and five of them tell of GPUs.
+const MOST_FEATURES: usize = 25;
 
 /// How long tasks may take to end once they are told to.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -67,6 +70,14 @@ pub enum DaemonError {
     /// The region of the configuration is no tag.
     #[error("understanding the region {0:?} of the configuration: expected small letters, digits and dashes")]
     Region(String),
+    /// What the configuration says that the node has cannot be offered.
+    #[error("understanding {key} of the configuration: {why}")]
+    Offered {
+        /// Which key.
+        key: &'static str,
+        /// What would be right.
+        why: &'static str,
+    },
     /// The wallet cannot be opened.
     #[error(transparent)]
     Wallet(#[from] WalletError),
@@ -95,7 +106,9 @@ impl DaemonError {
     #[must_use]
     pub const fn code(&self) -> ErrorCode {
         match self {
-            Self::Config(_) | Self::Price { .. } | Self::NotLoopback(_) | Self::Region(_) => ErrorCode::InvalidInput,
+            Self::Config(_) | Self::Price { .. } | Self::NotLoopback(_) | Self::Region(_) | Self::Offered { .. } => {
+                ErrorCode::InvalidInput
+            }
             Self::Wallet(_) | Self::Signer(_) => ErrorCode::NotAuthorised,
             Self::Chain(_) => ErrorCode::Unreachable,
             Self::Running(_) | Self::Store(StoreError::Newer { .. }) => ErrorCode::Conflict,
@@ -297,10 +310,56 @@ fn selling(
         total: offered(&machine, section),
         longest: section.longest_lease,
         region,
+        features: features(section)?,
+        gpus: gpus(section, &chain.token().token)?,
         cpu_score: machine.cpu_score,
         cpu_model: machine.cpu_model,
     };
     Ok((selling, towers))
+}
+
+/// What an owner says that its node can do, and the name of its site among it.
+fn features(section: &ProvideSection) -> Result<BTreeSet<Tag>, DaemonError> {
+    let wrong = |key, why| DaemonError::Offered { key, why };
+    let labels = "expected at most 32 small letters, digits and inner dashes for each";
+    let tags = section.features.iter().map(|feature| feature.parse().ok());
+    let tags: Option<BTreeSet<Tag>> = tags.collect();
+    let mut tags = tags.ok_or_else(|| wrong("provide.features", labels))?;
+    if tags.iter().any(gpux_market::is_of_gpus) {
+        return Err(wrong("provide.features", "GPUs are declared in [provide.gpu]"));
+    }
+    if let Some(site) = &section.site {
+        let tag = site.parse().ok().and_then(|site| gpux_market::site_tag(&site));
+        let site = "expected at most 27 small letters, digits and inner dashes";
+        tags.insert(tag.ok_or_else(|| wrong("provide.site", site))?);
+    }
+    if tags.len() > MOST_FEATURES {
+        return Err(wrong(
+            "provide.features",
+            "at most 25 fit into an offer, the site among them",
+        ));
+    }
+    Ok(tags)
+}
+
+/// The GPUs that an owner says its node has.
+fn gpus(section: &ProvideSection, token: &Token) -> Result<Option<Gpus>, DaemonError> {
+    let Some(section) = &section.gpu else { return Ok(None) };
+    let wrong = |why| DaemonError::Offered {
+        key: "provide.gpu",
+        why,
+    };
+    let model = section.model.parse();
+    let gpus = Gpus {
+        model: model.map_err(|_| wrong("its model is at most 22 small letters, digits and inner dashes"))?,
+        free: section.count.get(),
+        total: section.count.get(),
+        memory: section.memory,
+        rate: PricePerHour(price(token, "gpu.price", &section.price)?),
+    };
+    let fits = gpus.features().is_some();
+    let why = "its model has at most 22 characters, its memory is in whole MiB, its price below 2^79 of the token's smallest units";
+    fits.then_some(Some(gpus)).ok_or_else(|| wrong(why))
 }
 
 /// People move the time of a devnet; nobody moves that of another chain.

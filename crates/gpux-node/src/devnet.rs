@@ -292,6 +292,9 @@ impl Share {
             disk: Some(self.disk),
             coin_price: None,
             region: Some(pick(regions).into()),
+            site: None,
+            features: Vec::new(),
+            gpu: None,
             longest_lease: Millis::from_secs(24 * 3_600),
         }
     }

@@ -33,7 +33,7 @@ mod watch;
 pub use adapters::Adapters;
 pub use clock::Clock;
 pub use config::{
-    ApiSection, ChainChoice, ChainSection, ChooseChainError, DaemonConfig, LoadConfigError, NetworkSection,
+    ApiSection, ChainChoice, ChainSection, ChooseChainError, DaemonConfig, GpuSection, LoadConfigError, NetworkSection,
     ProvideSection, WalletSection, WatchSection,
 };
 pub use daemon::{DaemonError, install_tls, run_daemon, run_daemon_on};

@@ -30,7 +30,7 @@ use crate::{
     node::Node,
     store::{Role, Store, StoreError},
 };
-use capacity::Capacity;
+use capacity::{Capacity, Share};
 use disk::Disk;
 use gpux_chain::{Depth, HotKey, Signature, SlotStatus};
 use gpux_lease::{Actor, End, EndReason, EscrowRef, Exposed, Exposure, closing_digest, recover_signer};
@@ -40,10 +40,10 @@ use gpux_proto::{
     CancelPart, ClosingOffer, ErrorCode, LeaseReport, LeaseRequest, LogsRequest, PartSpec, PeerError, QuoteRequest,
     Response, SignedQuoteRequest, StopRequest,
 };
-use gpux_types::{Address, Amount, B256, LeaseId, Millis, NodeId, Resources};
+use gpux_types::{Address, Amount, B256, LeaseId, Millis, NodeId, PricePerHour, Resources};
 use lease::{LeaseInput, LeaseRecord, LeaseTask};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -77,10 +77,31 @@ pub(crate) struct Selling {
     pub(crate) longest: Millis,
     /// Where the node says that it is.
     pub(crate) region: Option<gpux_market::Tag>,
+    /// What the node can do, as its owner says.
+    pub(crate) features: BTreeSet<gpux_market::Tag>,
+    /// The GPUs that are sold, all of them free.
+    pub(crate) gpus: Option<gpux_market::Gpus>,
     /// The measured speed of one core.
     pub(crate) cpu_score: u32,
     /// The processor's name.
     pub(crate) cpu_model: String,
+}
+
+impl Selling {
+    /// All that is sold.
+    fn share(&self) -> Share {
+        Share {
+            resources: self.total,
+            gpus: self.gpus.as_ref().map_or(0, |gpus| gpus.total),
+        }
+    }
+
+    /// The net price per hour of what a request wants.
+    fn price_of(&self, request: &QuoteRequest) -> PricePerHour {
+        let plain = self.rates.price_of(&request.resources);
+        let Some(gpus) = &self.gpus else { return plain };
+        PricePerHour(gpus.price_of(request.needs.gpu_count()).0.saturating_add(plain.0))
+    }
 }
 
 /// One lease, as calls about it need it.
@@ -126,7 +147,7 @@ impl Provider {
     /// A provider with nothing leased.
     pub(crate) fn new(selling: Selling, signer: HotKey, exposure: Amount, towers: Option<Towers>) -> Self {
         let desk = Desk {
-            capacity: Capacity::new(selling.total),
+            capacity: Capacity::new(selling.share()),
             leases: BTreeMap::new(),
             unpaid: BTreeMap::new(),
             lingering: unpaid::Lingering::default(),
@@ -184,7 +205,7 @@ impl Provider {
             let status = adopted.remove(&record.lease);
             self.lock()
                 .capacity
-                .adopt(record.lease, record.request.quote.quote.resources);
+                .adopt(record.lease, Share::of(&record.request.request));
             self.spawn(node, record, Some(status));
         }
         self.destroy_unknown(node, without_record(adopted.into_keys(), &unread))
@@ -268,7 +289,7 @@ impl Provider {
         let until = now.saturating_add(quote.holds_for);
         let held = capacity::Quoted {
             lease,
-            resources: request.resources,
+            share: Share::of(request),
             until,
         };
         let signature = self.signer.sign_digest(gpux_proto::SignedQuote::digest(lease));
@@ -531,7 +552,11 @@ impl Provider {
     /// What is offered in all, what of it is free, and how many leases are here.
     pub(crate) fn load(&self) -> (Resources, Resources, usize) {
         let desk = self.lock();
-        (desk.capacity.total(), desk.capacity.free(), desk.leases.len())
+        (
+            desk.capacity.total().resources,
+            desk.capacity.free().resources,
+            desk.leases.len(),
+        )
     }
 }
 
@@ -582,6 +607,8 @@ mod tests {
             },
             longest: Millis(0),
             region: None,
+            features: BTreeSet::new(),
+            gpus: None,
             cpu_score: 0,
             cpu_model: String::new(),
         };
@@ -593,7 +620,7 @@ mod tests {
     fn give_quote(provider: &Provider) {
         let quoted = capacity::Quoted {
             lease: LEASE,
-            resources: provider.selling.total,
+            share: provider.selling.share(),
             until: Millis(30),
         };
         provider.lock().capacity.hold(WALLET, quoted, Millis(0)).unwrap();

@@ -37,7 +37,7 @@ use crate::{
 use gpux_api::{AwayRequest, AwayView, ErrorBody, ErrorCode, JobList, JobView, RunRequest, TopUpReply, TopUpRequest};
 use gpux_chain::HotKey;
 use gpux_lease::{PartQueue, RenterConfig, RenterLease, Tariff};
-use gpux_proto::{ClosingOffer, MeterReport, PartReport, PeerError, Response};
+use gpux_proto::{ClosingOffer, MeterReport, Needs, PartReport, PeerError, Response};
 use gpux_types::{Address, Amount, BasisPoints, JobId, LeaseId, Millis, NodeId, PartIndex, UnixSeconds};
 use job::{Beginning, JobInput, JobTask};
 use plan::Planned;
@@ -320,6 +320,11 @@ pub(crate) async fn start(node: &Arc<Node>, request: RunRequest) -> Result<JobVi
         resources: planned.job.resources,
         builder: planned.job.builder.map_or(Address::ZERO, |builder| builder.address),
         builder_share: planned.job.builder.map_or(BasisPoints::ZERO, |builder| builder.share),
+        needs: Needs {
+            gpus: planned.wanted.gpus.clone(),
+            features: planned.wanted.features.clone(),
+            region: planned.wanted.region.clone(),
+        },
     };
     let stand_ins = node.market.with_book(node.clock.now(), |book| {
         planned.market.alternatives(&planned.wanted, book, &planned.known)

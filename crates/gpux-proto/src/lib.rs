@@ -26,4 +26,4 @@ pub use job::{
     BlobSpec, Command, ImageSpec, InputSpec, JobSpec, LayerSpec, MAX_JOB_BYTES, MAX_OUTPUTS, OutputSpec, PartSpec,
 };
 pub use offer::{MAX_OFFER_BYTES, SignedOffer, VerifyOfferError};
-pub use quote::{Quote, QuoteRequest, SignedQuote, SignedQuoteRequest, VerifyQuoteError};
+pub use quote::{Needs, Quote, QuoteRequest, SignedQuote, SignedQuoteRequest, VerifyQuoteError};

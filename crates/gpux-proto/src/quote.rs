@@ -2,8 +2,10 @@
 
 use alloy_primitives::{Address, B256, Signature, keccak256};
 use gpux_lease::{EscrowRef, Terms, VerifySignatureError, verify_signer};
+use gpux_market::{GpuWish, Tag};
 use gpux_types::{Amount, BasisPoints, ByteSize, LeaseId, Millis, NodeId, PricePerHour, QuoteId, Resources};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// What a renter wants from one provider.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +34,31 @@ pub struct QuoteRequest {
     pub job_hash: [u8; 32],
     /// The bytes to fetch before the job can start.
     pub preparation_bytes: ByteSize,
+    /// What the node must have beyond that. Journals of before there were any have none.
+    #[serde(default)]
+    pub needs: Needs,
+}
+
+/// What a lease needs of its node beyond cores, memory and disk. A provider that does not have it refuses.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Needs {
+    /// GPUs, held for this lease alone.
+    pub gpus: Option<GpuWish>,
+    /// What the node must be able to do; at most [`Needs::MAX_FEATURES`].
+    pub features: BTreeSet<Tag>,
+    /// Where the node must be.
+    pub region: Option<Tag>,
+}
+
+impl Needs {
+    /// The most features: what an offer can name.
+    pub const MAX_FEATURES: usize = 32;
+
+    /// How many GPUs.
+    #[must_use]
+    pub fn gpu_count(&self) -> u32 {
+        self.gpus.as_ref().map_or(0, |gpus| gpus.count.get())
+    }
 }
 
 impl QuoteRequest {

@@ -7,6 +7,7 @@ mod ids;
 mod limits;
 mod money;
 mod resources;
+mod tag;
 mod text;
 mod time;
 
@@ -15,5 +16,6 @@ pub use ids::{BlobHash, JobId, LeaseId, NodeId, ParseIdError, PartIndex, QuoteId
 pub use limits::{MAX_ARGUMENTS, MAX_INPUTS, MAX_LAYERS, MAX_VARIABLES};
 pub use money::{Amount, BasisPoints, MoneyError, ParseAmountError, PricePerHour, Token};
 pub use resources::{ByteSize, Cpu, ParseResourceError, Resources};
+pub use tag::{ParseTagError, Tag};
 pub use text::{is_obeyed, shown};
 pub use time::{Millis, ParseDurationError, UnixSeconds};

@@ -41,8 +41,8 @@ fn unknown_keys_say_what_was_meant() {
         ),
         (
             "resources: {",
-            "resources: { gpu: 1, ",
-            r#"line 7, column 14: unknown key "gpu": this version rents no GPUs"#,
+            "resources: { gpus: 1, ",
+            r#"line 7, column 14: unknown key "gpus": write resources: { gpu: 24GB.. }"#,
         ),
         (
             "max_price",

@@ -1,9 +1,9 @@
 //! What files mean.
 
 use super::{FULL, SHORT, TASK};
-use gpux_job::{Array, Command, ImageSource, Job, JobFile, Overrides, Part, RetryOn, Work};
+use gpux_job::{Array, Command, ImageSource, Job, JobFile, Overrides, Part, Placement, RetryOn, Together, Work};
 use gpux_types::{ByteSize, Cpu, JobId, Millis, PartIndex, Resources};
-use std::path::Path;
+use std::{num::NonZeroU32, path::Path};
 
 fn resolve(text: &str, overrides: &Overrides) -> Job {
     let file = JobFile::parse(text).unwrap_or_else(|error| panic!("{error}"));
@@ -178,6 +178,57 @@ fn containers_learn_of_the_job_by_their_environment() {
         !job.environment(None).contains_key("GPUX_JOB_ID"),
         "a preflight runs before there is an id"
     );
+}
+
+#[test]
+fn what_a_job_asks_of_its_nodes_is_read_and_told() {
+    let text = FULL.replace("resources: {", "resources: { gpu: \"24GB..:2\",")
+        + "network: { topology: prefer-same-site }\nplacement: { region: eu-west, features: [sgx, cap-docker], enough: 2 }\n";
+    let job = resolve(&text, &Overrides::default());
+    let gpu = job.gpu.clone().unwrap();
+    assert_eq!(
+        (gpu.count.get(), gpu.memory, gpu.model),
+        (2, ByteSize(24_000_000_000), None)
+    );
+    assert_eq!(job.placement.together, Together::PreferSameSite);
+    assert_eq!(job.placement.enough.map(NonZeroU32::get), Some(2));
+    let told = job.explain();
+    assert!(told.contains("2 GPUs with 22.3 GiB of memory each, at least"), "{told}");
+    let placement =
+        "in one site if that costs little more, in eu-west, able to do cap-docker, sgx, 2 of them are enough";
+    assert!(told.contains(placement), "{told}");
+    let plain = resolve(FULL, &Overrides::default());
+    assert_eq!((plain.gpu, plain.placement), (None, Placement::default()));
+}
+
+#[test]
+fn gpus_are_also_a_number_or_a_table() {
+    let gpu = |written: &str| {
+        let text = FULL.replace("resources: {", &format!("resources: {{ gpu: {written},"));
+        resolve(&text, &Overrides::default()).gpu.unwrap()
+    };
+    assert_eq!(gpu("2"), "2".parse().unwrap());
+    assert_eq!(gpu("H100:8"), gpu("{ model: h100, count: 8 }"));
+    assert_eq!(gpu("24GB.."), gpu("{ memory: 24GB }"));
+    for wrong in ["{ size: 2 }", "{ count: 0 }", "24GB..80GB", "[1]", "true", "-1", "null"] {
+        let text = FULL.replace("resources: {", &format!("resources: {{ gpu: {wrong},"));
+        assert!(JobFile::parse(&text).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn fewer_nodes_are_enough_for_an_array_alone_and_never_more_than_all() {
+    let refused = |text: String| {
+        let file = JobFile::parse(&text).unwrap();
+        let refused = file.resolve(&Overrides::default(), Path::new("/jobs"));
+        refused.unwrap_err().problem.to_string()
+    };
+    for (enough, told) in [(0, "0 is outside 1 to the job's 3 nodes"), (4, "4 is outside")] {
+        let told_so = refused(format!("{FULL}placement: {{ enough: {enough} }}\n"));
+        assert!(told_so.contains(told), "{told_so}");
+    }
+    let told_so = refused(format!("{TASK}placement: {{ enough: 1 }}\n"));
+    assert!(told_so.contains("a task needs all of its nodes"), "{told_so}");
 }
 
 #[test]

@@ -9,9 +9,8 @@ use crate::{
     offer::Offer,
     place::{Closeness, Place},
     request::Request,
-    tag::Tag,
 };
-use gpux_types::Address;
+use gpux_types::{Address, Tag};
 use std::{
     collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},

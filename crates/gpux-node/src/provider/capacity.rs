@@ -3,6 +3,7 @@
 //! Invariants: leased plus held never exceed the total; a wallet holds at most one quote; resources come back only when
 //! the work is gone; a quote that lapsed never becomes a lease.
 
+use gpux_proto::QuoteRequest;
 use gpux_types::{Address, LeaseId, Millis, Resources};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -20,13 +21,49 @@ pub(crate) enum HoldError {
     #[error("holding {wanted:?}: {free:?} is free")]
     NoRoom {
         /// What was asked for.
-        wanted: Resources,
+        wanted: Share,
         /// What is free.
-        free: Resources,
+        free: Share,
     },
     /// Quotes hold as much as they may.
     #[error("holding resources for a quote: other quotes hold half of this node")]
     QuotesFull,
+}
+
+/// What one lease or quote holds of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Share {
+    pub(crate) resources: Resources,
+    /// How many of the node's GPUs.
+    pub(crate) gpus: u32,
+}
+
+impl Share {
+    /// What a request wants held.
+    pub(crate) fn of(request: &QuoteRequest) -> Self {
+        Self {
+            resources: request.resources,
+            gpus: request.needs.gpu_count(),
+        }
+    }
+
+    fn plus(&self, other: &Self) -> Self {
+        Self {
+            resources: self.resources.plus(&other.resources),
+            gpus: self.gpus.saturating_add(other.gpus),
+        }
+    }
+
+    fn minus(&self, other: &Self) -> Self {
+        Self {
+            resources: self.resources.minus(&other.resources),
+            gpus: self.gpus.saturating_sub(other.gpus),
+        }
+    }
+
+    fn covers(&self, other: &Self) -> bool {
+        self.resources.covers(&other.resources) && self.gpus >= other.gpus
+    }
 }
 
 /// What one quote holds.
@@ -35,7 +72,7 @@ pub(crate) struct Quoted {
     /// The lease that it would become.
     pub(crate) lease: LeaseId,
     /// What is held.
-    pub(crate) resources: Resources,
+    pub(crate) share: Share,
     /// Until when.
     pub(crate) until: Millis,
 }
@@ -52,8 +89,8 @@ struct Lapsed {
 /// The account of one node.
 #[derive(Debug)]
 pub(crate) struct Capacity {
-    total: Resources,
-    leased: BTreeMap<LeaseId, Resources>,
+    total: Share,
+    leased: BTreeMap<LeaseId, Share>,
     quoted: BTreeMap<Address, Quoted>,
     /// The oldest first. In memory only: what an older copy of the database says of a lease may not be the last word.
     lapsed: VecDeque<Lapsed>,
@@ -61,7 +98,7 @@ pub(crate) struct Capacity {
 
 impl Capacity {
     /// Nothing leased, nothing held.
-    pub(crate) const fn new(total: Resources) -> Self {
+    pub(crate) const fn new(total: Share) -> Self {
         Self {
             total,
             leased: BTreeMap::new(),
@@ -71,16 +108,16 @@ impl Capacity {
     }
 
     /// All that is offered.
-    pub(crate) const fn total(&self) -> Resources {
+    pub(crate) const fn total(&self) -> Share {
         self.total
     }
 
     /// What is not leased; quotes are not counted, since they end by themselves.
-    pub(crate) fn free(&self) -> Resources {
+    pub(crate) fn free(&self) -> Share {
         let taken = self
             .leased
             .values()
-            .fold(Resources::default(), |sum, resources| sum.plus(resources));
+            .fold(Share::default(), |sum, share| sum.plus(share));
         self.total.minus(&taken)
     }
 
@@ -92,19 +129,16 @@ impl Capacity {
 
     /// Holds resources for a quote, replacing an earlier quote of the same wallet.
     pub(crate) fn hold(&mut self, wallet: Address, quote: Quoted, now: Millis) -> Result<(), HoldError> {
-        let resources = quote.resources;
+        let share = quote.share;
         self.let_lapse(now);
         let others = self.quoted.iter().filter(|(holder, _)| **holder != wallet);
-        let held = others.fold(Resources::default(), |sum, (_, quote)| sum.plus(&quote.resources));
+        let held = others.fold(Share::default(), |sum, (_, quote)| sum.plus(&quote.share));
         let free = self.free().minus(&held);
-        if !free.covers(&resources) {
-            return Err(HoldError::NoRoom {
-                wanted: resources,
-                free,
-            });
+        if !free.covers(&share) {
+            return Err(HoldError::NoRoom { wanted: share, free });
         }
-        let twice = held.plus(&resources).plus(&held).plus(&resources);
-        if held != Resources::default() && !self.total.covers(&twice) {
+        let twice = held.plus(&share).plus(&held).plus(&share);
+        if held != Share::default() && !self.total.covers(&twice) {
             return Err(HoldError::QuotesFull);
         }
         if let Some(older) = self.quoted.insert(wallet, quote) {
@@ -152,7 +186,7 @@ impl Capacity {
     pub(crate) fn take(&mut self, wallet: Address, lease: LeaseId, now: Millis) -> bool {
         match self.quoted.get(&wallet) {
             Some(quote) if quote.lease == lease && quote.until > now => {
-                self.leased.insert(lease, quote.resources);
+                self.leased.insert(lease, quote.share);
                 self.quoted.remove(&wallet);
                 true
             }
@@ -161,8 +195,8 @@ impl Capacity {
     }
 
     /// Counts a lease that an earlier daemon took on.
-    pub(crate) fn adopt(&mut self, lease: LeaseId, resources: Resources) {
-        self.leased.insert(lease, resources);
+    pub(crate) fn adopt(&mut self, lease: LeaseId, share: Share) {
+        self.leased.insert(lease, share);
     }
 
     /// Gives back what a lease held that never came to work, and never will.
@@ -182,18 +216,19 @@ mod tests {
     use super::*;
     use gpux_types::{ByteSize, Cpu};
 
-    fn some(cores: u32) -> Resources {
-        Resources {
+    fn some(cores: u32) -> Share {
+        let resources = Resources {
             cpu: Cpu::cores(cores),
             memory: ByteSize(u64::from(cores) << 30),
             disk: ByteSize(u64::from(cores) << 30),
-        }
+        };
+        Share { resources, gpus: 0 }
     }
 
     fn quote(byte: u8, cores: u32) -> Quoted {
         Quoted {
             lease: lease(byte),
-            resources: some(cores),
+            share: some(cores),
             until: Millis(30),
         }
     }
@@ -290,5 +325,29 @@ mod tests {
             Err(HoldError::NoRoom { .. })
         ));
         capacity.hold(wallet(1), quote(1, 2), Millis(0)).unwrap();
+    }
+
+    #[test]
+    fn a_gpu_is_held_by_one_lease_alone() {
+        let with = |cores, gpus| Share { gpus, ..some(cores) };
+        let mut capacity = Capacity::new(with(8, 2));
+        let asked = |byte, gpus| Quoted {
+            share: with(1, gpus),
+            ..quote(byte, 1)
+        };
+        capacity.hold(wallet(1), asked(1, 2), Millis(0)).unwrap();
+        assert!(
+            capacity.hold(wallet(2), asked(2, 1), Millis(1)).is_err(),
+            "both are held"
+        );
+        assert!(capacity.take(wallet(1), lease(1), Millis(1)));
+        assert_eq!(capacity.free(), with(7, 0));
+        assert!(
+            capacity.hold(wallet(2), asked(2, 1), Millis(1)).is_err(),
+            "both are leased"
+        );
+        capacity.hold(wallet(2), asked(2, 0), Millis(1)).unwrap();
+        capacity.release(lease(1));
+        assert_eq!(capacity.free(), with(8, 2));
     }
 }

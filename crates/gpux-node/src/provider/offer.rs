@@ -1,9 +1,9 @@
 //! Keeps this node's offer published and true.
 
-use super::Provider;
+use super::{Provider, Selling};
 use crate::node::Node;
 use gpux_api::Taking;
-use gpux_market::Offer;
+use gpux_market::{Gpus, Offer, Tag};
 use gpux_proto::SignedOffer;
 use gpux_types::Millis;
 use std::{collections::BTreeSet, sync::Arc};
@@ -44,8 +44,16 @@ fn publish(node: &Node, provider: &Provider) -> Result<(), Box<dyn std::error::E
     Ok(())
 }
 
+/// All that the node says it can do, with the GPUs that are free now.
+fn features(selling: &Selling, free: u32) -> BTreeSet<Tag> {
+    let gpus = selling.gpus.clone().map(|gpus| Gpus { free, ..gpus });
+    let gpus = gpus.and_then(|gpus| gpus.features()).unwrap_or_default();
+    selling.features.union(&gpus).cloned().collect()
+}
+
 fn offer(node: &Node, provider: &Provider, sequence: u64) -> Offer {
     let (total, free, _) = provider.load();
+    let free_gpus = provider.lock().capacity.free().gpus;
     let selling = &provider.selling_now();
     let escrow = node.chain.escrow();
     Offer {
@@ -64,7 +72,7 @@ fn offer(node: &Node, provider: &Provider, sequence: u64) -> Offer {
         largest: free,
         cpu_model: selling.cpu_model.clone(),
         cpu_score: selling.cpu_score,
-        features: BTreeSet::new(),
+        features: features(selling, free_gpus),
         region: selling.region.clone(),
         lease_min: Millis::from_secs(30),
         lease_max: selling.longest,

@@ -3,7 +3,7 @@
 use super::Selling;
 use crate::node::Node;
 use gpux_lease::{EscrowRef, HOLD, QUOTE_HOLDS};
-use gpux_proto::{ErrorCode, PeerError, Quote, QuoteRequest, SignedQuote};
+use gpux_proto::{ErrorCode, Needs, PeerError, Quote, QuoteRequest, SignedQuote};
 use gpux_types::{Address, B256, ByteSize, Cpu, Millis};
 use std::collections::BTreeMap;
 
@@ -68,7 +68,10 @@ pub(super) fn check(
     if request.preparation_bytes > MAX_PREPARATION_BYTES {
         return refuse(ErrorCode::Unsupported, "image and inputs are over 64 GiB");
     }
-    let price = selling.rates.price_of(wanted).gross_of_net(request.builder_share);
+    if let Some(missing) = missing(selling, &request.needs) {
+        return refuse(ErrorCode::Unsupported, missing);
+    }
+    let price = selling.price_of(request).gross_of_net(request.builder_share);
     let needed = price.cost_of(LEAST_TIME);
     if request.deposit < needed {
         return refuse(
@@ -79,6 +82,19 @@ pub(super) fn check(
     Ok(())
 }
 
+/// What the node does not have of what a lease needs beside cores, memory and disk, all of it free.
+fn missing(selling: &Selling, needs: &Needs) -> Option<&'static str> {
+    let met = |wish| selling.gpus.as_ref().is_some_and(|gpus| gpus.meet(wish));
+    if needs.gpus.as_ref().is_some_and(|wish| !met(wish)) {
+        return Some("this node has no such GPUs, or too few");
+    }
+    if needs.features.len() > Needs::MAX_FEATURES || !needs.features.is_subset(&selling.features) {
+        return Some("this node lacks a feature that the lease needs");
+    }
+    let elsewhere = needs.region.is_some() && needs.region != selling.region;
+    elsewhere.then_some("this node is in another region")
+}
+
 /// The promise for a request that was checked.
 pub(super) fn make(selling: &Selling, signer: Address, node: &Node, request: &QuoteRequest) -> Quote {
     Quote {
@@ -86,7 +102,7 @@ pub(super) fn make(selling: &Selling, signer: Address, node: &Node, request: &Qu
         provider: selling.payee,
         provider_signer: signer,
         resources: request.resources,
-        price: selling.rates.price_of(&request.resources),
+        price: selling.price_of(request),
         job_hash: request.job_hash,
         max_preparation_bytes: request.preparation_bytes,
         max_preparation: MAX_PREPARATION,

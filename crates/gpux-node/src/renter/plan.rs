@@ -9,14 +9,11 @@ use gpux_api::{
     ErrorBody, ErrorCode, LeasePlan, PlanRequest, PlanView, PreflightFinding, PreflightView, RejectedOffer,
     RejectionCounts,
 };
-use gpux_job::{Job, JobFile, Overrides};
-use gpux_market::{Candidate, Known, Plan, Reliability, Request, Topology};
+use gpux_job::{GpuNeed, Job, JobFile, Overrides, Together};
+use gpux_market::{Candidate, Closeness, GpuWish, Known, Plan, Reliability, Request, Topology};
 use gpux_runtime::ResolvedImage;
 use gpux_types::{Amount, BasisPoints, Millis, Token, shown};
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 /// How much longer than the job's limit a deposit pays for, so that the provider never has to stop it early.
 pub(super) const RESERVE: Millis = Millis::from_secs(30);
@@ -180,11 +177,11 @@ fn market_request(node: &Node, job: &Job, request: &PlanRequest, token: &Token) 
     let escrow = node.chain.escrow();
     Ok(Request {
         nodes: job.nodes,
-        enough: None,
+        enough: job.placement.enough,
         spares: 0,
-        topology: Topology::default(),
+        topology: topology(job.placement.together),
         resources: job.resources,
-        gpus: None,
+        gpus: job.gpu.as_ref().map(gpu_wish),
         min_reliability: Reliability::NONE,
         duration: job.budget.max_duration,
         chain_id: escrow.chain_id,
@@ -195,10 +192,29 @@ fn market_request(node: &Node, job: &Job, request: &PlanRequest, token: &Token) 
         reserve: RESERVE,
         max_price: max_price.map_err(|error| wrong(&error))?,
         max_total: max_total.into_iter().chain(typed).min(),
-        features: BTreeSet::new(),
-        region: None,
+        features: job.placement.features.clone(),
+        region: job.placement.region.clone(),
         exclude: node.market.left_out(node.clock.now()),
     })
+}
+
+fn topology(together: Together) -> Topology {
+    let (closeness, required) = match together {
+        Together::Any => (Closeness::Any, false),
+        Together::Region => (Closeness::Region, true),
+        Together::SameSite => (Closeness::Site, true),
+        Together::PreferRegion => (Closeness::Region, false),
+        Together::PreferSameSite => (Closeness::Site, false),
+    };
+    Topology { closeness, required }
+}
+
+fn gpu_wish(need: &GpuNeed) -> GpuWish {
+    GpuWish {
+        model: need.model.clone(),
+        count: need.count,
+        memory: need.memory,
+    }
 }
 
 fn no_match(wanted: &Request, plan: &Plan, found: &Why, token: &Token) -> ErrorBody {

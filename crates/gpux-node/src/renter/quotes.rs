@@ -4,7 +4,7 @@ use crate::node::Node;
 use gpux_api::{ErrorBody, ErrorCode};
 use gpux_lease::{QUOTE_HOLDS, Terms};
 use gpux_market::{Candidate, Plan};
-use gpux_proto::{JobSpec, QuoteRequest, Request, Response, SignedQuote, SignedQuoteRequest};
+use gpux_proto::{JobSpec, Needs, QuoteRequest, Request, Response, SignedQuote, SignedQuoteRequest};
 use gpux_types::{Address, Amount, BasisPoints, LeaseId, NodeId, Resources, UnixSeconds};
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -34,6 +34,7 @@ pub(super) struct Wanted {
     pub(super) resources: Resources,
     pub(super) builder: Address,
     pub(super) builder_share: BasisPoints,
+    pub(super) needs: Needs,
 }
 
 /// Firm prices for as many nodes as the plan chose, whose deposits are no more than `agreed` together.
@@ -107,6 +108,7 @@ fn request(node: &Node, candidate: &Candidate, wanted: &Wanted, spec: &JobSpec) 
         builder_share: wanted.builder_share,
         job_hash: spec.hash(),
         preparation_bytes: spec.preparation_bytes(),
+        needs: wanted.needs.clone(),
     }
 }
 

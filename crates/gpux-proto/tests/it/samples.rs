@@ -5,11 +5,12 @@ use gpux_lease::{
     Actor, Amounts, End, EndReason, EscrowRef, ExitCount, Handover, LastLog, Move, MoveKind, SignedStatement,
     Statement, Work,
 };
+use gpux_market::GpuWish;
 use gpux_market::{Offer, Rates, Tag};
 use gpux_proto::{
     BlobSpec, CancelPart, ClosingOffer, Command, ErrorCode, FolderSpec, ImageSpec, InputSpec, JobSpec, LayerSpec,
-    LeaseReport, LeaseRequest, LogsRequest, MeterReport, NodeAddress, OutputSpec, PartReport, PartSpec, PeerError,
-    Phase, Quote, QuoteRequest, Request, Response, SignedQuote, SignedQuoteRequest, StopRequest,
+    LeaseReport, LeaseRequest, LogsRequest, MeterReport, Needs, NodeAddress, OutputSpec, PartReport, PartSpec,
+    PeerError, Phase, Quote, QuoteRequest, Request, Response, SignedQuote, SignedQuoteRequest, StopRequest,
 };
 use gpux_types::{
     Amount, BasisPoints, BlobHash, ByteSize, Cpu, JobId, LeaseId, Millis, NodeId, PartIndex, PricePerHour, Resources,
@@ -151,6 +152,15 @@ pub(crate) fn quote_request(draw: &Draw) -> QuoteRequest {
         builder_share: draw.share(),
         job_hash: [draw.byte; 32],
         preparation_bytes: ByteSize(draw.large),
+        needs: Needs {
+            gpus: draw.flag.then(|| GpuWish {
+                model: Some("h100-sxm".parse().unwrap()),
+                count: std::num::NonZeroU32::new(8).unwrap(),
+                memory: ByteSize(draw.large),
+            }),
+            features: ["cap-docker", "sgx"].map(|tag| tag.parse().unwrap()).into(),
+            region: draw.flag.then(|| "eu-nl".parse().unwrap()),
+        },
     }
 }
 

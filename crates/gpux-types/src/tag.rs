@@ -1,4 +1,4 @@
-//! Short labels that offers carry: features and regions. Checked when read, so that none can fake a line on a screen.
+//! Short labels that offers carry and jobs ask for: features and regions. Checked when read, so that none can fake a line on a screen.
 
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
@@ -15,7 +15,7 @@ pub struct ParseTagError(pub String);
 
 impl Tag {
     /// The longest tag, in characters.
-    pub(crate) const MAX_LEN: usize = 32;
+    pub const MAX_LEN: usize = 32;
 
     /// The label itself.
     #[must_use]
