@@ -131,6 +131,18 @@ pub struct LeasePlan {
     pub deposit: Amount,
     /// The measured speed of one core, in points.
     pub cpu_score: u32,
+    /// How often the node kept its word to this renter in the last 30 days, in thousandths; 500 of one that it does not know.
+    #[serde(default = "unknown")]
+    pub reliability: u16,
+}
+
+const fn unknown() -> u16 {
+    LeasePlan::UNKNOWN
+}
+
+impl LeasePlan {
+    /// The reliability of a node that this renter does not know.
+    pub const UNKNOWN: u16 = 500;
 }
 
 /// An offer that does not match.

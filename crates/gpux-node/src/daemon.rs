@@ -9,7 +9,7 @@ use crate::{
     node::Node,
     provider::{Provider, Selling, TakeOverError, Towers},
     records::Records,
-    renter::Renter,
+    renter::{Experience, Renter},
     store::{Store, StoreError},
     wallet::WalletError,
     watch::Watch,
@@ -233,6 +233,7 @@ pub(crate) fn assemble(dir: DaemonDir, config: DaemonConfig, adapters: Adapters)
         why_no_runtime,
         provider,
         renter: Renter::default(),
+        experience: Experience::default(),
         records: Records::default(),
     });
     peers.connect(&node);
@@ -244,6 +245,7 @@ pub(crate) async fn begin(node: &Arc<Node>) -> Result<(), DaemonError> {
     if let Some(provider) = &node.provider {
         provider.start(node).await?;
     }
+    crate::records::remember(node);
     node.renter.clone().start(node)?;
     node.tasks.spawn(
         node.market

@@ -9,7 +9,7 @@ use crate::{
     market::Market,
     provider::Provider,
     records::Records,
-    renter::Renter,
+    renter::{Experience, Renter},
     store::Store,
     watch::Watch,
 };
@@ -71,6 +71,8 @@ pub(crate) struct Node {
     pub(crate) why_no_runtime: Option<String>,
     pub(crate) provider: Option<Provider>,
     pub(crate) renter: Renter,
+    /// How nodes kept their word to this renter.
+    pub(crate) experience: Experience,
     pub(crate) records: Records,
     pub(crate) watch: Watch,
 }

@@ -113,8 +113,19 @@ impl Records {
             record: ClosingRecord::default(),
         };
         node.store.add_record(role(kept.side), kept.lease, &kept)?;
+        node.experience.take(&kept);
         self.drafted.notify_one();
         Ok(())
+    }
+}
+
+/// What this renter's leases told of their nodes so far. Records that cannot be read tell nothing, and hinder nobody.
+pub(crate) fn remember(node: &Node) {
+    match node.store.records::<Kept>(Role::Renter) {
+        Ok(records) => node.experience.rebuild(records.iter()),
+        Err(error) => {
+            tracing::error!(error = %crate::error_chain(&error), "reading how nodes kept their word")
+        }
     }
 }
 
@@ -188,6 +199,11 @@ async fn bring_on(node: &Node, mut kept: Kept) -> bool {
 }
 
 impl Kept {
+    /// What this side says of the lease, before the chain was asked what moved.
+    pub(crate) const fn draft(&self) -> &Statement {
+        &self.draft
+    }
+
     const fn key(&self) -> Key {
         (self.side, self.lease)
     }

@@ -43,7 +43,7 @@ pub(crate) async fn plan(node: &Node, request: PlanRequest) -> Result<Planned, E
         image::check_input(input).await?;
     }
     let image = image::resolve(node, &job.image).await?;
-    let known = Known::default();
+    let known = node.experience.known(node.clock.date());
     let (market, offers) = node.market.with_book(node.clock.now(), |book| {
         (gpux_market::plan(&wanted, book, &known), book.len())
     });
@@ -277,6 +277,7 @@ fn lease_plan(candidate: &Candidate) -> LeasePlan {
         price: candidate.cost.gross,
         deposit: candidate.cost.deposit,
         cpu_score: offer.cpu_score,
+        reliability: candidate.reliability.as_per_mille(),
     }
 }
 

@@ -51,6 +51,9 @@ pub(crate) fn plan(view: &PlanView, why: bool) -> String {
         resources.disk
     );
     text.push_str(&lease_table(view));
+    if why {
+        text.push_str(&experience(view));
+    }
     text.push_str(&rejections(view, why));
     text.push('\n');
     let line = |name: &str, value: String| format!(" {name:<22}{value}\n");
@@ -107,6 +110,17 @@ fn lease_row(number: usize, lease: &LeasePlan, mark: &str, token: &Token) -> [St
         column(token, lease.deposit, AMOUNT_DIGITS),
         mark.to_owned(),
     ]
+}
+
+/// How the nodes kept their word so far, of those that this renter knows.
+fn experience(view: &PlanView) -> String {
+    let known = view.leases.iter().chain(&view.alternatives);
+    let known = known.filter(|lease| lease.reliability != LeasePlan::UNKNOWN);
+    let lines = known.map(|lease| {
+        let (node, kept) = (lease.node.short(), lease.reliability);
+        format!(" -  {node}: kept its word {kept} of 1000 times as you have seen it\n")
+    });
+    lines.collect()
 }
 
 fn rejections(view: &PlanView, why: bool) -> String {

@@ -42,6 +42,7 @@ fn lease_plan(node: u8, price: &str, region: Option<&str>) -> LeasePlan {
         price: PricePerHour(amount(price)),
         deposit: amount("0.08514"),
         cpu_score: 1_043,
+        reliability: if node == 0xbb { 250 } else { LeasePlan::UNKNOWN },
     }
 }
 
@@ -111,6 +112,14 @@ Job first-light · 48 parts over 2 nodes · each 1.5 CPU, 2 GiB memory, 10 GiB d
 #[test]
 fn why_tells_every_reason() {
     let text = plan(&plan_view(), true);
+    assert!(
+        text.contains(" -  bbbbbbbb: kept its word 250 of 1000 times as you have seen it\n"),
+        "{text}"
+    );
+    assert!(
+        !text.contains("aaaaaaaa: kept"),
+        "of a node that is not known nothing is said: {text}"
+    );
     assert!(text.contains(" -  1 offer rejected: cpu 1, price 1\n"), "{text}");
     assert!(text.contains(" -  dddddddd: wants 8 CPU, has 2; too dear\n"), "{text}");
 }

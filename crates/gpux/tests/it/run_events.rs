@@ -20,7 +20,7 @@ fn plan() -> Value {
         "resources": { "cpu": "2", "memory": "4GiB", "disk": "10GiB" }, "token": token(),
         "leases": [{
             "node": "aa".repeat(32), "provider": "0x01", "region": "eu-nl", "price": "200000000000000000",
-            "deposit": "100000000000000000", "cpu_score": 1_000,
+            "deposit": "100000000000000000", "cpu_score": 1_000, "reliability": 500,
         }],
         "offers": 3, "alternatives": [], "rejected": [], "max_duration": 1_800_000, "deposit": "100000000000000000",
         "worst_case": "100000000000000000", "balance": "1000000000000000000", "builder_share": 0,
