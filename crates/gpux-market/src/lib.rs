@@ -10,11 +10,13 @@
 //! | `book`, `index` | the offers that live, and finding the best of them |
 //! | `request`, `matching`, `cost` | what a renter wants, whether one offer has it, what it costs |
 //! | `score`, `finder`, `gang`, `plan` | which nodes to take together |
+//! | `choose` | the same among the few that said a firm price |
 //! | `explain`, `nearest`, `change`, `stats` | answers for people |
 #![forbid(unsafe_code)]
 
 mod book;
 mod change;
+mod choose;
 mod cost;
 mod explain;
 mod finder;
@@ -33,6 +35,7 @@ mod stats;
 
 pub use book::{InsertError, Inserted, OfferBook};
 pub use change::{Change, Nearest};
+pub use choose::choose;
 pub use cost::{LeaseCost, deposit_for};
 pub use explain::{MAX_NEAREST, Rejected, Rejection, nearest_changes, rejected, rejections};
 pub use gpu::{GpuWish, Gpus, is_of_gpus, site_tag};

@@ -41,6 +41,14 @@ pub(crate) enum Place {
 }
 
 impl Place {
+    /// How close together all that are in it are.
+    pub(crate) const fn closeness(&self) -> Closeness {
+        match self {
+            Self::Region(_) => Closeness::Region,
+            Self::Site { .. } => Closeness::Site,
+        }
+    }
+
     /// The offer's place of one closeness, where it names one.
     pub(crate) fn of(offer: &Offer, closeness: Closeness) -> Option<Self> {
         match closeness {

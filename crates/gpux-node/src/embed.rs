@@ -77,6 +77,13 @@ impl Daemon {
         self.node.daemon_view()
     }
 
+    /// How many wallets this node holds something for that may become a lease.
+    #[must_use]
+    pub fn quotes_held(&self) -> usize {
+        let provider = self.node.provider.as_ref();
+        provider.map_or(0, |provider| provider.quotes_held(self.node.clock.now()))
+    }
+
     /// Tells every task to end, as a signal would.
     pub fn cancel(&self) {
         self.node.cancel.cancel();

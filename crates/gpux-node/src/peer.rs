@@ -34,6 +34,7 @@ impl Peers {
             Request::Record(signed) => return crate::records::answer(&node, from, *signed),
             Request::Watch(handover) => return node.watch.take(&node, from, *handover).await,
             Request::Quote(_)
+            | Request::Release(_)
             | Request::Lease(_)
             | Request::Part(..)
             | Request::CancelPart(_)
@@ -45,6 +46,7 @@ impl Peers {
         let provider = provider.ok_or_else(|| PeerError::new(ErrorCode::Unsupported, "this node sells nothing"))?;
         match request {
             Request::Quote(request) => provider.quote(&node, from, &request).await,
+            Request::Release(asked) => provider.take_back(from, asked, node.clock.now()),
             Request::Lease(request) => provider.lease(&node, from, *request),
             Request::Part(lease, part) => provider.part(from, lease, part).await,
             Request::WillClose(lease) => provider.will_close(from, lease).await,

@@ -40,7 +40,7 @@ use gpux_proto::{
     CancelPart, ClosingOffer, ErrorCode, LeaseReport, LeaseRequest, LogsRequest, PartSpec, PeerError, QuoteRequest,
     Response, SignedQuoteRequest, StopRequest,
 };
-use gpux_types::{Address, Amount, B256, LeaseId, Millis, NodeId, PricePerHour, Resources};
+use gpux_types::{Address, Amount, B256, LeaseId, Millis, NodeId, Resources};
 use lease::{LeaseInput, LeaseRecord, LeaseTask};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -85,23 +85,6 @@ pub(crate) struct Selling {
     pub(crate) cpu_score: u32,
     /// The processor's name.
     pub(crate) cpu_model: String,
-}
-
-impl Selling {
-    /// All that is sold.
-    fn share(&self) -> Share {
-        Share {
-            resources: self.total,
-            gpus: self.gpus.as_ref().map_or(0, |gpus| gpus.total),
-        }
-    }
-
-    /// The net price per hour of what a request wants.
-    fn price_of(&self, request: &QuoteRequest) -> PricePerHour {
-        let plain = self.rates.price_of(&request.resources);
-        let Some(gpus) = &self.gpus else { return plain };
-        PricePerHour(gpus.price_of(request.needs.gpu_count()).0.saturating_add(plain.0))
-    }
 }
 
 /// One lease, as calls about it need it.
@@ -295,10 +278,34 @@ impl Provider {
         let signature = self.signer.sign_digest(gpux_proto::SignedQuote::digest(lease));
         let answer = gpux_proto::SignedQuote { quote, signature };
         let mut desk = self.lock();
+        if desk.answers.is_released(from, asked, now) {
+            return Err(PeerError::new(ErrorCode::QuoteGone, "the request was taken back"));
+        }
         let held = desk.capacity.hold(request.renter, held, now);
         held.map_err(|error| PeerError::new(ErrorCode::NoCapacity, error.to_string()))?;
-        desk.answers.keep(request.renter, asked, answer.clone(), (until, now));
+        let given = quote::Given {
+            asked,
+            from,
+            lease,
+            quote: answer.clone(),
+            until,
+        };
+        desk.answers.keep(request.renter, given, now);
         Ok(Response::Quote(Box::new(answer)))
+    }
+
+    /// How many quotes hold something.
+    pub(crate) fn quotes_held(&self, now: Millis) -> usize {
+        self.lock().capacity.quotes(now)
+    }
+
+    /// Gives back at once what a quote holds, for the node that asked for it. A lease that came of it stays.
+    pub(crate) fn take_back(&self, from: NodeId, asked: B256, now: Millis) -> Result<Response, PeerError> {
+        let mut desk = self.lock();
+        if let Some((wallet, lease)) = desk.answers.release(from, asked, now)? {
+            desk.capacity.let_go(wallet, lease, now);
+        }
+        Ok(Response::Accepted)
     }
 
     /// Signs as the provider signer of the terms.

@@ -43,7 +43,7 @@ use gpux_proto::{ClosingOffer, MeterReport, Needs, PartReport, PeerError, Respon
 use gpux_types::{Address, Amount, BasisPoints, JobId, LeaseId, Millis, NodeId, PartIndex, UnixSeconds};
 use job::{Beginning, JobInput, JobTask};
 use plan::Planned;
-use quotes::Firm;
+use quotes::{Claim, Firm};
 use record::{Batches, Finishing, Fund, JobRecord, LeaseRecord, RECORD_VERSION, Secret, Try};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -332,12 +332,15 @@ pub(crate) async fn start(node: &Arc<Node>, request: RunRequest) -> Result<JobVi
         planned.market.alternatives(&planned.wanted, book, &planned.known)
     });
     let proposed = (&planned.market, stand_ins.as_slice());
-    let firm = quotes::collect(node, proposed, request.agreed_total, &wanted, &spec).await;
+    let agreed = (&spec, request.agreed_total);
+    let firm = quotes::collect(node, proposed, &planned.wanted, &wanted, agreed).await;
     let firm = image::or_unpublish(node, id, firm).await?;
     // What the watcher believes: a block that is hours ahead would bind what a vanished node leaves behind for as long.
     let head = node.watcher.newest().ok_or_else(no_block)?;
-    let lease = |firm| lease_record(node, (id, &planned), firm, head.timestamp);
-    let leases: Vec<LeaseRecord> = firm.into_iter().map(lease).collect();
+    let (leases, claims): (Vec<LeaseRecord>, Vec<Claim>) = firm
+        .into_iter()
+        .map(|firm| lease_record(node, (id, &planned), firm, head.timestamp))
+        .unzip();
     let mut record = job_record(
         node,
         id,
@@ -351,7 +354,10 @@ pub(crate) async fn start(node: &Arc<Node>, request: RunRequest) -> Result<JobVi
     record.batches = request.batch.then(Batches::default);
     record.fund = fund;
     record.max_total = planned.wanted.max_total;
-    begin(node, record, leases, receipt_key, planned.image)
+    let job = begin(node, record, leases, receipt_key, planned.image)?;
+    // From here on the job sends deposits for them.
+    claims.into_iter().for_each(Claim::keep);
+    Ok(job)
 }
 
 fn begin(
@@ -390,11 +396,11 @@ fn no_block() -> ErrorBody {
     .retryable()
 }
 
-fn lease_record(node: &Node, (job, planned): (JobId, &Planned), firm: Firm, now: UnixSeconds) -> LeaseRecord {
+fn lease_record(node: &Node, (job, planned): (JobId, &Planned), firm: Firm, now: UnixSeconds) -> (LeaseRecord, Claim) {
     let price = firm.quote.quote.gross_price(firm.terms.builder_share);
     let lasts = planned.job.budget.max_duration.saturating_add(PREPARATION);
     let config = RenterConfig::new(Tariff::new(price), u64::from(firm.terms.grace_secs));
-    LeaseRecord {
+    let record = LeaseRecord {
         version: RECORD_VERSION,
         lease: firm.lease,
         job,
@@ -413,7 +419,8 @@ fn lease_record(node: &Node, (job, planned): (JobId, &Planned), firm: Firm, now:
         final_reading: false,
         parts_done: 0,
         closing: None,
-    }
+    };
+    (record, firm.claim)
 }
 
 #[expect(

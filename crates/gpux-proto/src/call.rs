@@ -35,6 +35,9 @@ pub enum Request {
     Record(Box<SignedStatement>),
     /// Leaves with a watch-tower what it may collect once this node is gone. Idempotent.
     Watch(Box<Handover>),
+    /// Gives back what a quote holds, by the digest of the request for it: no deposit will come. Only the node that asked can.
+    /// Idempotent, also before the quote was given.
+    Release(B256),
 }
 
 /// One answer.

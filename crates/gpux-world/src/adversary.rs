@@ -100,6 +100,7 @@ fn lease(request: &Request) -> LeaseId {
         | Request::CancelPart(_)
         | Request::PartReport(_)
         | Request::Closing(_)
-        | Request::Watch(_) => LeaseId([0; 32]),
+        | Request::Watch(_)
+        | Request::Release(_) => LeaseId([0; 32]),
     }
 }

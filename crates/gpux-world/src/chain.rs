@@ -116,6 +116,8 @@ pub(crate) struct SimChain {
     events: BTreeMap<B256, Reached>,
     /// What the escrow told of each lease, as it came, in blocks that were thrown away too.
     pub(crate) told: BTreeMap<B256, Vec<Reached>>,
+    /// How many different transactions of each account came.
+    sent: BTreeMap<Address, usize>,
 }
 
 impl SimChain {
@@ -172,6 +174,7 @@ impl SimChain {
             spike_until: 0,
             events: events(),
             told: BTreeMap::new(),
+            sent: BTreeMap::new(),
         }
     }
 
@@ -283,6 +286,7 @@ impl SimChain {
             place.1
         );
         let not_before = now.saturating_add(delay);
+        *self.sent.entry(place.0).or_default() += 1;
         self.pool.insert(
             place,
             Waiting {
@@ -291,6 +295,11 @@ impl SimChain {
             },
         );
         Ok(hash)
+    }
+
+    /// How many different transactions came of an account.
+    pub(crate) fn count_sent(&self, from: Address) -> usize {
+        self.sent.get(&from).copied().unwrap_or(0)
     }
 
     /// Makes the next block, after a reorganisation where chance wants one.

@@ -23,6 +23,7 @@ mod calls;
 mod chain;
 mod chance;
 mod coverage;
+mod demand;
 mod evm;
 mod ground;
 mod host;
@@ -44,6 +45,7 @@ mod world;
 
 pub use bug::Bug;
 pub use coverage::{Coverage, Reached};
+pub use demand::{Demanded, Demands, demand};
 pub use judge::{Broken, Invariant};
 pub use plan::{Event, Plan, Report, Troubles};
 pub use world::run;

@@ -41,6 +41,8 @@ pub(crate) struct Link {
     pub(crate) twice: u64,
     /// How much later one comes at most, in milliseconds: what reorders.
     pub(crate) late: u64,
+    /// How long each one takes at least, in milliseconds.
+    pub(crate) far: u64,
 }
 
 /// The network. Cheap to clone.
@@ -58,6 +60,10 @@ pub(crate) struct Inner {
     agreed: BTreeMap<LeaseId, Agreed>,
     overheard: Vec<Overheard>,
     pub(crate) doors: Doors,
+    /// Nodes whose quotes are dearer than their offers.
+    pub(crate) liars: BTreeSet<NodeId>,
+    /// Nodes that nobody reaches, though their offers are still heard.
+    pub(crate) gone: BTreeSet<NodeId>,
     /// In a thousand quotes, so many are forgotten by a crash of the provider just after.
     pub(crate) forgotten_quotes: u64,
     /// Of a thousand leases, so many are told of only when their quote is over.
@@ -169,6 +175,8 @@ impl SimNetwork {
             agreed: BTreeMap::new(),
             overheard: Vec::new(),
             doors: Doors::default(),
+            liars: BTreeSet::new(),
+            gone: BTreeSet::new(),
             forgotten_quotes: 0,
             told_late: 0,
         };
@@ -193,6 +201,20 @@ impl SimNetwork {
         let mut inner = self.lock();
         let everywhere = inner.everywhere;
         inner.links.entry((from, to)).or_insert(everywhere).cut = cut;
+    }
+
+    /// Puts a node far away from all others.
+    pub(crate) fn slow_down(&self, node: NodeId, far: u64) {
+        let mut inner = self.lock();
+        let others: Vec<NodeId> = inner.hosts.keys().copied().filter(|other| *other != node).collect();
+        let link = Link {
+            far,
+            ..inner.everywhere
+        };
+        for other in others {
+            inner.links.insert((node, other), link);
+            inner.links.insert((other, node), link);
+        }
     }
 
     /// Everything comes through again.
@@ -311,6 +333,7 @@ impl SimNetwork {
             0
         };
         let delay = self.chance.millis(3, 40) + self.chance.millis(0, late + 1);
+        let delay = delay.max(Duration::from_millis(link.far));
         let lost = link.cut || self.chance.in_thousand(link.lost);
         let twice = self.chance.in_thousand(link.twice);
         (!lost).then_some((delay, twice))
@@ -445,7 +468,7 @@ impl SimNetwork {
             return Err(timed_out);
         };
         tokio::time::sleep(delay).await;
-        if self.handler(to).is_none() {
+        if self.handler(to).is_none() || self.lock().gone.contains(&to) {
             tokio::time::sleep(DIAL).await;
             return Err(dial(to));
         }
@@ -530,6 +553,12 @@ impl SimNetwork {
             "yes".to_owned()
         };
         trace!(self.trace, "net: {} -> {} {name}: {said}", from.short(), to.short());
+        let mut answer = answer;
+        if let Response::Quote(quote) = &mut answer
+            && self.lock().liars.contains(&to)
+        {
+            quote.quote.price = PricePerHour(Amount::MAX);
+        }
         let deaf = self.lock().doors.bug == Some(Bug::DeafToGiving) && matches!(answer, Response::TooLate(_));
         let answer = if deaf {
             Response::Error(PeerError::new(ErrorCode::QuoteGone, "too late"))
@@ -554,6 +583,7 @@ fn name(request: &Request) -> &'static str {
         Request::Closing(_) => "closing",
         Request::Record(_) => "record",
         Request::Watch(_) => "watch",
+        Request::Release(_) => "release",
     }
 }
 

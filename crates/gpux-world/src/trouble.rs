@@ -31,6 +31,7 @@ impl World {
             lost: troubles.network,
             twice: troubles.network,
             late: troubles.network * 100,
+            far: 0,
         });
         let mut chain = self.commons.chain.lock().unwrap_or_else(PoisonError::into_inner);
         chain.troubles = ChainTroubles {

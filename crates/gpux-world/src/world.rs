@@ -77,7 +77,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    fn new(plan: &Plan) -> std::io::Result<Self> {
+    pub(crate) fn new(plan: &Plan) -> std::io::Result<Self> {
         let (folder, trace) = (folder()?, Trace::new());
         ground::write_image(&folder.path().join("image"))?;
         let names: Vec<(String, bool)> = (0..plan.providers)
@@ -208,7 +208,7 @@ impl World {
         }
     }
 
-    async fn start_daemons(&mut self) {
+    pub(crate) async fn start_daemons(&mut self) {
         let now = self.now();
         let due: Vec<usize> = self
             .starts
@@ -245,7 +245,7 @@ impl World {
         }
     }
 
-    async fn block(&mut self) {
+    pub(crate) async fn block(&mut self) {
         let now = self.now();
         self.mallory.go_on(&self.commons.network);
         for (lease, horizon) in std::mem::take(&mut *self.ahead.lock().unwrap_or_else(PoisonError::into_inner)) {

@@ -44,6 +44,7 @@ fn a_plan_is_written_so() {
         price: PricePerHour(amount()),
         deposit: amount(),
         cpu_score: 1_000,
+        reliability: 250,
     };
     let plan = PlanView {
         schema: "gpux.plan/v1".into(),
@@ -86,7 +87,7 @@ fn a_plan_is_written_so() {
         "token": { "symbol": "DAI", "decimals": 18 },
         "leases": [{
             "node": "cd".repeat(32), "provider": "0x01", "region": "eu-nl", "price": AMOUNT, "deposit": AMOUNT,
-            "cpu_score": 1_000,
+            "cpu_score": 1_000, "reliability": 250,
         }],
         "offers": 2, "alternatives": [],
         "rejected": [{ "node": "ef".repeat(32), "reasons": ["too dear"] }],

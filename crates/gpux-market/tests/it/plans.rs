@@ -162,8 +162,62 @@ fn an_empty_book_has_no_advice() {
     assert!(nearest_changes(&request(), &book(&[]), &Known::default()).is_empty());
 }
 
+/// What a plan counts; a lower one is better, of as many nodes.
+fn counts(request: &gpux_market::Request, plan: &gpux_market::Plan) -> u128 {
+    let nodes = plan.taken();
+    let scores = nodes.map(|it| gpux_market::node_score(it.cost.gross, it.reliability));
+    gpux_market::set_score(scores, request.topology, plan.closeness)
+}
+
+#[test]
+fn of_those_that_answered_the_best_set_is_taken_and_none_that_is_over_the_total() {
+    let mut offers: Vec<_> = (1..=4).map(offer).collect();
+    offers[0].rates.cpu_core = price(30);
+    let mut request = request();
+    request.nodes = nodes(2);
+    let all = book(&offers);
+    let known = Known::default();
+    let planned = plan(&request, &all, &known);
+    let answered: Vec<_> = planned
+        .taken()
+        .cloned()
+        .chain(planned.alternatives(&request, &all, &known))
+        .collect();
+    assert_eq!(ids(&answered), [2, 3, 4, 1]);
+    let chosen = |answered: &[gpux_market::Candidate], request: &gpux_market::Request| {
+        gpux_market::choose(request, answered).map(|plan| ids(&plan.chosen))
+    };
+    assert_eq!(chosen(&answered[1..], &request), Some(vec![3, 4]));
+    assert_eq!(
+        chosen(&answered[2..], &request),
+        Some(vec![4, 1]),
+        "the dear one, where there is no other"
+    );
+    request.max_total = Some(amount(50));
+    assert_eq!(chosen(&answered[2..], &request), None, "all or nothing");
+    request.enough = Some(nodes(1));
+    assert_eq!(
+        chosen(&answered[2..], &request),
+        Some(vec![4]),
+        "fewer, where these are enough"
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn what_is_chosen_of_all_that_answered_is_as_good_as_the_plan(request in any_request(), offers in any_offers()) {
+        let (book, known) = (book(&offers), Known::default());
+        let planned = plan(&request, &book, &known);
+        prop_assume!(planned.is_match());
+        let answered: Vec<_> = planned.taken().cloned().chain(planned.alternatives(&request, &book, &known)).collect();
+        let chosen = gpux_market::choose(&request, &answered).unwrap();
+        prop_assert_eq!(chosen.taken().count(), planned.taken().count());
+        prop_assert!(counts(&request, &chosen) <= counts(&request, &planned));
+        prop_assert!(request.max_total.is_none_or(|max| chosen.total_deposit() <= max));
+        prop_assert!(!request.topology.required || chosen.closeness >= request.topology.closeness);
+    }
 
     #[test]
     fn a_plan_keeps_every_rule(request in any_request(), offers in any_offers()) {

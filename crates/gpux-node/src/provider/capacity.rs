@@ -182,6 +182,19 @@ impl Capacity {
         known.any(|lapsed| lapsed.lease == lease && lapsed.until > now)
     }
 
+    /// How many quotes hold something.
+    pub(crate) fn quotes(&self, now: Millis) -> usize {
+        self.quoted.values().filter(|quote| quote.until > now).count()
+    }
+
+    /// Ends a quote whose renter does not want it. One that became a lease stays what it is.
+    pub(crate) fn let_go(&mut self, wallet: Address, lease: LeaseId, now: Millis) {
+        if self.quoted.get(&wallet).is_some_and(|quote| quote.lease == lease) {
+            self.quoted.remove(&wallet);
+            self.remember_lapsed(wallet, lease, now);
+        }
+    }
+
     /// Turns a quote that still holds into a lease; false when it does not hold any more.
     pub(crate) fn take(&mut self, wallet: Address, lease: LeaseId, now: Millis) -> bool {
         match self.quoted.get(&wallet) {

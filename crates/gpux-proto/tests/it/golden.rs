@@ -58,6 +58,7 @@ const fn request_name(request: &Request) -> &'static str {
         Request::Closing(_) => "request-closing",
         Request::Record(_) => "request-record",
         Request::Watch(_) => "request-watch",
+        Request::Release(_) => "request-release",
     }
 }
 

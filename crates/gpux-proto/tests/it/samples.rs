@@ -283,6 +283,7 @@ fn later_requests(draw: &Draw) -> Vec<Request> {
         Request::Closing(closing(draw)),
         Request::Record(Box::new(signed_statement(draw))),
         Request::Watch(Box::new(handover(draw))),
+        Request::Release(B256::repeat_byte(draw.byte)),
     ]
 }
 

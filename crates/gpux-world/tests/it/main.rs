@@ -3,6 +3,7 @@
 //! `one_world_of_choice` with `GPUX_WORLD_FIRST=SEED` and `--nocapture` shows the whole trace of one.
 
 mod choice;
+mod demands;
 mod each_write;
 mod outages;
 

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     node::Node,
-    renter::{image, record::LeaseRecord},
+    renter::{image, quotes::Claim, record::LeaseRecord},
 };
 use gpux_chain::{Call, Intent, IntentKey, LeaseSeen, SlotStatus};
 use gpux_lease::{End, EscrowView, PartEvent, RenterEffect, RenterEvent, RenterState, Work};
@@ -194,9 +194,12 @@ impl JobTask {
 
     pub(super) fn open_failed(&mut self, lease: LeaseId, why: String) {
         tracing::warn!(lease = %lease.short(), %why, "the deposit could not be made");
-        let Some(expiry) = self.leases.get(&lease).map(|live| live.record.expiry) else {
+        let Some(record) = self.leases.get(&lease).map(|live| &live.record) else {
             return;
         };
+        let expiry = record.expiry;
+        // No deposit will come: the node can sell again what it holds.
+        drop(Claim::new(self.node.clone(), record.node, record.request.digest()));
         self.lease_event(lease, RenterEvent::OpenFailed { expiry });
         let end = gpux_api::EndView {
             reason: format!("a deposit could not be made: {why}"),
