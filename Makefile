@@ -12,7 +12,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 GPUX := $(CARGO_TARGET_DIR)/debug/gpux
 export GPUX
 
-.PHONY: demo test sim bench proofs mutants planted deps test-deps build image lint contracts unit e2e clean
+.PHONY: demo test sim gossip bench proofs mutants planted deps test-deps build image lint contracts unit e2e clean
 
 demo: build image  ## three nodes render an animation, paid from escrow; ends with 0 only if the verifier does
 	demo/run --gpux $(GPUX) $(if $(BATCH),--batch)
@@ -60,6 +60,9 @@ sim: deps  ## more and larger simulated worlds than CI's: make sim SEEDS=100000 
 	    cargo test --package gpux-lease --lib -- --nocapture simulation::seeds::no_seed)
 	$(if $(or $(ALL),$(WORLDS)),GPUX_WORLD_SEEDS=$(or $(WORLDS),1000) GPUX_WORLD_NODES=$(or $(NODES),5) \
 	    cargo test --package gpux-world --test it -- --nocapture no_seed)
+
+gossip: deps  ## the gossip of offers of many simulated nodes, what it costs and how fast it is: make gossip NODES=10000
+	GPUX_GOSSIP_NODES=$(or $(NODES),1000) cargo test --package gpux-net --lib -- --nocapture offers::sim
 
 mutants: deps  ## plants small bugs in the escrow and the collector one by one and counts those that no test notices; half an hour
 	contracts/tools/mutation

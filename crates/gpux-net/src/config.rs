@@ -63,7 +63,8 @@ pub struct Limits {
     pub blob_stall: Duration,
     /// How often blobs that nobody keeps are deleted.
     pub collect_interval: Duration,
-    /// The most offers that are remembered; at about 2 KiB each. New nodes are not heard while it is full.
+    /// The most offers that are remembered; at about 2 KiB each. When there are more, one of a
+    /// node that was never called gives way by lot.
     pub offers: usize,
     /// Offers that one node may announce per minute in the long run; a quarter of that in a burst.
     pub offers_per_minute: u32,

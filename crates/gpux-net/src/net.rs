@@ -9,8 +9,8 @@ use crate::{
     connections::{ConnectionLimits, Connections},
     endpoint::{CONNECTION_WINDOW, FETCH_WINDOW, StartNetError, bind, transport},
     offers::{
-        Announcer, BookConfig, FEED_EVENTS, GossipConnections, HeardOffer, OfferBook, OfferEvent, OfferFeed,
-        OffersTask, OwnOffer, PublishOfferError, Watchdog,
+        Announcer, Asked, BookConfig, Engine, EngineConfig, FEED_EVENTS, GossipConnections, HeardOffer, OfferEvent,
+        OfferFeed, OffersTask, OwnOffer, PublishOfferError, Signatures, Watchdog, spreading,
     },
     peers::Peers,
     stats::{Counters, NetStats},
@@ -35,8 +35,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// A gossip message: an announcement of at most 3,072 bytes and its frame.
+/// A gossip message: a digest, or the library's own word with the addresses of some nodes.
 const MAX_GOSSIP_BYTES: usize = 4_096;
+/// Questions for details that wait for the offers task.
+const ASKED: usize = 256;
 /// Dialled connections that wait to be served in the other direction too.
 const DIALLED: usize = 64;
 /// How long a shutdown waits for the goodbye to leave: the library gives no sign when a broadcast has been sent.
@@ -57,7 +59,7 @@ struct Inner {
     /// The URLs of the relays of the configuration.
     relays: Vec<String>,
     peers: Arc<Peers>,
-    book: Arc<Mutex<OfferBook>>,
+    engine: Arc<Mutex<Engine>>,
     own: watch::Sender<Option<OwnOffer>>,
     feed: broadcast::WeakSender<OfferEvent>,
     neighbours: watch::Receiver<Vec<NodeId>>,
@@ -105,6 +107,7 @@ impl Net {
         let endpoint = bind(&config, &peers, connections.clone()).await?;
         let gossip = Gossip::builder()
             .max_message_size(MAX_GOSSIP_BYTES)
+            .broadcast_config(spreading())
             .spawn(endpoint.clone());
         let (dialled, dialled_rx) = mpsc::channel(DIALLED);
         let calls = Connections::new(endpoint.clone(), CALLS_ALPN, transport(CONNECTION_WINDOW), dialled);
@@ -113,12 +116,12 @@ impl Net {
         let (unserved, _) = mpsc::channel(1);
         let fetches = Connections::new(endpoint.clone(), iroh_blobs::ALPN, transport(FETCH_WINDOW), unserved);
         let me = node_id(endpoint.id());
-        let book = OfferBook::new(BookConfig {
-            me,
-            topic: config.topic,
-            offers: limits.offers,
-            offers_per_minute: limits.offers_per_minute,
-        });
+        let engine = Engine::new(
+            engine_config(&config, me),
+            PeerTicket::of_endpoint(&endpoint),
+            Instant::now(),
+        );
+        let (asked, asked_rx) = mpsc::channel(ASKED);
         let (feed, _) = broadcast::channel(FEED_EVENTS);
         let (neighbours_tx, neighbours) = watch::channel(Vec::new());
         let inner = Inner {
@@ -126,7 +129,7 @@ impl Net {
             blobs: Blobs::new(store, Arc::new(fetches), &limits),
             gossip,
             peers,
-            book: Arc::new(Mutex::new(book)),
+            engine: Arc::new(Mutex::new(engine)),
             own: watch::Sender::new(None),
             feed: feed.downgrade(),
             neighbours,
@@ -138,8 +141,8 @@ impl Net {
             relays: config.relays.clone(),
             endpoint,
         };
-        let server = inner.server(handler, calls);
-        let offers = inner.offers_task(&config, feed, neighbours_tx);
+        let server = inner.server(handler, calls, asked);
+        let offers = inner.offers_task(&config, asked_rx, feed, neighbours_tx);
         inner.spawn(accept::run(Arc::new(server), dialled_rx, inner.cancel.clone()));
         inner.spawn(offers.run(inner.cancel.clone()));
         inner.spawn(inner.watchdog(config.topic, connections).run(inner.cancel.clone()));
@@ -242,7 +245,7 @@ impl Net {
     #[must_use]
     pub fn live_offers(&self) -> Vec<HeardOffer> {
         self.inner
-            .book
+            .engine
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .live(Instant::now())
@@ -264,7 +267,13 @@ impl Net {
     /// # Errors
     /// When the peer cannot be reached, does not answer in time, or refuses.
     pub async fn call(&self, peer: NodeId, request: &Request) -> Result<Response, CallError> {
-        self.inner.caller.call(peer, request).await
+        let answer = self.inner.caller.call(peer, request).await?;
+        self.inner
+            .engine
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .met(peer);
+        Ok(answer)
     }
 
     /// The log that `request` asks `peer` for, as it comes; an error is the last item.
@@ -377,7 +386,7 @@ impl Inner {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(task);
     }
 
-    fn server(&self, handler: Arc<dyn CallHandler>, calls: Arc<Connections>) -> Server {
+    fn server(&self, handler: Arc<dyn CallHandler>, calls: Arc<Connections>, asked: mpsc::Sender<Asked>) -> Server {
         let limits = &self.limits;
         let answering = AnswerLimits {
             concurrent: limits.calls,
@@ -387,7 +396,7 @@ impl Inner {
             endpoint: self.endpoint.clone(),
             gossip: self.gossip.clone(),
             calls,
-            answerer: Answerer::new(handler, self.book.clone(), self.counters.clone(), answering),
+            answerer: Answerer::new(handler, (self.engine.clone(), asked), self.counters.clone(), answering),
             blobs: BlobServer::new(
                 self.blobs.store(),
                 self.grants.clone(),
@@ -405,6 +414,7 @@ impl Inner {
     fn offers_task(
         &self,
         config: &NetConfig,
+        asked: mpsc::Receiver<Asked>,
         feed: broadcast::Sender<OfferEvent>,
         neighbours: watch::Sender<Vec<NodeId>>,
     ) -> OffersTask {
@@ -417,16 +427,30 @@ impl Inner {
                 .iter()
                 .filter_map(|ticket| endpoint_id(ticket.node))
                 .collect(),
-            announcer: Announcer::new(SecretKey::from_bytes(&config.secret), config.topic),
-            book: self.book.clone(),
+            engine: self.engine.clone(),
+            asked,
             peers: self.peers.clone(),
             caller: self.caller.clone(),
             counters: self.counters.clone(),
             own: self.own.subscribe(),
             feed,
             neighbours,
-            offers_per_minute: self.limits.offers_per_minute,
-            gossip_per_second: self.limits.gossip_per_second,
         }
+    }
+}
+
+fn engine_config(config: &NetConfig, me: NodeId) -> EngineConfig {
+    let limits = &config.limits;
+    EngineConfig {
+        book: BookConfig {
+            me,
+            topic: config.topic,
+            offers: limits.offers,
+            offers_per_minute: limits.offers_per_minute,
+            draws: blake3::derive_key("gpux/2 draws of the gossip of offers", &config.secret),
+            judge: Arc::new(Signatures),
+        },
+        announcer: Announcer::new(SecretKey::from_bytes(&config.secret), config.topic),
+        gossip_per_second: limits.gossip_per_second,
     }
 }

@@ -4,7 +4,7 @@
 //! memory lookup) and by the daemon, which writes it down for the next start. A mutex, not a task: every use is one map
 //! operation.
 
-use crate::ticket::{PeerTicket, endpoint_id};
+use crate::ticket::{MAX_ADDRESSES, PeerTicket, endpoint_id};
 use gpux_types::NodeId;
 use iroh::{EndpointId, address_lookup::memory::MemoryLookup};
 use std::{
@@ -68,24 +68,25 @@ impl Peers {
     }
 
     /// Nodes that may be tried when there is no neighbour, as strangers told of them. They take the place of the last
-    /// ones, and are neither remembered nor given to others before they were met.
+    /// ones, and are neither remembered nor given to others before they were met. One that is known is tried where it
+    /// was known to be and where it is told to be: it may have moved, and the stranger may lie.
     pub(crate) fn hint(&self, tickets: Vec<PeerTicket>) {
         let mut known = self.lock();
-        let old = std::mem::take(&mut known.hints);
-        for id in old
-            .into_keys()
-            .filter(|node| !known.tickets.contains_key(node))
-            .filter_map(endpoint_id)
-        {
-            self.lookup.remove_endpoint_info(id);
+        for node in std::mem::take(&mut known.hints).into_keys() {
+            let learned = known.tickets.get(&node).and_then(|(_, ticket)| ticket.endpoint_addr());
+            match (learned, endpoint_id(node)) {
+                (Some(addr), _) => {
+                    self.lookup.set_endpoint_info(addr);
+                }
+                (None, Some(id)) => {
+                    self.lookup.remove_endpoint_info(id);
+                }
+                (None, None) => {}
+            }
         }
-        let new = tickets
-            .into_iter()
-            .filter(|ticket| !known.tickets.contains_key(&ticket.node));
-        let new: Vec<PeerTicket> = new.take(MAX_HINTS).collect();
-        for ticket in new {
+        for ticket in tickets.into_iter().take(MAX_HINTS) {
             if let Some(addr) = ticket.endpoint_addr().filter(|addr| !addr.is_empty()) {
-                self.lookup.set_endpoint_info(addr);
+                self.lookup.add_endpoint_info(addr);
                 known.hints.insert(ticket.node, ticket);
             }
         }
@@ -123,7 +124,18 @@ impl Peers {
     pub(crate) fn met(&self, node: NodeId) {
         let mut known = self.lock();
         let hinted = known.hints.remove(&node);
-        let ticket = known.tickets.get(&node).map(|(_, ticket)| ticket.clone()).or(hinted);
+        let ticket = known.tickets.get(&node).map(|(_, ticket)| ticket.clone());
+        let ticket = match (ticket, hinted) {
+            // Which of the addresses answered is not known.
+            (Some(mut ticket), Some(hinted)) => {
+                let told = hinted.addresses.into_iter();
+                let told: Vec<_> = told.filter(|address| !ticket.addresses.contains(address)).collect();
+                ticket.addresses.extend(told);
+                ticket.addresses.truncate(MAX_ADDRESSES);
+                Some(ticket)
+            }
+            (ticket, hinted) => ticket.or(hinted),
+        };
         let forgotten = ticket.and_then(|ticket| known.learn(ticket));
         if let Some(id) = forgotten.and_then(endpoint_id) {
             self.lookup.remove_endpoint_info(id);
@@ -196,14 +208,15 @@ mod tests {
         peers.hint(vec![ticket(1, 9), met.clone(), never.clone()]);
         assert_eq!(
             addressed(&mine),
-            Some(vec![1]),
-            "a stranger's word changes nothing that is known"
+            Some(vec![1, 9]),
+            "a stranger's word takes nothing away that is known"
         );
-        assert_eq!(peers.hinted().len(), 2);
+        assert_eq!(peers.hinted().len(), 3);
         assert_eq!(peers.newest(9), std::slice::from_ref(&mine), "hints are not remembered");
         peers.met(met.node);
-        assert_eq!(peers.newest(9), [met.clone(), mine]);
+        assert_eq!(peers.newest(9), [met.clone(), mine.clone()]);
         peers.hint(Vec::new());
+        assert_eq!(addressed(&mine), Some(vec![1]), "and goes with the next hints");
         assert_eq!(addressed(&met), Some(vec![2]));
         assert_eq!(addressed(&never), None);
         let many = (10..60).map(|seed| ticket(seed, 5)).collect();

@@ -39,8 +39,10 @@ counters! {
     offers_limited,
     /// Announcements that were over when they came.
     offers_expired,
-    /// Announcements of new nodes while the book was full.
+    /// Announcements of new nodes that there was no room for.
     offers_unheard,
+    /// Announcements whose offer nobody had when it was asked for.
+    offers_untold,
     /// Times that a neighbour stalled the gossip and its connections were made anew.
     gossip_stalls,
     /// Incoming connections refused because there were too many.

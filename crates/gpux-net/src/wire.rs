@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! caller:   kind (1 byte), message, end of stream
-//! answerer: message, end of stream                                  (calls and pages)
+//! answerer: message, end of stream                                  (calls and offers)
 //!           { tag (1 byte), length (u32, little endian), bytes }*   (logs)
 //! ```
 //!
@@ -34,6 +34,7 @@ pub(crate) enum StreamKind {
     Call,
     Logs,
     OfferPage,
+    OfferDetails,
 }
 
 impl StreamKind {
@@ -42,6 +43,7 @@ impl StreamKind {
             Self::Call => 1,
             Self::Logs => 2,
             Self::OfferPage => 3,
+            Self::OfferDetails => 4,
         }
     }
 
@@ -50,6 +52,7 @@ impl StreamKind {
             1 => Some(Self::Call),
             2 => Some(Self::Logs),
             3 => Some(Self::OfferPage),
+            4 => Some(Self::OfferDetails),
             _ => None,
         }
     }

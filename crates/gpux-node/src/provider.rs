@@ -578,7 +578,7 @@ fn without_record(in_runtime: impl Iterator<Item = LeaseId>, unread: &[Option<Le
 
 /// The market that a node trades in: one topic for each escrow on each chain.
 pub(crate) fn topic(escrow: &EscrowRef) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new_derive_key("gpux/1 offers of one escrow");
+    let mut hasher = blake3::Hasher::new_derive_key("gpux/2 offers of one escrow");
     hasher.update(&escrow.chain_id.to_be_bytes());
     hasher.update(escrow.address.as_slice());
     *hasher.finalize().as_bytes()

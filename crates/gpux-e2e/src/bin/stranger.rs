@@ -13,22 +13,35 @@ use gpux_market::{Offer, Rates};
 use gpux_net::{CallHandler, Limits, LogSink, Net, NetConfig, PeerTicket};
 use gpux_node::DaemonConfig;
 use gpux_proto::{
-    ErrorCode, LogsRequest, PeerError, Quote, QuoteRequest, Request, Response, SignedOffer, SignedQuote, encode,
+    ErrorCode, LogsRequest, PeerError, Quote, QuoteRequest, Request, Response, SignedOffer, SignedQuote, decode, encode,
 };
 use gpux_types::{Address, Amount, ByteSize, Cpu, Millis, NodeId, PricePerHour, Resources};
 use iroh::{
-    Endpoint, EndpointAddr, EndpointId, SecretKey, TransportAddr, address_lookup::memory::MemoryLookup,
-    endpoint::presets, protocol::Router,
+    Endpoint, EndpointAddr, EndpointId, SecretKey, TransportAddr,
+    address_lookup::memory::MemoryLookup,
+    endpoint::{Connection, presets},
+    protocol::{AcceptError, ProtocolHandler, Router},
 };
 use iroh_gossip::{
     net::{GOSSIP_ALPN, Gossip},
     proto::TopicId,
 };
 use serde::Serialize;
-use std::{error::Error, net::SocketAddr, path::Path, process::ExitCode, sync::Arc};
+use std::{
+    collections::HashMap,
+    error::Error,
+    net::SocketAddr,
+    path::Path,
+    process::ExitCode,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 /// Keeps signatures of announcements apart from others (docs/spec/wire.md).
-const DOMAIN: &[u8] = b"GPUX announcement v1\0";
+const DOMAIN: &[u8] = b"GPUX announcement v2\0";
+/// The protocol of calls.
+const CALLS_ALPN: &[u8] = b"gpux/calls/1";
+/// The first byte of a stream that asks for details.
+const ASK_DETAILS: u8 = 4;
 /// What the two nodes sell: so little disk that a test can wish for more.
 const SOLD: Resources = Resources {
     cpu: Cpu::cores(2),
@@ -40,20 +53,48 @@ const SEQUENCE: u64 = u64::MAX / 2;
 
 type Fault = Box<dyn Error + Send + Sync>;
 
-/// What a node says of its offer, byte for byte as docs/spec/wire.md has it.
+/// What a node floods, byte for byte as docs/spec/wire.md has it.
 #[derive(Serialize)]
-struct Statement<'a> {
+struct Statement {
     node: NodeId,
     order: (u64, u64),
-    addresses: &'a [SocketAddr],
-    relay: Option<String>,
-    offer: Option<SignedOffer>,
+    details: Option<[u8; 16]>,
 }
 
+/// What it is asked for then.
 #[derive(Serialize)]
-struct Envelope {
-    statement: Vec<u8>,
-    signature: ([u8; 32], [u8; 32]),
+struct Details<'a> {
+    offer: SignedOffer,
+    addresses: &'a [SocketAddr],
+    relay: Option<String>,
+}
+
+/// Answers whoever asks for details: one list of them, by their names.
+#[derive(Debug, Clone, Default)]
+struct Teller(Arc<Mutex<HashMap<[u8; 16], Vec<u8>>>>);
+
+impl Teller {
+    fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 16], Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ProtocolHandler for Teller {
+    async fn accept(&self, connection: Connection) -> Result<(), AcceptError> {
+        while let Ok((mut send, mut recv)) = connection.accept_bi().await {
+            let asked = recv.read_to_end(1 << 20).await.unwrap_or_default();
+            let request = asked.split_first().filter(|(kind, _)| **kind == ASK_DETAILS);
+            let wanted: Vec<(NodeId, [u8; 16])> = request.and_then(|(_, bytes)| decode(bytes).ok()).unwrap_or_default();
+            let details: Vec<Vec<u8>> = {
+                let known = self.lock();
+                wanted.iter().filter_map(|(_, hash)| known.get(hash).cloned()).collect()
+            };
+            if send.write_all(&encode(&details)).await.is_ok() {
+                send.finish().ok();
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A market, and the stranger's keys in it.
@@ -66,7 +107,7 @@ struct Stranger {
 
 impl Stranger {
     fn topic(&self) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new_derive_key("gpux/1 offers of one escrow");
+        let mut hasher = blake3::Hasher::new_derive_key("gpux/2 offers of one escrow");
         hasher.update(&self.config.chain.chain_id.to_be_bytes());
         hasher.update(self.config.chain.escrow.as_slice());
         *hasher.finalize().as_bytes()
@@ -159,7 +200,8 @@ impl Stranger {
     /// Joins the gossip and says what nobody should believe, and then what everybody may.
     async fn forge(&self) -> Result<(Router, iroh_gossip::api::GossipSender), Fault> {
         let secret = SecretKey::generate();
-        let (router, sender, addresses) = self.join(&secret).await?;
+        let teller = Teller::default();
+        let (router, sender, addresses) = self.join(&secret, teller.clone()).await?;
         let (me, victim) = (node_of(&secret), self.bootstrap()?.node);
         let other = SecretKey::generate();
         let unsigned = self.offer(node_of(&other), 1, "its wallet did not sign it")?;
@@ -174,19 +216,20 @@ impl Stranger {
             (&secret, me, good),
         ];
         for (beat, (secret, node, offer)) in (1..).zip(said) {
-            let statement = encode(&Statement {
-                node,
-                order: (SEQUENCE, beat),
+            let details = encode(&Details {
+                offer,
                 addresses: &addresses,
                 relay: None,
-                offer: Some(offer),
             });
-            let signature = secret.sign(&[DOMAIN, &self.topic(), &statement].concat()).to_bytes();
-            let (left, right) = signature.split_at(32);
-            let signature = (left.try_into()?, right.try_into()?);
-            sender
-                .broadcast(encode(&Envelope { statement, signature }).into())
-                .await?;
+            let hash = blake3::hash(&details);
+            let hash: [u8; 16] = *hash.as_bytes().first_chunk().ok_or("a hash has 32 bytes")?;
+            teller.lock().insert(hash, details);
+            let order = (SEQUENCE, beat);
+            let details = Some(hash);
+            let mut digest = encode(&Statement { node, order, details });
+            let signature = secret.sign(&[DOMAIN, &self.topic(), &digest].concat());
+            digest.extend_from_slice(&signature.to_bytes());
+            sender.broadcast(digest.into()).await?;
         }
         Ok((router, sender))
     }
@@ -194,6 +237,7 @@ impl Stranger {
     async fn join(
         &self,
         secret: &SecretKey,
+        teller: Teller,
     ) -> Result<(Router, iroh_gossip::api::GossipSender, Vec<SocketAddr>), Fault> {
         let peer = self.bootstrap()?;
         let id = EndpointId::from_bytes(peer.node.as_bytes())?;
@@ -210,6 +254,7 @@ impl Stranger {
         let gossip = Gossip::builder().spawn(endpoint.clone());
         let router = Router::builder(endpoint.clone())
             .accept(GOSSIP_ALPN, gossip.clone())
+            .accept(CALLS_ALPN, teller)
             .spawn();
         let topic = TopicId::from_bytes(self.topic());
         let (sender, _) = gossip.subscribe_and_join(topic, vec![id]).await?.split();

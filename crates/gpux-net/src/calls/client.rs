@@ -2,7 +2,7 @@
 
 use crate::{
     connections::{Cause, Connections, DialError, Use},
-    offers::PageRequest,
+    offers::{DetailsRequest, PageRequest},
     wire::{FrameTag, StreamError, StreamKind, read_frame, read_message, write_request},
 };
 use futures_util::{StreamExt, stream::BoxStream};
@@ -171,9 +171,14 @@ impl Caller {
         }
     }
 
-    /// The bytes of one page of the offers that `peer` knows.
+    /// The bytes of one page of the digests that `peer` knows.
     pub(crate) async fn offer_page(&self, peer: NodeId, request: PageRequest) -> Result<Vec<u8>, CallError> {
         self.ask(peer, StreamKind::OfferPage, &request).await
+    }
+
+    /// The bytes of the details that `peer` has of those that are asked for.
+    pub(crate) async fn offer_details(&self, peer: NodeId, request: &DetailsRequest) -> Result<Vec<u8>, CallError> {
+        self.ask(peer, StreamKind::OfferDetails, request).await
     }
 
     async fn ask(&self, peer: NodeId, kind: StreamKind, message: &impl Serialize) -> Result<Vec<u8>, CallError> {

@@ -5,7 +5,7 @@
 
 use crate::{
     calls::logs::LogSink,
-    offers::{OfferBook, PageRequest, answer_page},
+    offers::{Asked, DetailsAnswer, DetailsRequest, Engine, MAX_ASKED, PageRequest, answer_page},
     stats::{Counters, bump},
     wire::{FrameTag, LARGE_REQUESTS, StreamError, StreamKind, read_request, write_message},
 };
@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     time::timeout,
 };
 
@@ -53,7 +53,8 @@ pub(crate) struct AnswerLimits {
 /// Answers streams of the calls protocol. One for all connections.
 pub(crate) struct Answerer {
     handler: Arc<dyn CallHandler>,
-    book: Arc<Mutex<OfferBook>>,
+    engine: Arc<Mutex<Engine>>,
+    asked: mpsc::Sender<Asked>,
     counters: Arc<Counters>,
     timeout: Duration,
     calls: Arc<Semaphore>,
@@ -71,14 +72,15 @@ impl fmt::Debug for Answerer {
 impl Answerer {
     pub(crate) fn new(
         handler: Arc<dyn CallHandler>,
-        book: Arc<Mutex<OfferBook>>,
+        (engine, asked): (Arc<Mutex<Engine>>, mpsc::Sender<Asked>),
         counters: Arc<Counters>,
         limits: AnswerLimits,
     ) -> Self {
         let places = || Arc::new(Semaphore::new(limits.concurrent.min(Semaphore::MAX_PERMITS)));
         Self {
             handler,
-            book,
+            engine,
+            asked,
             counters,
             timeout: limits.timeout,
             calls: places(),
@@ -113,6 +115,7 @@ impl Answerer {
             StreamKind::Call => self.answer_call(from, send, &bytes).await,
             StreamKind::Logs => self.answer_logs(from, send, &bytes).await,
             StreamKind::OfferPage => self.answer_offers(&mut send, &bytes).await,
+            StreamKind::OfferDetails => self.answer_details(&mut send, &bytes).await,
         }
         drop(place);
     }
@@ -172,10 +175,24 @@ impl Answerer {
             return bump(&self.counters.calls_refused);
         };
         let page = {
-            let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
-            answer_page(&book, Instant::now(), request)
+            let engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+            answer_page(&engine, Instant::now(), request)
         };
         write_in_time(send, &page).await;
+    }
+
+    async fn answer_details(&self, send: &mut SendStream, bytes: &[u8]) {
+        let request = decode::<DetailsRequest>(bytes).ok();
+        let Some(request) = request.filter(|request| request.wanted.len() <= MAX_ASKED) else {
+            return bump(&self.counters.calls_refused);
+        };
+        let (answer, details) = oneshot::channel();
+        // Too many ask: this one hears that nothing is here, and asks another.
+        let details = match self.asked.try_send(Asked { request, answer }) {
+            Ok(()) => details.await.unwrap_or_default(),
+            Err(_) => Vec::new(),
+        };
+        write_in_time(send, &encode(&DetailsAnswer { details })).await;
     }
 
     async fn refuse_stream(&self, from: NodeId, send: SendStream, error: &StreamError) {
@@ -196,7 +213,7 @@ impl Answerer {
         match kind {
             StreamKind::Call => write_in_time(&mut send, &encode(&Response::Error(error))).await,
             StreamKind::Logs => LogSink::new(send).end(FrameTag::Refused, &encode(&error)).await,
-            StreamKind::OfferPage => {}
+            StreamKind::OfferPage | StreamKind::OfferDetails => {}
         }
     }
 }

@@ -1,8 +1,9 @@
-//! An announcement: an offer, or its withdrawal, as one node gossips it.
+//! What one node says of what it sells, in two pieces: a digest that is flooded, and the details that are asked for.
 //!
-//! The wallet signs what is sold, rarely. The endpoint's own key signs every announcement of it together with a beat
-//! that only grows and the addresses of the moment, so that nobody can announce in another node's name, keep a dead
-//! offer alive by repeating it, or take an announcement into another market.
+//! The wallet signs what is sold, rarely. The node's own key signs every digest, with a beat that only grows and the hash
+//! of the details, so that nobody can announce in another node's name, keep a dead offer alive by repeating it, or take
+//! an announcement into another market. The details (the wallet's offer, and where the node is) need no signature of the
+//! node: a digest names their hash. They travel only when they changed.
 
 use crate::ticket::{MAX_ADDRESSES, PeerTicket, endpoint_id, is_relay};
 use gpux_market::{Offer, OfferError};
@@ -10,24 +11,39 @@ use gpux_proto::{DecodeError, SignedOffer, VerifyOfferError, decode, encode};
 use gpux_types::NodeId;
 use iroh::{SecretKey, Signature};
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
+use std::{fmt, net::SocketAddr, sync::Arc};
 
-/// The longest announcement, in bytes: the largest offer (2,048), its signatures, a relay and 16 addresses. Also keeps a
-/// gossip message within the 4,096 bytes that the gossip library frames.
-pub(crate) const MAX_ANNOUNCEMENT_BYTES: usize = 3_072;
-
+/// The longest digest, in bytes: an honest one has at most 142.
+pub(crate) const MAX_DIGEST_BYTES: usize = 150;
+/// The longest details, in bytes: the largest offer (2,048), its signature, a relay and 16 addresses.
+pub(crate) const MAX_DETAILS_BYTES: usize = 3_072;
+/// The length of a signature, at the end of a digest.
+const SIGNATURE_BYTES: usize = 64;
 /// Keeps these signatures apart from everything else that an endpoint key may sign.
-const DOMAIN: &[u8] = b"GPUX announcement v1\0";
+const DOMAIN: &[u8] = b"GPUX announcement v2\0";
 
-/// What a node says, exactly as signed.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// The name of details: half of their BLAKE3. Nobody finds other bytes with the name of an honest node's; a node that
+/// makes two details of one name for itself gains no more than by telling two neighbours different things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) struct DetailsHash([u8; 16]);
+
+impl DetailsHash {
+    pub(crate) fn of(details: &[u8]) -> Self {
+        let mut half = [0; 16];
+        for (to, from) in half.iter_mut().zip(blake3::hash(details).as_bytes()) {
+            *to = *from;
+        }
+        Self(half)
+    }
+}
+
+/// What a digest says, exactly as signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Statement {
     node: NodeId,
     order: Order,
-    addresses: Vec<SocketAddr>,
-    relay: Option<String>,
     /// `None` withdraws the offer of this sequence.
-    offer: Option<SignedOffer>,
+    details: Option<DetailsHash>,
 }
 
 /// Which of two announcements of one node is newer: first by the offer, then by the beat.
@@ -37,42 +53,23 @@ pub(crate) struct Order {
     pub(crate) beat: u64,
 }
 
-/// The statement's bytes and the node's signature over them, in two halves because arrays of 64 have no serde form.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Envelope {
-    statement: Vec<u8>,
-    signature: ([u8; 32], [u8; 32]),
-}
-
-/// Bytes that claim to be an announcement, decoded; nothing in it is proven.
-#[derive(Debug, Clone)]
-pub(crate) struct Claimed {
-    statement: Statement,
-    envelope: Envelope,
-}
-
-/// An announcement whose node has signed it. The wallet's signature is still to be checked.
-#[derive(Debug, Clone)]
-pub(crate) struct Announced {
-    pub(crate) ticket: PeerTicket,
-    pub(crate) offer: Option<SignedOffer>,
-}
-
 /// An announcement that is not believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AnnouncementError {
-    #[error("checking an announcement of {got} bytes: the limit is {MAX_ANNOUNCEMENT_BYTES}")]
-    Oversized { got: usize },
+    #[error("checking an announcement of {got} bytes: the limit is {limit}")]
+    Oversized { got: usize, limit: usize },
     #[error("decoding an announcement")]
     Decode(#[from] DecodeError),
+    #[error("decoding an announcement of {0} bytes")]
+    Cut(usize),
     #[error("checking an announcement with {got} addresses: the limit is {MAX_ADDRESSES}")]
     Addresses { got: usize },
     #[error("checking an announcement's relay")]
     Relay,
     #[error("checking the signature of node {0}")]
     Signature(NodeId),
-    #[error("checking the offer of node {node}")]
-    Offer { node: NodeId, source: VerifyOfferError },
+    #[error("checking an offer that is told")]
+    Offer(#[source] VerifyOfferError),
     #[error("checking what node {node} offers")]
     Unfit { node: NodeId, source: OfferError },
     #[error("checking the offer of node {announced}: it names node {offered} and sequence {sequence}")]
@@ -81,25 +78,33 @@ pub(crate) enum AnnouncementError {
         offered: NodeId,
         sequence: u64,
     },
+    #[error("checking what is told of node {0}: it is not what was announced")]
+    OtherDetails(NodeId),
 }
 
-impl Claimed {
+/// Bytes that claim to be a digest, decoded; nothing in it is proven.
+#[derive(Debug)]
+pub(crate) struct Claimed<'a> {
+    statement: Statement,
+    signed: &'a [u8],
+    signature: [u8; SIGNATURE_BYTES],
+}
+
+impl<'a> Claimed<'a> {
     /// Decodes `bytes` within bounds.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, AnnouncementError> {
-        if bytes.len() > MAX_ANNOUNCEMENT_BYTES {
-            return Err(AnnouncementError::Oversized { got: bytes.len() });
+    pub(crate) fn decode(bytes: &'a [u8]) -> Result<Self, AnnouncementError> {
+        let (got, limit) = (bytes.len(), MAX_DIGEST_BYTES);
+        if got > limit {
+            return Err(AnnouncementError::Oversized { got, limit });
         }
-        let envelope: Envelope = decode(bytes)?;
-        let statement: Statement = decode(&envelope.statement)?;
-        if statement.addresses.len() > MAX_ADDRESSES {
-            return Err(AnnouncementError::Addresses {
-                got: statement.addresses.len(),
-            });
-        }
-        if statement.relay.as_deref().is_some_and(|relay| !is_relay(relay)) {
-            return Err(AnnouncementError::Relay);
-        }
-        Ok(Self { statement, envelope })
+        let (signed, signature) = bytes
+            .split_last_chunk::<SIGNATURE_BYTES>()
+            .ok_or(AnnouncementError::Cut(got))?;
+        Ok(Self {
+            statement: decode(signed)?,
+            signed,
+            signature: *signature,
+        })
     }
 
     /// The node that is claimed to speak.
@@ -112,51 +117,102 @@ impl Claimed {
         self.statement.order
     }
 
-    /// Checks that the named node signed this for this market.
-    pub(crate) fn verify(self, topic: &[u8; 32]) -> Result<Announced, AnnouncementError> {
+    /// The details that it names once `judge` has found that the named node signed this for this market; `None` when it
+    /// withdraws.
+    pub(crate) fn verify(self, judge: &dyn Judge, topic: &[u8; 32]) -> Result<Option<DetailsHash>, AnnouncementError> {
         let node = self.statement.node;
-        let (left, right) = self.envelope.signature;
-        let mut signature = [0; 64];
-        let (first, second) = signature.split_at_mut(32);
-        first.copy_from_slice(&left);
-        second.copy_from_slice(&right);
-        let key = endpoint_id(node).ok_or(AnnouncementError::Signature(node))?;
-        key.verify(
-            &signed_bytes(topic, &self.envelope.statement),
-            &Signature::from_bytes(&signature),
-        )
-        .map_err(|_| AnnouncementError::Signature(node))?;
-        let ticket = PeerTicket {
-            node,
-            addresses: self.statement.addresses,
-            relay: self.statement.relay,
-        };
-        Ok(Announced {
-            ticket,
-            offer: self.statement.offer,
+        if judge.signed_by(node, &signed_bytes(topic, self.signed), &self.signature) {
+            Ok(self.statement.details)
+        } else {
+            Err(AnnouncementError::Signature(node))
+        }
+    }
+}
+
+/// Details as they travel.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct ToldDetails {
+    offer: SignedOffer,
+    addresses: Vec<SocketAddr>,
+    relay: Option<String>,
+}
+
+/// Details whose offer its wallet signed, and that keep every bound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Details {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) ticket: PeerTicket,
+    pub(crate) signed: SignedOffer,
+    pub(crate) offer: Offer,
+}
+
+impl Details {
+    /// The bytes of details.
+    pub(crate) fn tell(ticket: &PeerTicket, offer: SignedOffer) -> Vec<u8> {
+        encode(&ToldDetails {
+            offer,
+            addresses: ticket.addresses.iter().take(MAX_ADDRESSES).copied().collect(),
+            relay: ticket.relay.clone(),
+        })
+    }
+
+    /// Decodes and checks within bounds.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, AnnouncementError> {
+        let (got, limit) = (bytes.len(), MAX_DETAILS_BYTES);
+        if got > limit {
+            return Err(AnnouncementError::Oversized { got, limit });
+        }
+        let told: ToldDetails = decode(bytes)?;
+        if told.addresses.len() > MAX_ADDRESSES {
+            return Err(AnnouncementError::Addresses {
+                got: told.addresses.len(),
+            });
+        }
+        if told.relay.as_deref().is_some_and(|relay| !is_relay(relay)) {
+            return Err(AnnouncementError::Relay);
+        }
+        let offer = told.offer.verify().map_err(AnnouncementError::Offer)?;
+        let node = offer.node;
+        offer
+            .check()
+            .map_err(|source| AnnouncementError::Unfit { node, source })?;
+        Ok(Self {
+            bytes: bytes.to_vec(),
+            ticket: PeerTicket {
+                node,
+                addresses: told.addresses,
+                relay: told.relay,
+            },
+            signed: told.offer,
+            offer,
         })
     }
 }
 
-/// The offer inside, when its wallet signed it and it is the one that the announcement speaks of.
-pub(crate) fn verify_offer(signed: &SignedOffer, node: NodeId, order: Order) -> Result<Offer, AnnouncementError> {
-    let offer = signed
-        .verify()
-        .map_err(|source| AnnouncementError::Offer { node, source })?;
-    if offer.node != node || offer.sequence != order.sequence {
-        return Err(AnnouncementError::Contradiction {
-            announced: node,
-            offered: offer.node,
-            sequence: offer.sequence,
-        });
-    }
-    offer
-        .check()
-        .map_err(|source| AnnouncementError::Unfit { node, source })?;
-    Ok(offer)
+/// Checks signatures. A seam, because checking is nearly all that hearing costs: in a simulation a thousand nodes in one
+/// process are told the same bytes, and checking each once is enough.
+pub(crate) trait Judge: fmt::Debug + Send + Sync {
+    /// Whether `node` signed `bytes`.
+    fn signed_by(&self, node: NodeId, bytes: &[u8], signature: &[u8; SIGNATURE_BYTES]) -> bool;
+    /// What [`Details::read`] says of `bytes`.
+    fn details(&self, bytes: &[u8]) -> Result<Arc<Details>, AnnouncementError>;
 }
 
-/// Makes this node's announcements.
+/// Checks everything, each time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Signatures;
+
+impl Judge for Signatures {
+    fn signed_by(&self, node: NodeId, bytes: &[u8], signature: &[u8; SIGNATURE_BYTES]) -> bool {
+        endpoint_id(node).is_some_and(|key| key.verify(bytes, &Signature::from_bytes(signature)).is_ok())
+    }
+
+    fn details(&self, bytes: &[u8]) -> Result<Arc<Details>, AnnouncementError> {
+        Details::read(bytes).map(Arc::new)
+    }
+}
+
+/// Makes this node's digests.
 #[derive(Debug)]
 pub(crate) struct Announcer {
     secret: SecretKey,
@@ -168,25 +224,35 @@ impl Announcer {
         Self { secret, topic }
     }
 
-    /// The bytes that announce `offer`, or its withdrawal, with the addresses of `ticket`.
-    pub(crate) fn announce(&self, ticket: &PeerTicket, order: Order, offer: Option<SignedOffer>) -> Vec<u8> {
-        let statement = encode(&Statement {
-            node: NodeId(*self.secret.public().as_bytes()),
-            order,
-            addresses: ticket.addresses.iter().take(MAX_ADDRESSES).copied().collect(),
-            relay: ticket.relay.clone(),
-            offer,
-        });
-        let signature = self.secret.sign(&signed_bytes(&self.topic, &statement)).to_bytes();
-        let (left, right) = signature.split_at(32);
-        let half = |bytes: &[u8]| <[u8; 32]>::try_from(bytes).unwrap_or_default();
-        encode(&Envelope {
-            statement,
-            signature: (half(left), half(right)),
-        })
+    pub(crate) fn node(&self) -> NodeId {
+        NodeId(*self.secret.public().as_bytes())
+    }
+
+    /// The digest that announces `details`, or withdraws.
+    pub(crate) fn announce(&self, order: Order, details: Option<DetailsHash>) -> Vec<u8> {
+        let node = self.node();
+        let mut bytes = encode(&Statement { node, order, details });
+        let signature = self.secret.sign(&signed_bytes(&self.topic, &bytes)).to_bytes();
+        bytes.extend_from_slice(&signature);
+        bytes
     }
 }
 
 fn signed_bytes(topic: &[u8; 32], statement: &[u8]) -> Vec<u8> {
     [DOMAIN, topic, statement].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_digest_is_longer_than_its_bound() {
+        let announcer = Announcer::new(SecretKey::from_bytes(&[1; 32]), [2; 32]);
+        let order = |n| Order { sequence: n, beat: n };
+        let longest = announcer.announce(order(u64::MAX), Some(DetailsHash::of(b"")));
+        assert!(longest.len() <= MAX_DIGEST_BYTES, "{}", longest.len());
+        let today = announcer.announce(order(1_800_000_000_000), Some(DetailsHash::of(b"")));
+        assert_eq!(today.len(), 126);
+    }
 }

@@ -9,7 +9,7 @@ use gpux_types::Millis;
 use std::{collections::BTreeSet, sync::Arc};
 
 /// How long an offer lives after it was heard. The peer adapter announces it again three times in that time.
-const OFFER_TTL: Millis = Millis::from_secs(60);
+const OFFER_TTL: Millis = Millis::from_secs(1_200);
 /// The name under which the offer's sequence number is kept over restarts.
 const SEQUENCE: &str = "offer sequence";
 

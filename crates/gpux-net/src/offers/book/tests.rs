@@ -1,105 +1,45 @@
 //! What the book believes and refuses, with time and signatures in the test's hands.
 
 use super::*;
-use crate::offers::announcement::Announcer;
-use alloy_primitives::{Address, Signature};
-use gpux_types::{ByteSize, Cpu, Resources};
-use iroh::SecretKey;
-use k256::ecdsa::SigningKey;
+use crate::offers::{
+    announcement::Announcer,
+    nodes::{Node, TOPIC, TTL},
+};
 
-const TOPIC: [u8; 32] = [7; 32];
-const TTL: Duration = Duration::from_secs(30);
+type Said = (Vec<u8>, Vec<u8>);
 
-struct Node {
-    secret: SecretKey,
-    wallet: SigningKey,
-}
-
-impl Node {
-    fn new(seed: u8) -> Self {
-        Self {
-            secret: SecretKey::from_bytes(&[seed; 32]),
-            wallet: SigningKey::from_slice(&[seed; 32]).unwrap(),
-        }
-    }
-
-    fn id(&self) -> NodeId {
-        NodeId(*self.secret.public().as_bytes())
-    }
-
-    fn ticket(&self) -> PeerTicket {
-        PeerTicket {
-            node: self.id(),
-            addresses: vec![([127, 0, 0, 1], 9).into()],
-            relay: None,
-        }
-    }
-
-    fn offer(&self, sequence: u64) -> Offer {
-        let some = Resources {
-            cpu: Cpu::cores(1),
-            memory: ByteSize(1 << 30),
-            disk: ByteSize(1 << 30),
-        };
-        Offer {
-            node: self.id(),
-            wallet: Address::from_private_key(&self.wallet),
-            provider: Address::repeat_byte(1),
-            signer: Address::repeat_byte(2),
-            sequence,
-            ttl: TTL.into(),
-            chain_id: 31_337,
-            escrow: Address::repeat_byte(3),
-            token: Address::repeat_byte(4),
-            rates: gpux_market::Rates::default(),
-            total: some,
-            free: some,
-            largest: some,
-            cpu_model: "test".into(),
-            cpu_score: 1_000,
-            features: std::collections::BTreeSet::new(),
-            region: None,
-            lease_min: Millis::ZERO,
-            lease_max: Millis::from_secs(3_600),
-            grace_min_secs: 30,
-            addresses: Vec::new(),
-            relay: None,
-        }
-    }
-
-    fn sign(&self, offer: &Offer) -> SignedOffer {
-        let digest = SignedOffer::digest(offer);
-        let signature: Signature = self.wallet.sign_prehash_recoverable(digest.as_slice()).unwrap().into();
-        SignedOffer::new(offer, signature)
-    }
-
-    fn announce(&self, beat: u64, offer: Option<SignedOffer>, sequence: u64) -> Vec<u8> {
-        let announcer = Announcer::new(self.secret.clone(), TOPIC);
-        announcer.announce(&self.ticket(), Order { sequence, beat }, offer)
-    }
-
-    fn says(&self, sequence: u64, beat: u64) -> Vec<u8> {
-        self.announce(beat, Some(self.sign(&self.offer(sequence))), sequence)
-    }
+/// What became of an announcement whose details were asked for when they were wanted.
+#[derive(Debug)]
+enum Fate {
+    Heard,
+    Renewed(Millis),
+    Withdrawn,
 }
 
 fn book() -> OfferBook {
-    OfferBook::new(BookConfig {
-        me: Node::new(99).id(),
-        topic: TOPIC,
-        offers: 3,
-        offers_per_minute: 60,
+    OfferBook::new(Node::new(99).book(3))
+}
+
+fn hear_late(book: &mut OfferBook, now: Instant, said: &Said, age: Duration) -> Result<Fate, Refusal> {
+    Ok(match book.hear(now, &said.0, age)? {
+        Heard::Renewed(_, left) => Fate::Renewed(left),
+        Heard::Withdrawn(_) => Fate::Withdrawn,
+        Heard::Wanted(want) => match book.take(now, want, &said.1)? {
+            Change::Heard(_) => Fate::Heard,
+            Change::Moved(_, left) => Fate::Renewed(left),
+        },
     })
 }
 
-fn hear(book: &mut OfferBook, now: Instant, bytes: &[u8]) -> Result<Change, Refusal> {
-    book.hear(now, bytes, Duration::ZERO)
+fn hear(book: &mut OfferBook, now: Instant, said: &Said) -> Result<Fate, Refusal> {
+    hear_late(book, now, said, Duration::ZERO)
 }
 
 #[test]
 fn an_offer_holds_for_its_life_from_its_receipt() {
     let (mut book, node, now) = (book(), Node::new(1), Instant::now());
-    assert!(matches!(hear(&mut book, now, &node.says(1, 1)), Ok(Change::Heard(_, ticket)) if ticket == node.ticket()));
+    assert!(matches!(hear(&mut book, now, &node.says(1, 1)), Ok(Fate::Heard)));
+    assert_eq!(book.newest(node.id()).unwrap().ticket, node.ticket());
     let live = book.live(now + Duration::from_secs(29));
     assert_eq!((live.len(), live[0].valid_for), (1, Millis::from_secs(1)));
     assert!(book.live(now + TTL).is_empty());
@@ -114,9 +54,9 @@ fn a_new_beat_prolongs_an_offer_and_an_old_one_does_not() {
     let later = now + Duration::from_secs(20);
     assert!(matches!(hear(&mut book, later, &first), Err(Refusal::Replayed { .. })));
     assert_eq!(book.live(later)[0].valid_for, Millis::from_secs(10));
-    assert!(matches!(hear(&mut book, later, &node.says(1, 2)), Ok(Change::Renewed(left, _)) if left == TTL.into()));
+    assert!(matches!(hear(&mut book, later, &node.says(1, 2)), Ok(Fate::Renewed(left)) if left == TTL.into()));
     assert!(
-        matches!(hear(&mut book, later, &node.says(2, 1)), Ok(Change::Heard(..))),
+        matches!(hear(&mut book, later, &node.says(2, 1)), Ok(Fate::Heard)),
         "a new offer, whatever its beat"
     );
     assert!(
@@ -137,7 +77,7 @@ fn an_offer_that_is_over_does_not_come_back_by_repeating_it() {
     ));
     assert!(matches!(
         hear(&mut book, now + TTL, &node.announce(2, None, 1)),
-        Ok(Change::Withdrawn(_))
+        Ok(Fate::Withdrawn)
     ));
     assert!(matches!(
         hear(&mut book, now + TTL, &bytes),
@@ -149,47 +89,49 @@ fn an_offer_that_is_over_does_not_come_back_by_repeating_it() {
 fn an_offer_told_late_holds_for_what_is_left_of_it() {
     let (mut book, node, now) = (book(), Node::new(1), Instant::now());
     assert!(matches!(
-        book.hear(now, &node.says(1, 1), TTL),
+        hear_late(&mut book, now, &node.says(1, 1), TTL),
         Err(Refusal::Expired(_))
     ));
-    book.hear(now, &node.says(1, 2), Duration::from_secs(25)).unwrap();
+    hear_late(&mut book, now, &node.says(1, 2), Duration::from_secs(25)).unwrap();
     assert_eq!(book.live(now)[0].valid_for, Millis::from_secs(5));
     let (page, _) = book.page(now + Duration::from_secs(1), None, usize::MAX);
     assert_eq!(page[0].0, Millis::from_secs(26), "and is told on with its whole age");
 }
 
+/// The same digest with one bit of its signature turned.
+fn bent(said: &Said) -> Said {
+    let (mut digest, details) = said.clone();
+    *digest.last_mut().unwrap() ^= 1;
+    (digest, details)
+}
+
 #[test]
 fn a_forged_announcement_is_refused() {
     let (mut book, node, other, now) = (book(), Node::new(1), Node::new(2), Instant::now());
-    let mut bent = node.says(1, 1);
-    let last = bent.len() - 1;
-    bent[last] ^= 1;
+    let mut refused = |said: &Said| match hear(&mut book, now, said) {
+        Err(Refusal::Announcement(error)) => error,
+        other => panic!("{other:?}"),
+    };
     assert!(matches!(
-        hear(&mut book, now, &bent),
-        Err(Refusal::Announcement(AnnouncementError::Signature(_)))
+        refused(&bent(&node.says(1, 1))),
+        AnnouncementError::Signature(_)
     ));
     let stolen = other.announce(1, Some(node.sign(&node.offer(1))), 1);
-    assert!(matches!(
-        hear(&mut book, now, &stolen),
-        Err(Refusal::Announcement(AnnouncementError::Contradiction { .. }))
-    ));
+    assert!(matches!(refused(&stolen), AnnouncementError::Contradiction { .. }));
     let wrong_wallet = node.announce(1, Some(other.sign(&node.offer(1))), 1);
-    assert!(matches!(
-        hear(&mut book, now, &wrong_wallet),
-        Err(Refusal::Announcement(AnnouncementError::Offer { .. }))
-    ));
+    assert!(matches!(refused(&wrong_wallet), AnnouncementError::Offer(_)));
     let other_sequence = node.announce(5, Some(node.sign(&node.offer(1))), 2);
     assert!(matches!(
-        hear(&mut book, now, &other_sequence),
-        Err(Refusal::Announcement(AnnouncementError::Contradiction { .. }))
+        refused(&other_sequence),
+        AnnouncementError::Contradiction { .. }
     ));
+    let other_details = (node.says(7, 7).0, node.says(8, 8).1);
+    assert!(matches!(refused(&other_details), AnnouncementError::OtherDetails(_)));
     let announcer = Announcer::new(node.secret.clone(), [8; 32]);
-    let signed = Some(node.sign(&node.offer(9)));
-    let other_market = announcer.announce(&node.ticket(), Order { sequence: 9, beat: 9 }, signed);
-    assert!(matches!(
-        hear(&mut book, now, &other_market),
-        Err(Refusal::Announcement(AnnouncementError::Signature(_)))
-    ));
+    let details = node.says(9, 9).1;
+    let order = Order { sequence: 9, beat: 9 };
+    let other_market = (announcer.announce(order, Some(DetailsHash::of(&details))), details);
+    assert!(matches!(refused(&other_market), AnnouncementError::Signature(_)));
     assert!(book.live(now).is_empty());
 }
 
@@ -197,10 +139,7 @@ fn a_forged_announcement_is_refused() {
 fn a_forgery_takes_nothing_from_the_rate_of_the_forged_node() {
     let (mut book, node, now) = (book(), Node::new(1), Instant::now());
     for beat in 0..100 {
-        let mut bent = node.says(1, beat);
-        let last = bent.len() - 1;
-        bent[last] ^= 1;
-        assert!(hear(&mut book, now, &bent).is_err());
+        assert!(hear(&mut book, now, &bent(&node.says(1, beat))).is_err());
     }
     assert!(hear(&mut book, now, &node.says(1, 1)).is_ok());
 }
@@ -208,28 +147,40 @@ fn a_forgery_takes_nothing_from_the_rate_of_the_forged_node() {
 #[test]
 fn an_unfit_or_oversized_announcement_is_refused() {
     let (mut book, node, now) = (book(), Node::new(1), Instant::now());
+    let mut refused = |digest: Vec<u8>, details: Vec<u8>| match hear(&mut book, now, &(digest, details)) {
+        Err(Refusal::Announcement(error)) => error,
+        other => panic!("{other:?}"),
+    };
+    let none = Vec::new;
     assert!(matches!(
-        hear(&mut book, now, &[1; 4_000]),
-        Err(Refusal::Announcement(AnnouncementError::Oversized { got: 4_000 }))
+        refused(vec![1; 151], none()),
+        AnnouncementError::Oversized { got: 151, .. }
     ));
-    assert!(matches!(
-        hear(&mut book, now, &[]),
-        Err(Refusal::Announcement(AnnouncementError::Decode(_)))
-    ));
+    assert!(matches!(refused(none(), none()), AnnouncementError::Cut(0)));
+    assert!(matches!(refused(vec![1; 80], none()), AnnouncementError::Decode(_)));
     let mut forever = node.offer(1);
     forever.ttl = Millis::from_secs(1 << 40);
+    let (digest, details) = node.announce(1, Some(node.sign(&forever)), 1);
+    assert!(matches!(refused(digest, details), AnnouncementError::Unfit { .. }));
+    let long = vec![1; 4_000];
+    let announcer = Announcer::new(node.secret.clone(), TOPIC);
+    let digest = announcer.announce(Order { sequence: 2, beat: 2 }, Some(DetailsHash::of(&long)));
     assert!(matches!(
-        hear(&mut book, now, &node.announce(1, Some(node.sign(&forever)), 1)),
-        Err(Refusal::Announcement(AnnouncementError::Unfit { .. }))
+        refused(digest, long),
+        AnnouncementError::Oversized { got: 4_000, .. }
     ));
 }
 
 #[test]
 fn hostile_bytes_never_panic() {
     let (mut book, node, now) = (book(), Node::new(1), Instant::now());
-    let good = node.says(1, 1);
+    let (digest, details) = node.says(1, 1);
+    let Ok(Heard::Wanted(want)) = book.hear(now, &digest, Duration::ZERO) else {
+        panic!("it is new");
+    };
     let mut state = 1u64;
     for round in 0..20_000 {
+        let good = if round % 4 == 0 { &digest } else { &details };
         let mut bytes = if round % 2 == 0 {
             good.clone()
         } else {
@@ -245,12 +196,23 @@ fn hostile_bytes_never_panic() {
             }
         }
         bytes.truncate((state >> 40) as usize % 700);
-        if bytes != good {
-            let heard = hear(&mut book, now, &bytes);
+        if bytes != *good {
+            let mut fresh = self::book();
+            let heard = fresh.hear(now, &bytes, Duration::ZERO);
             assert!(
                 heard.is_err(),
-                "only the whole, unchanged announcement is believed: {heard:?}"
+                "only the whole, unchanged digest is believed: {heard:?}"
             );
+            let taken = fresh.take(now, want.clone(), &bytes);
+            assert!(taken.is_err(), "only what was announced is taken: {taken:?}");
+            let named = Want {
+                hash: DetailsHash::of(&bytes),
+                ..want.clone()
+            };
+            // Where the node is stands beside the offer, under the node's own signature of the name alone.
+            if let Ok(Change::Heard(heard)) = fresh.take(now, named, &bytes) {
+                assert_eq!(heard.offer, node.offer(1), "and only what the wallet signed");
+            }
         }
     }
 }
@@ -266,16 +228,34 @@ fn a_node_that_announces_too_often_is_not_heard() {
 }
 
 #[test]
-fn a_full_book_hears_its_nodes_but_no_new_ones_and_remembers_boundedly() {
+fn in_a_full_book_a_stranger_gives_way_to_a_new_node_and_one_that_was_met_does_not() {
     let (mut book, now) = (book(), Instant::now());
     for seed in 1..=3 {
         hear(&mut book, now, &Node::new(seed).says(1, 1)).unwrap();
     }
-    assert!(matches!(
-        hear(&mut book, now, &Node::new(4).says(1, 1)),
-        Err(Refusal::Full(_))
-    ));
-    assert!(hear(&mut book, now, &Node::new(1).says(1, 2)).is_ok());
+    let friend = Node::new(1);
+    book.meet(friend.id());
+    for seed in 10..60 {
+        let node = Node::new(seed);
+        assert!(matches!(hear(&mut book, now, &node.says(1, 1)), Ok(Fate::Heard)));
+        assert!(book.lists(node.id()) && book.lists(friend.id()), "round {seed}");
+        assert_eq!(book.listed.len(), 3);
+    }
+    for (at, node) in book.listed.iter().enumerate() {
+        assert_eq!(book.entries[node].at, at);
+    }
+    // No more than half is kept so: the rest stays open to everybody.
+    for node in book.listed.clone() {
+        book.meet(node);
+    }
+    assert_eq!(book.met, 1);
+    hear(&mut book, now, &friend.announce(9, None, 1)).unwrap();
+    assert_eq!((book.met, book.listed.len()), (0, 2));
+}
+
+#[test]
+fn nodes_are_remembered_boundedly() {
+    let (mut book, now) = (book(), Instant::now());
     for seed in 1..=3 {
         hear(&mut book, now, &Node::new(seed).announce(9, None, 1)).unwrap();
     }
@@ -295,8 +275,7 @@ fn pages_tell_every_offer_once() {
     for seed in 1..=3 {
         hear(&mut book, now, &Node::new(seed).says(1, 1)).unwrap();
     }
-    book.speak(now, vec![1, 2, 3]);
-    let one = Node::new(1).says(1, 1).len() + 3;
+    let one = Node::new(1).says(1, 1).0.len();
     let (mut all, mut after) = (Vec::new(), None);
     loop {
         let (items, next) = book.page(now, after, one);
@@ -307,6 +286,6 @@ fn pages_tell_every_offer_once() {
         assert!(next > after);
         after = next;
     }
-    assert_eq!(all.len(), 4);
-    assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), 4);
+    assert_eq!(all.len(), 3);
+    assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), 3);
 }
