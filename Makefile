@@ -12,7 +12,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 GPUX := $(CARGO_TARGET_DIR)/debug/gpux
 export GPUX
 
-.PHONY: demo test sim gossip bench proofs mutants planted deps test-deps build image lint contracts unit e2e clean
+.PHONY: demo nat test sim gossip bench proofs mutants planted deps test-deps build image lint contracts unit e2e clean
 
 demo: build image  ## three nodes render an animation, paid from escrow; ends with 0 only if the verifier does
 	demo/run --gpux $(GPUX) $(if $(BATCH),--batch)
@@ -69,6 +69,9 @@ mutants: deps  ## plants small bugs in the escrow and the collector one by one a
 
 planted: deps  ## every planted bug, of agents and contract, and what caught it; fails if one is missed
 	scripts/planted
+
+nat: deps  ## nodes behind every kind of router: who reaches whom, and how
+	cargo nextest run --workspace --no-capture -E 'package(gpux-e2e) and test(nat::)'
 
 bench: deps  ## figures against peers, re-run in one go, of the release build
 	cargo build --release --package gpux

@@ -54,6 +54,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "gpux-e2e",
         &[
             "gpux-types",
+            "gpux-lease",
             "gpux-api",
             "gpux-node",
             "gpux-runtime",

@@ -18,6 +18,8 @@ pub struct NetConfig {
     pub advertise: Vec<SocketAddr>,
     /// Relays to be reachable through, as URLs. Empty: none. No server is ever contacted that is not named here.
     pub relays: Vec<String>,
+    /// A PEM file with the authority that signed the relays' certificates, besides the world's. Absent: only those.
+    pub relay_authority: Option<PathBuf>,
     /// The market: nodes hear the offers of their own topic only. A hash of chain and escrow.
     pub topic: [u8; 32],
     /// Peers to join the market through: tickets from people, the directory, or remembered from last time.
@@ -114,6 +116,7 @@ mod tests {
             bind: Vec::new(),
             advertise: Vec::new(),
             relays: Vec::new(),
+            relay_authority: None,
             topic: [0; 32],
             bootstrap: Vec::new(),
             limits: Limits::default(),

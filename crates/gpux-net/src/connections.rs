@@ -7,11 +7,12 @@
 use crate::ticket::endpoint_id;
 use gpux_types::NodeId;
 use iroh::{
-    Endpoint,
+    Endpoint, TransportAddr,
     endpoint::{ConnectOptions, Connection, QuicTransportConfig, RecvStream, SendStream, VarInt},
 };
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -32,6 +33,15 @@ pub(crate) const CLOSE_PROTOCOL: VarInt = VarInt::from_u32(2);
 
 /// The cause of an error, with the library's type hidden: only this crate knows the library.
 pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// How packets to a peer travel now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PeerPath {
+    /// From address to address; here the peer's.
+    Direct(SocketAddr),
+    /// Through the relay with this URL.
+    Relayed(String),
+}
 
 /// A connection could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -193,6 +203,21 @@ impl Connections {
         tokio::time::timeout(DIAL_TIMEOUT, dial)
             .await
             .map_err(|_| DialError::TimedOut { node })?
+    }
+
+    /// How the packets of the kept connection to `node` travel now, where there is one.
+    pub(crate) async fn path(&self, node: NodeId) -> Option<PeerPath> {
+        let slot = self.lock().get(&node).cloned()?;
+        let kept = slot.lock().await.clone().filter(|kept| kept.is_open())?;
+        let paths = kept.connection.paths();
+        let chosen = paths.iter().find(|path| path.is_selected())?;
+        if let TransportAddr::Ip(address) = chosen.remote_addr() {
+            return Some(PeerPath::Direct(*address));
+        }
+        if let TransportAddr::Relay(url) = chosen.remote_addr() {
+            return Some(PeerPath::Relayed(url.to_string()));
+        }
+        None
     }
 
     /// Dials anew next time: `used` did not answer. Other users of that connection keep it.

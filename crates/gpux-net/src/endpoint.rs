@@ -6,7 +6,13 @@ use iroh::{
     endpoint::{IdleTimeout, PortmapperConfig, QuicTransportConfig, VarInt, presets},
 };
 use iroh_gossip::net::GOSSIP_ALPN;
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use iroh_relay::tls::CaTlsConfig;
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// Streams that a peer may have open at a time on one connection. A blob fetch or a log takes one each.
 const STREAMS: u32 = 32;
@@ -39,6 +45,14 @@ pub enum StartNetError {
     Relay {
         /// The text.
         url: String,
+        /// Why.
+        source: Cause,
+    },
+    /// The relays' authority cannot be read.
+    #[error("reading the relays' authority in {path}")]
+    RelayAuthority {
+        /// Its file.
+        path: PathBuf,
         /// Why.
         source: Cause,
     },
@@ -90,6 +104,7 @@ pub(crate) async fn bind(
             GOSSIP_ALPN.to_vec(),
         ])
         .relay_mode(relays)
+        .ca_tls_config(authorities(config.relay_authority.as_deref())?)
         .transport_config(transport(CONNECTION_WINDOW))
         .portmapper_config(PortmapperConfig::Disabled)
         .net_report_config(report)
@@ -111,6 +126,24 @@ pub(crate) async fn bind(
         addresses: config.bind.clone(),
         source: source.into(),
     })
+}
+
+/// Whose certificates relays may have: the world's authorities, and the one that the configuration names.
+fn authorities(file: Option<&Path>) -> Result<CaTlsConfig, StartNetError> {
+    let Some(path) = file else {
+        return Ok(CaTlsConfig::embedded());
+    };
+    let refused = |source: Cause| StartNetError::RelayAuthority {
+        path: path.to_owned(),
+        source,
+    };
+    let found = CertificateDer::pem_file_iter(path).map_err(|error| refused(error.into()))?;
+    let roots = found.collect::<Result<Vec<_>, _>>();
+    let roots = roots.map_err(|error| refused(error.into()))?;
+    if roots.is_empty() {
+        return Err(refused("there is no certificate in it".into()));
+    }
+    Ok(CaTlsConfig::embedded().with_extra_roots(roots))
 }
 
 /// Transport settings with `window` for what a peer may send ahead on one connection.

@@ -6,7 +6,7 @@ use crate::{
     bucket::PeerRates,
     calls::{AnswerLimits, Answerer, CallError, CallHandler, Caller},
     config::{Limits, NetConfig},
-    connections::{ConnectionLimits, Connections},
+    connections::{ConnectionLimits, Connections, PeerPath},
     endpoint::{CONNECTION_WINDOW, FETCH_WINDOW, StartNetError, bind, transport},
     offers::{
         Announcer, Asked, BookConfig, Engine, EngineConfig, FEED_EVENTS, GossipConnections, HeardOffer, OfferEvent,
@@ -219,6 +219,12 @@ impl Net {
     #[must_use]
     pub fn neighbours(&self) -> Vec<NodeId> {
         self.inner.neighbours.borrow().clone()
+    }
+
+    /// How the packets of calls to `peer` travel now; `None` while there is no connection. It begins at the relay where there is
+    /// one, and goes on directly as soon as both sides got through.
+    pub async fn path(&self, peer: NodeId) -> Option<PeerPath> {
+        self.inner.caller.path(peer).await
     }
 
     /// Announces `offer` now, and again before its life is over, until another one takes its place, it is withdrawn or

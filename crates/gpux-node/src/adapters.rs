@@ -107,6 +107,7 @@ fn net_config(dir: &DaemonDir, config: &DaemonConfig, chain: &Chain, store: &Sto
         bind: config.network.bind.clone(),
         advertise: config.network.advertise.clone(),
         relays: config.network.relays.clone(),
+        relay_authority: config.network.relay_authority.clone(),
         topic: topic(&chain.escrow()),
         bootstrap,
         limits: Limits::default(),

@@ -96,6 +96,8 @@ pub struct NetworkSection {
     pub advertise: Vec<SocketAddr>,
     /// Relays for nodes behind strict NAT. Nothing is contacted that is not named here.
     pub relays: Vec<String>,
+    /// A PEM file with the authority that signed the relays' certificates, where it is none of the world's.
+    pub relay_authority: Option<PathBuf>,
     /// Tickets of peers to start from.
     pub bootstrap: Vec<gpux_net::PeerTicket>,
     /// Whether nodes that announced themselves on the chain are tried when no other peer answers. Absent: yes.
@@ -110,6 +112,7 @@ impl Default for NetworkSection {
             bind: vec![SocketAddr::from(([0, 0, 0, 0], 0))],
             advertise: Vec::new(),
             relays: Vec::new(),
+            relay_authority: None,
             bootstrap: Vec::new(),
             directory: true,
             announce: false,

@@ -24,6 +24,7 @@ mod peer;
 mod provider;
 mod receive;
 mod records;
+pub mod relay;
 mod renter;
 mod send;
 mod store;

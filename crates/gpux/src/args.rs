@@ -12,6 +12,7 @@ mod job;
 mod market;
 mod money;
 mod node;
+mod relay;
 mod system;
 mod wallet;
 
@@ -24,6 +25,7 @@ pub(crate) use job::{JobName, LogsArgs, PsArgs, RunArgs, StopArgs, WaitArgs};
 pub(crate) use market::JobArgs;
 pub(crate) use money::{AwayArgs, ReceiptsArgs, TopUpArgs};
 pub(crate) use node::{DrainArgs, EarningsArgs, NodeVerb, PriceArgs};
+pub(crate) use relay::RelayArgs;
 pub(crate) use system::{CompletionArgs, ManArgs};
 pub(crate) use wallet::{SendArgs, WalletVerb};
 
@@ -133,6 +135,9 @@ pub(crate) enum Verb {
     #[command(subcommand)]
     #[command(after_help = node::NODE)]
     Node(NodeVerb),
+    /// Run a relay in the foreground, for nodes behind routers that let nobody in
+    #[command(after_help = relay::RELAY)]
+    Relay(RelayArgs),
     /// Check this machine, the chain, the network and the daemon, and say how to mend what is broken
     #[command(after_help = system::DOCTOR)]
     Doctor,

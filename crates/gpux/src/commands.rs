@@ -20,6 +20,7 @@ mod open;
 mod plan;
 mod ps;
 mod receipts;
+mod relay;
 mod run;
 mod stop;
 mod topup;
@@ -71,6 +72,7 @@ async fn dispatch(global: Global, verb: Verb) -> Result<u8, Failure> {
         Verb::Wallet(verb) => wallet::run(&global, verb).await,
         Verb::Contracts(verb) => contracts::run(&global, verb).await,
         Verb::Node(verb) => node::run(&global, verb).await,
+        Verb::Relay(args) => relay::run(args).await,
         Verb::Doctor => doctor::run(&global).await,
         Verb::Context(verb) => context::run(&global, verb).await,
         Verb::Completion(args) => completion::run(&args),

@@ -163,6 +163,7 @@ impl Stranger {
             bind: self.config.network.bind.clone(),
             advertise: Vec::new(),
             relays: Vec::new(),
+            relay_authority: None,
             topic: self.topic(),
             bootstrap: self.config.network.bootstrap.clone(),
             limits: Limits::default(),

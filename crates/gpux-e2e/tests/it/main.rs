@@ -2,8 +2,9 @@
 //!
 //! Each test starts a devnet of its own in a folder of its own. Nothing of GPUX is used here but the documents of its API:
 //! what a test knows it was told by a command, by the chain, or by the kernel. Where a provider cheats it is a real one all the
-//! same: `src/bin/cheat.rs` is the daemon with a runtime that lies to it, `src/bin/stranger.rs` a peer that keeps no rule. Needs
-//! root, anvil, Python and a static busybox.
+//! same: `src/bin/cheat.rs` is the daemon with a runtime that lies to it, `src/bin/stranger.rs` a peer that keeps no rule. The
+//! test of routers needs no market: `nat.rs` has nodes without a daemon in network namespaces. Needs root, anvil, Python, a static
+//! busybox, `ip` and `iptables`.
 
 #[cfg(test)]
 mod bad_input;
@@ -41,6 +42,8 @@ mod logs;
 mod low_deposit;
 #[cfg(test)]
 mod market;
+#[cfg(test)]
+mod nat;
 #[cfg(test)]
 mod owner;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The calling side.
 
 use crate::{
-    connections::{Cause, Connections, DialError, Use},
+    connections::{Cause, Connections, DialError, PeerPath, Use},
     offers::{DetailsRequest, PageRequest},
     wire::{FrameTag, StreamError, StreamKind, read_frame, read_message, write_request},
 };
@@ -152,6 +152,11 @@ pub(crate) struct Caller {
 impl Caller {
     pub(crate) const fn new(connections: Arc<Connections>, timeout: Duration) -> Self {
         Self { connections, timeout }
+    }
+
+    /// How packets to `peer` travel now, where there is a connection.
+    pub(crate) async fn path(&self, peer: NodeId) -> Option<PeerPath> {
+        self.connections.path(peer).await
     }
 
     /// Calls `peer` and waits for its answer.

@@ -41,6 +41,7 @@ pub(crate) async fn start_with(seed: u8, bootstrap: &[PeerTicket], limits: Limit
         bind: vec!["127.0.0.1:0".parse().unwrap()],
         advertise: Vec::new(),
         relays: Vec::new(),
+        relay_authority: None,
         topic: TOPIC,
         bootstrap: bootstrap.to_vec(),
         limits,

@@ -15,7 +15,7 @@ pub(super) async fn run(global: &Global, args: &DaemonArgs) -> Result<u8, Failur
     Ok(0)
 }
 
-fn start_log(verbose: u8, colours: bool) {
+pub(super) fn start_log(verbose: u8, colours: bool) {
     use std::io::IsTerminal;
     use tracing_subscriber::EnvFilter;
     let default = match verbose {
