@@ -11,7 +11,7 @@ use gpux_chain::HotKey;
 use gpux_lease::EscrowRef;
 use gpux_net::{BlobRef, CallHandler, Keeper, Limits, LogSink, Net, NetConfig, PeerPath, PeerTicket};
 use gpux_proto::{
-    ErrorCode, LogsRequest, PeerError, Quote, QuoteRequest, Request, Response, SignedQuote, SignedQuoteRequest,
+    ErrorCode, LogsRequest, Needs, PeerError, Quote, QuoteRequest, Request, Response, SignedQuote, SignedQuoteRequest,
 };
 use gpux_types::{
     Address, Amount, BasisPoints, BlobHash, ByteSize, Cpu, JobId, LeaseId, Millis, NodeId, PricePerHour, Resources,
@@ -115,6 +115,7 @@ impl Trader {
             builder: Address::ZERO,
             builder_share: BasisPoints::default(),
             job_hash: [9; 32],
+            needs: Needs::default(),
             preparation_bytes: ByteSize(1 << 20),
         };
         let signature = self.wallet.sign_digest(request.digest());

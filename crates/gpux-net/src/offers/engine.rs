@@ -228,6 +228,8 @@ impl Engine {
         let bucket =
             bucket.or_insert_with(|| TokenBucket::new(rate.saturating_mul(4), rate.saturating_mul(60), now.at));
         if !bucket.take(now.at) {
+            // It may have been an honest node's, which this neighbour only passed on.
+            self.missed = true;
             return vec![Effect::Refused(Refusal::Flooded(from))];
         }
         self.judge(now, from, digest, Duration::ZERO)
