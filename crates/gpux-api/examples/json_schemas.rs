@@ -1,4 +1,4 @@
-//! Writes the JSON Schema of every document that commands print: `cargo run -p gpux-api --example json_schemas`.
+//! Writes the JSON Schema of every document that commands print, and the OpenAPI document of the local API: `cargo run -p gpux-api --example json_schemas`.
 
 use std::{fs, io, path::Path};
 
@@ -9,5 +9,7 @@ fn main() -> io::Result<()> {
         let text = format!("{:#}\n", schema.as_value());
         fs::write(folder.join(format!("{name}.schema.json")), text)?;
     }
+    let text = format!("{:#}\n", gpux_api::openapi());
+    fs::write(folder.join("../openapi.json"), text)?;
     Ok(())
 }

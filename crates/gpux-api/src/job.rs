@@ -288,6 +288,22 @@ pub struct OutputView {
     pub size: ByteSize,
 }
 
+/// Which lines of a job's logs are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogsQuery {
+    /// Goes on until the job is over.
+    pub follow: bool,
+    /// Only of this part; of all when it is absent.
+    pub part: Option<u32>,
+    /// Only the last lines of each part; all when it is absent.
+    pub tail: Option<usize>,
+    /// Only of parts that failed.
+    pub failed: bool,
+    /// Only of the node whose id begins so; of all when it is absent.
+    pub node: Option<String>,
+}
+
 /// A line of a log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LogLine {

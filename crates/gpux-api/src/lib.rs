@@ -13,6 +13,7 @@ mod job;
 mod local;
 mod market;
 mod node;
+mod openapi;
 mod receipts;
 mod run_event;
 mod schema;
@@ -26,7 +27,7 @@ pub use devnet::{DevnetView, ProcessView};
 pub use error::{ErrorBody, ErrorCode, ErrorDocument};
 pub use job::{
     Actor, AtRiskView, AwayLease, AwayRequest, AwayView, EndView, JobList, JobState, JobView, LeaseState, LeaseView,
-    LogLine, LogView, OutputView, PartsView, RunRequest, StopJobRequest, TopUpReply, TopUpRequest,
+    LogLine, LogView, LogsQuery, OutputView, PartsView, RunRequest, StopJobRequest, TopUpReply, TopUpRequest,
 };
 pub use local::{ContextView, ContextsView, FilesView, MistakeView, ValidationView};
 pub use market::{
@@ -34,9 +35,10 @@ pub use market::{
     RejectionCounts,
 };
 pub use node::{
-    AskedView, DayEarnings, EarningsView, FeesView, IdleReason, NodeView, OpenEarnings, PricesRequest, PricesView,
-    ProvidedLease, ProvidedState, RatesView, StandingView, Taking, TakingRequest,
+    AskedView, DayEarnings, EarningsQuery, EarningsView, FeesView, IdleReason, NodeView, OpenEarnings, PricesRequest,
+    PricesView, ProvidedLease, ProvidedState, RatesView, StandingView, Taking, TakingRequest,
 };
+pub use openapi::{Method, Operation, ROUTES, Route, openapi};
 pub use receipts::{
     ExitView, LastLogView, LeaseSide, MoveView, ReceiptView, ReceiptsView, RecordStanding, StatementView, TermsView,
 };

@@ -179,6 +179,14 @@ pub struct PricesRequest {
     pub reset: bool,
 }
 
+/// Of which time earnings are asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EarningsQuery {
+    /// Only of leases that ended since; from the beginning when it is absent.
+    pub since: UnixSeconds,
+}
+
 /// What a node earned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EarningsView {

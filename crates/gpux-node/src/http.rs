@@ -13,9 +13,9 @@ use axum::{
     Json, Router,
     http::StatusCode,
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{MethodFilter, MethodRouter, on},
 };
-use gpux_api::{API_PREFIX, ErrorBody, ErrorCode, ErrorDocument};
+use gpux_api::{API_PREFIX, ErrorBody, ErrorCode, ErrorDocument, Method, Operation, ROUTES};
 use std::sync::Arc;
 
 /// The longest request body: a job file of 256 KiB in JSON's escapes, with room.
@@ -50,36 +50,54 @@ impl IntoResponse for Refusal {
 
 /// The whole API behind its guard.
 pub(crate) fn router(node: Arc<Node>, token: &str) -> Router {
-    let routes = Router::new()
-        .route("/daemon", get(routes::daemon))
-        .route("/stop", post(routes::stop_daemon))
-        .route("/offers", get(routes::offers))
-        .route("/gpus", get(routes::gpus))
-        .route("/plan", post(routes::plan))
-        .route("/jobs", get(routes::jobs).post(routes::run))
-        .route("/jobs/{job}", get(routes::job))
-        .route("/jobs/{job}/details", get(routes::details))
-        .route("/jobs/{job}/watch", get(watch::job))
-        .route("/jobs/{job}/logs", get(logs::job))
-        .route("/jobs/{job}/topup", post(routes::top_up))
-        .route("/jobs/{job}/away", post(routes::away))
-        .route("/jobs/{job}/stop", post(routes::stop_job))
-        .route("/jobs/{job}/cost", get(routes::cost))
-        .route("/receipts", get(routes::receipts))
-        .route("/receipts/{of}", get(routes::receipts_of))
-        .route("/node", get(routes::owned_node))
-        .route("/node/taking", post(routes::set_taking))
-        .route("/node/prices", post(routes::set_prices))
-        .route("/node/earnings", get(routes::earnings))
-        .route("/wallet", get(routes::wallet))
-        .route("/wallet/send", post(routes::send))
-        .route("/wallet/send/plan", post(routes::plan_send))
-        .route("/doctor", get(routes::doctor))
+    let routes = ROUTES.iter().fold(Router::new(), |router, route| {
+        router.route(route.path, handler(route.operation, filter(route.method)))
+    });
+    let routes = routes
         .fallback(routes::nothing_here)
+        .method_not_allowed_fallback(routes::other_method)
         .with_state(node);
     let guard = guard::Guard::new(token);
     Router::new()
         .nest(API_PREFIX, routes)
         .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(axum::middleware::from_fn_with_state(guard, guard::check))
+}
+
+const fn filter(method: Method) -> MethodFilter {
+    match method {
+        Method::Get => MethodFilter::GET,
+        Method::Post => MethodFilter::POST,
+    }
+}
+
+/// What does each operation.
+fn handler(operation: Operation, on_method: MethodFilter) -> MethodRouter<Arc<Node>> {
+    match operation {
+        Operation::Daemon => on(on_method, routes::daemon),
+        Operation::StopDaemon => on(on_method, routes::stop_daemon),
+        Operation::Offers => on(on_method, routes::offers),
+        Operation::Gpus => on(on_method, routes::gpus),
+        Operation::Plan => on(on_method, routes::plan),
+        Operation::Jobs => on(on_method, routes::jobs),
+        Operation::Run => on(on_method, routes::run),
+        Operation::Job => on(on_method, routes::job),
+        Operation::JobDetails => on(on_method, routes::details),
+        Operation::WatchJob => on(on_method, watch::job),
+        Operation::Logs => on(on_method, logs::job),
+        Operation::TopUp => on(on_method, routes::top_up),
+        Operation::Away => on(on_method, routes::away),
+        Operation::StopJob => on(on_method, routes::stop_job),
+        Operation::Cost => on(on_method, routes::cost),
+        Operation::Receipts => on(on_method, routes::receipts),
+        Operation::ReceiptsOf => on(on_method, routes::receipts_of),
+        Operation::Node => on(on_method, routes::owned_node),
+        Operation::SetTaking => on(on_method, routes::set_taking),
+        Operation::SetPrices => on(on_method, routes::set_prices),
+        Operation::Earnings => on(on_method, routes::earnings),
+        Operation::Wallet => on(on_method, routes::wallet),
+        Operation::Send => on(on_method, routes::send),
+        Operation::PlanSend => on(on_method, routes::plan_send),
+        Operation::Doctor => on(on_method, routes::doctor),
+    }
 }

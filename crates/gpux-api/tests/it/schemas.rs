@@ -35,3 +35,12 @@ fn every_schema_demands_the_name_of_its_document() {
         assert!(required.iter().any(|field| field == "schema"), "{name}");
     }
 }
+
+#[test]
+fn the_committed_openapi_document_is_the_generated_one() {
+    let committed = fs::read_to_string(Path::new(FOLDER).join("../openapi.json")).unwrap_or_default();
+    assert!(
+        committed == format!("{:#}\n", gpux_api::openapi()),
+        "docs/spec/openapi.json is stale: cargo run -p gpux-api --example json_schemas"
+    );
+}

@@ -204,13 +204,16 @@ fn of_those_that_answered_the_best_set_is_taken_and_none_that_is_over_the_total(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    // A fiftieth of what is drawn matches.
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
 
     #[test]
     fn what_is_chosen_of_all_that_answered_is_as_good_as_the_plan(request in any_request(), offers in any_offers()) {
         let (book, known) = (book(&offers), Known::default());
         let planned = plan(&request, &book, &known);
-        prop_assume!(planned.is_match());
+        if !planned.is_match() {
+            return Ok(());
+        }
         let answered: Vec<_> = planned.taken().cloned().chain(planned.alternatives(&request, &book, &known)).collect();
         let chosen = gpux_market::choose(&request, &answered).unwrap();
         prop_assert_eq!(chosen.taken().count(), planned.taken().count());
@@ -218,6 +221,10 @@ proptest! {
         prop_assert!(request.max_total.is_none_or(|max| chosen.total_deposit() <= max));
         prop_assert!(!request.topology.required || chosen.closeness >= request.topology.closeness);
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
     fn a_plan_keeps_every_rule(request in any_request(), offers in any_offers()) {

@@ -1,35 +1,28 @@
 //! Logs of a job's parts, one JSON document a line.
 
-use super::{Refusal, watch::line};
+use super::{
+    Refusal,
+    routes::{Wanted, query},
+    watch::line,
+};
 use crate::{node::Node, renter::JobHandle};
 use axum::{
     body::Body,
-    extract::{Path, Query, State},
+    extract::{Path, State},
     http::header,
     response::{IntoResponse, Response},
 };
 use futures_util::{StreamExt, stream};
-use gpux_api::{ErrorBody, ErrorCode, LogView};
+use gpux_api::{ErrorBody, ErrorCode, LogView, LogsQuery};
 use gpux_types::{NodeId, PartIndex};
 use std::{collections::BTreeSet, convert::Infallible, sync::Arc};
-
-/// Which lines are wanted.
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Wanted {
-    follow: bool,
-    part: Option<u32>,
-    tail: Option<usize>,
-    failed: bool,
-    /// The beginning of a node's id.
-    node: Option<String>,
-}
 
 pub(super) async fn job(
     State(node): State<Arc<Node>>,
     Path(name): Path<String>,
-    Query(wanted): Query<Wanted>,
+    wanted: Wanted<LogsQuery>,
 ) -> Result<Response, Refusal> {
+    let wanted = query(wanted)?;
     let job = node.renter.find(&name)?;
     let only_node = wanted.node.map(|node| node_of(&job, &node)).transpose()?;
     let selection = crate::renter::LogSelection {

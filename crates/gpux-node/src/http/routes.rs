@@ -8,17 +8,30 @@ use axum::{
         Path, Query, State,
         rejection::{JsonRejection, QueryRejection},
     },
+    http::StatusCode,
+    response::{IntoResponse, Response},
 };
 use gpux_api::{
-    AwayRequest, AwayView, CostView, DaemonView, DoctorView, EarningsView, ErrorBody, ErrorCode, GpusView, JobDetails,
-    JobList, JobView, NodeView, OffersView, PlanRequest, PlanView, PricesRequest, ReceiptsView, RunRequest,
-    SendPlanView, SendRequest, SendView, StopJobRequest, TakingRequest, TopUpReply, TopUpRequest, WalletView,
+    AwayRequest, AwayView, CostView, DaemonView, DoctorView, EarningsQuery, EarningsView, ErrorBody, ErrorCode,
+    ErrorDocument, GpusView, JobDetails, JobList, JobView, NodeView, OffersView, PlanRequest, PlanView, PricesRequest,
+    ReceiptsView, RunRequest, SendPlanView, SendRequest, SendView, StopJobRequest, TakingRequest, TopUpReply,
+    TopUpRequest, WalletView,
 };
-use gpux_types::UnixSeconds;
 use std::sync::Arc;
 
 type Answer<T> = Result<Json<T>, Refusal>;
 type Body<T> = Result<Json<T>, JsonRejection>;
+/// What stands behind the question mark.
+pub(super) type Wanted<T> = Result<Query<T>, QueryRejection>;
+
+pub(super) fn query<T>(query: Wanted<T>) -> Result<T, Refusal> {
+    query.map(|Query(value)| value).map_err(|error| {
+        Refusal(ErrorBody::new(
+            ErrorCode::InvalidInput,
+            format!("reading what is asked for: {}", error.body_text()),
+        ))
+    })
+}
 
 fn body<T>(body: Body<T>) -> Result<T, Refusal> {
     body.map(|Json(value)| value).map_err(|error| {
@@ -34,6 +47,14 @@ pub(super) async fn nothing_here() -> Refusal {
         ErrorCode::NotFound,
         "calling the daemon: there is no such route in this version",
     ))
+}
+
+pub(super) async fn other_method() -> Response {
+    let body = ErrorBody::new(
+        ErrorCode::InvalidInput,
+        "calling the daemon: this route is called with another method",
+    );
+    (StatusCode::METHOD_NOT_ALLOWED, Json(ErrorDocument::from(body))).into_response()
 }
 
 pub(super) async fn daemon(State(node): State<Arc<Node>>) -> Json<DaemonView> {
@@ -130,23 +151,8 @@ pub(super) async fn set_prices(State(node): State<Arc<Node>>, request: Body<Pric
     Ok(Json(owner::set_prices(&node, &body(request)?)?))
 }
 
-/// Since when earnings are counted.
-#[derive(Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Since {
-    /// In seconds since the epoch; from the beginning when it is absent.
-    #[serde(default)]
-    since: UnixSeconds,
-}
-
-pub(super) async fn earnings(
-    State(node): State<Arc<Node>>,
-    query: Result<Query<Since>, QueryRejection>,
-) -> Answer<EarningsView> {
-    let Query(Since { since }) = query.map_err(|error| {
-        let message = format!("reading since when earnings are asked for: {}", error.body_text());
-        Refusal(ErrorBody::new(ErrorCode::InvalidInput, message))
-    })?;
+pub(super) async fn earnings(State(node): State<Arc<Node>>, wanted: Wanted<EarningsQuery>) -> Answer<EarningsView> {
+    let since = query(wanted)?.since;
     Ok(Json(crate::records::earnings(&node, since).await?))
 }
 
