@@ -11,6 +11,7 @@ use crate::{
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 /// What a route does. The daemon has a handler for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -116,6 +117,11 @@ pub const ROUTES: &[Route] = &[
         "Ends the daemon; work that runs goes on",
     ),
     get("/offers", Operation::Offers, "The offers that this node has heard"),
+    get(
+        "/gpus",
+        Operation::Gpus,
+        "The models of GPU that are sold, and their prices",
+    ),
     post(
         "/plan",
         Operation::Plan,
@@ -124,6 +130,11 @@ pub const ROUTES: &[Route] = &[
     get("/jobs", Operation::Jobs, "All jobs of this renter"),
     post("/jobs", Operation::Run, "Starts a job that was agreed to"),
     get("/jobs/{job}", Operation::Job, "One job"),
+    get(
+        "/jobs/{job}/details",
+        Operation::JobDetails,
+        "All that is known of the job",
+    ),
     get(
         "/jobs/{job}/watch",
         Operation::WatchJob,
@@ -250,14 +261,17 @@ pub fn openapi() -> Value {
     });
     let mut schemas = settings.into_generator();
     let refusal = schemas.subschema_for::<ErrorDocument>();
-    let mut paths = Map::new();
+    let mut paths = BTreeMap::<&str, Map<String, Value>>::new();
     for route in ROUTES {
-        let operation = operation(route, &mut schemas, &refusal);
-        let path = paths.entry(route.path).or_insert_with(|| json!({}));
-        path[match route.method {
+        let method = match route.method {
             Method::Get => "get",
             Method::Post => "post",
-        }] = operation;
+        };
+        let operation = operation(route, &mut schemas, &refusal);
+        paths
+            .entry(route.path)
+            .or_default()
+            .insert(method.to_owned(), operation);
     }
     json!({
         "openapi": "3.1.0",
@@ -288,23 +302,27 @@ fn operation(route: &Route, schemas: &mut SchemaGenerator, refusal: &Schema) -> 
         "description": "Refused or failed; the code in it says why",
         "content": { "application/json": { "schema": refusal } },
     });
-    let mut operation = json!({
-        "operationId": format!("{:?}", route.operation),
-        "summary": route.summary,
-        "parameters": parameters(route.path, shape.query.as_ref()),
-        "responses": {
-            "200": { "description": "Done", "content": { media: { "schema": shape.answer } } },
-            "4XX": refused,
-            "5XX": refused,
-        },
-    });
+    let mut operation = Map::from_iter([
+        ("operationId".to_owned(), json!(format!("{:?}", route.operation))),
+        ("summary".to_owned(), json!(route.summary)),
+        (
+            "parameters".to_owned(),
+            parameters(route.path, shape.query.as_ref()).into(),
+        ),
+        (
+            "responses".to_owned(),
+            json!({
+                "200": { "description": "Done", "content": { media: { "schema": shape.answer } } },
+                "4XX": refused,
+                "5XX": refused,
+            }),
+        ),
+    ]);
     if let Some(body) = shape.body {
-        operation["requestBody"] = json!({
-            "required": true,
-            "content": { "application/json": { "schema": body } },
-        });
+        let body = json!({ "required": true, "content": { "application/json": { "schema": body } } });
+        operation.insert("requestBody".to_owned(), body);
     }
-    operation
+    Value::Object(operation)
 }
 
 /// What stands in braces in the path, and the fields of the query.
@@ -327,7 +345,15 @@ fn parameters(path: &str, query: Option<&Schema>) -> Vec<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeSet, HashSet};
+
+    #[test]
+    fn every_operation_has_one_route() {
+        let operations: HashSet<_> = ROUTES.iter().map(|route| route.operation).collect();
+        // The last of them: behind its place is their number.
+        let count = Operation::Doctor as usize + 1;
+        assert_eq!((operations.len(), ROUTES.len()), (count, count));
+    }
 
     #[test]
     fn every_reference_leads_to_a_schema_and_no_route_stands_twice() {

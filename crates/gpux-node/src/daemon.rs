@@ -200,15 +200,14 @@ pub(crate) fn assemble(dir: DaemonDir, config: DaemonConfig, adapters: Adapters)
     let (watcher, task) = watcher(chain.clone(), watcher_config(&config.chain, clock.date()), None);
     tasks.spawn(task.run(cancel.clone()));
     let (local, why_no_runtime) = local.map_or_else(|why| (None, Some(why)), |local| (Some(local), None));
-    let provider = match (&config.provide, machine) {
-        (Some(section), Some(machine)) => {
-            let (selling, towers) = selling(section, machine, &wallet, &signer, &chain)?;
-            let provider = Provider::new(selling, signer, assurance.exposure, towers);
-            provider.obey(&store)?;
-            Some(provider)
-        }
+    let selling = match (&config.provide, machine) {
+        (Some(section), Some(machine)) => Some(selling(section, machine, &wallet, &signer, &chain)?),
         (Some(_) | None, _) => None,
     };
+    let provider = selling.map(|(selling, towers)| Provider::new(selling, signer, assurance.exposure, towers));
+    if let Some(provider) = &provider {
+        provider.obey(&store)?;
+    }
     let node = Arc::new(Node {
         coin_price: coin_price(&config, &chain.token().token)?,
         max_fee_per_gas: max_fee.get().into(),

@@ -36,11 +36,13 @@ use crate::{
     node::Node,
     store::{Role, StoreError},
 };
-use gpux_api::{AwayRequest, AwayView, ErrorBody, ErrorCode, JobList, JobView, RunRequest, TopUpReply, TopUpRequest};
+use gpux_api::{
+    AwayRequest, AwayView, ErrorBody, ErrorCode, JobList, JobView, PlanView, RunRequest, TopUpReply, TopUpRequest,
+};
 use gpux_chain::HotKey;
 use gpux_lease::{PartQueue, RenterConfig, RenterLease, Tariff};
 use gpux_proto::{ClosingOffer, MeterReport, Needs, PartReport, PeerError, Response};
-use gpux_types::{Address, Amount, BasisPoints, JobId, LeaseId, Millis, NodeId, PartIndex, UnixSeconds};
+use gpux_types::{Address, Amount, BasisPoints, JobId, LeaseId, Millis, NodeId, PartIndex, Token, UnixSeconds};
 use job::{Beginning, JobInput, JobTask};
 use plan::Planned;
 use quotes::{Claim, Firm};
@@ -289,45 +291,13 @@ impl Renter {
 
 /// Starts a job: plans it again, gets firm prices, and opens its leases when all of it is still what was agreed.
 pub(crate) async fn start(node: &Arc<Node>, request: RunRequest) -> Result<JobView, ErrorBody> {
-    let token = &node.chain.token().token;
-    let fund = request
-        .top_up_within
-        .as_deref()
-        .map(|text| token.parse(text))
-        .transpose();
-    let fund = fund
-        .map_err(|error| fault(ErrorCode::InvalidInput, "setting a limit on top-ups", &error))?
-        .map(|limit| Fund {
-            limit,
-            spent: Amount::ZERO,
-        });
+    let fund = fund(&node.chain.token().token, request.top_up_within.as_deref())?;
     let planned = plan(node, request.plan).await?;
-    if planned.view.worst_case > request.agreed_total {
-        let token = &planned.view.token;
-        let message = format!(
-            "starting job {}: it now costs at most {}, and you agreed to {}; nothing was spent",
-            planned.view.name,
-            token.format(planned.view.worst_case),
-            token.format(request.agreed_total)
-        );
-        return Err(ErrorBody::new(ErrorCode::OverBudget, message)
-            .with_hint("plan it again")
-            .retryable());
-    }
+    check_agreed(&planned.view, request.agreed_total)?;
     let id = JobId(node.entropy.bytes());
     let spec = image::publish(node, id, &planned.job, &planned.image).await?;
     let receipt_key = node.entropy.key();
-    let wanted = quotes::Wanted {
-        receipt_key: receipt_key.address(),
-        resources: planned.job.resources,
-        builder: planned.job.builder.map_or(Address::ZERO, |builder| builder.address),
-        builder_share: planned.job.builder.map_or(BasisPoints::ZERO, |builder| builder.share),
-        needs: Needs {
-            gpus: planned.wanted.gpus.clone(),
-            features: planned.wanted.features.clone(),
-            region: planned.wanted.region.clone(),
-        },
-    };
+    let wanted = wanted(&planned, &receipt_key);
     let stand_ins = node.market.with_book(node.clock.now(), |book| {
         planned.market.alternatives(&planned.wanted, book, &planned.known)
     });
@@ -358,6 +328,46 @@ pub(crate) async fn start(node: &Arc<Node>, request: RunRequest) -> Result<JobVi
     // From here on the job sends deposits for them.
     claims.into_iter().for_each(Claim::keep);
     Ok(job)
+}
+
+/// What may be added to deposits that run low, where a limit was given.
+fn fund(token: &Token, limit: Option<&str>) -> Result<Option<Fund>, ErrorBody> {
+    let limit = limit.map(|text| token.parse(text)).transpose();
+    let limit = limit.map_err(|error| fault(ErrorCode::InvalidInput, "setting a limit on top-ups", &error))?;
+    let spent = Amount::ZERO;
+    Ok(limit.map(|limit| Fund { limit, spent }))
+}
+
+/// Refuses a plan that costs more by now than was agreed to.
+fn check_agreed(plan: &PlanView, agreed_total: Amount) -> Result<(), ErrorBody> {
+    if plan.worst_case <= agreed_total {
+        return Ok(());
+    }
+    let message = format!(
+        "starting job {}: it now costs at most {}, and you agreed to {}; nothing was spent",
+        plan.name,
+        plan.token.format(plan.worst_case),
+        plan.token.format(agreed_total)
+    );
+    Err(ErrorBody::new(ErrorCode::OverBudget, message)
+        .with_hint("plan it again")
+        .retryable())
+}
+
+/// What every asked node is told that is wanted of it.
+fn wanted(planned: &Planned, receipt_key: &HotKey) -> quotes::Wanted {
+    let builder = planned.job.builder.as_ref();
+    quotes::Wanted {
+        receipt_key: receipt_key.address(),
+        resources: planned.job.resources,
+        builder: builder.map_or(Address::ZERO, |builder| builder.address),
+        builder_share: builder.map_or(BasisPoints::ZERO, |builder| builder.share),
+        needs: Needs {
+            gpus: planned.wanted.gpus.clone(),
+            features: planned.wanted.features.clone(),
+            region: planned.wanted.region.clone(),
+        },
+    }
 }
 
 fn begin(

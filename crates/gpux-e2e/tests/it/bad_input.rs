@@ -187,6 +187,7 @@ fn empty_wallet_cannot_rent(market: &mut Market) {
 fn other_chain_is_refused(market: &Market) {
     let dir = new_renter(market, "lost", |config| {
         config
+            .replace("name = \"devnet\"\n", "")
             .replace("chain_id = 901", "chain_id = 10")
             .replace("grace_secs = 30", "grace_secs = 86400")
     });

@@ -12,15 +12,17 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use gpux_api::{
-    AwayRequest, AwayView, CostView, DaemonView, DoctorView, EarningsQuery, EarningsView, ErrorBody, ErrorCode,
-    ErrorDocument, GpusView, JobDetails, JobList, JobView, NodeView, OffersView, PlanRequest, PlanView, PricesRequest,
-    ReceiptsView, RunRequest, SendPlanView, SendRequest, SendView, StopJobRequest, TakingRequest, TopUpReply,
-    TopUpRequest, WalletView,
+    AwayView, CostView, DaemonView, DoctorView, EarningsQuery, EarningsView, ErrorBody, ErrorCode, ErrorDocument,
+    GpusView, JobDetails, JobList, JobView, NodeView, OffersView, PlanView, PricesRequest, ReceiptsView, SendPlanView,
+    SendView, StopJobRequest, TakingRequest, TopUpReply, TopUpRequest, WalletView,
 };
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 use std::sync::Arc;
 
 type Answer<T> = Result<Json<T>, Refusal>;
-type Body<T> = Result<Json<T>, JsonRejection>;
+/// A body. It must be an object: a struct could otherwise be read from a list of its fields as well.
+type Body = Result<Json<Map<String, Value>>, JsonRejection>;
 /// What stands behind the question mark.
 pub(super) type Wanted<T> = Result<Query<T>, QueryRejection>;
 
@@ -33,13 +35,13 @@ pub(super) fn query<T>(query: Wanted<T>) -> Result<T, Refusal> {
     })
 }
 
-fn body<T>(body: Body<T>) -> Result<T, Refusal> {
-    body.map(|Json(value)| value).map_err(|error| {
-        Refusal(ErrorBody::new(
-            ErrorCode::InvalidInput,
-            format!("reading the request: {}", error.body_text()),
-        ))
-    })
+fn body<T: DeserializeOwned>(body: Body) -> Result<T, Refusal> {
+    let refusal = |why: &str| {
+        let message = format!("reading the request: {why}");
+        Refusal(ErrorBody::new(ErrorCode::InvalidInput, message))
+    };
+    let Json(fields) = body.map_err(|error| refusal(&error.body_text()))?;
+    serde_json::from_value(Value::Object(fields)).map_err(|error| refusal(&error.to_string()))
 }
 
 pub(super) async fn nothing_here() -> Refusal {
@@ -75,12 +77,12 @@ pub(super) async fn gpus(State(node): State<Arc<Node>>) -> Answer<GpusView> {
     Ok(Json(crate::market::gpus(&node).await?))
 }
 
-pub(super) async fn plan(State(node): State<Arc<Node>>, request: Body<PlanRequest>) -> Answer<PlanView> {
+pub(super) async fn plan(State(node): State<Arc<Node>>, request: Body) -> Answer<PlanView> {
     let planned = crate::renter::plan(&node, body(request)?).await?;
     Ok(Json(planned.view))
 }
 
-pub(super) async fn run(State(node): State<Arc<Node>>, request: Body<RunRequest>) -> Answer<JobView> {
+pub(super) async fn run(State(node): State<Arc<Node>>, request: Body) -> Answer<JobView> {
     Ok(Json(crate::renter::start(&node, body(request)?).await?))
 }
 
@@ -99,19 +101,15 @@ pub(super) async fn details(State(node): State<Arc<Node>>, Path(name): Path<Stri
 pub(super) async fn top_up(
     State(node): State<Arc<Node>>,
     Path(name): Path<String>,
-    request: Body<TopUpRequest>,
+    request: Body,
 ) -> Answer<TopUpReply> {
-    let request = body(request)?;
+    let request: TopUpRequest = body(request)?;
     Ok(Json(
         crate::renter::top_up(&node, &node.renter.find(&name)?, &request).await?,
     ))
 }
 
-pub(super) async fn away(
-    State(node): State<Arc<Node>>,
-    Path(name): Path<String>,
-    request: Body<AwayRequest>,
-) -> Answer<AwayView> {
+pub(super) async fn away(State(node): State<Arc<Node>>, Path(name): Path<String>, request: Body) -> Answer<AwayView> {
     let request = body(request)?;
     Ok(Json(crate::renter::away(&node.renter.find(&name)?, request).await?))
 }
@@ -119,9 +117,9 @@ pub(super) async fn away(
 pub(super) async fn stop_job(
     State(node): State<Arc<Node>>,
     Path(name): Path<String>,
-    request: Body<StopJobRequest>,
+    request: Body,
 ) -> Answer<JobView> {
-    let request = body(request)?;
+    let request: StopJobRequest = body(request)?;
     Ok(Json(
         crate::renter::stop(&node.renter.find(&name)?, request.reason).await?,
     ))
@@ -143,12 +141,12 @@ pub(super) async fn owned_node(State(node): State<Arc<Node>>) -> Answer<NodeView
     Ok(Json(owner::view(&node)?))
 }
 
-pub(super) async fn set_taking(State(node): State<Arc<Node>>, request: Body<TakingRequest>) -> Answer<NodeView> {
-    Ok(Json(owner::set_taking(&node, body(request)?.taking)?))
+pub(super) async fn set_taking(State(node): State<Arc<Node>>, request: Body) -> Answer<NodeView> {
+    Ok(Json(owner::set_taking(&node, body::<TakingRequest>(request)?.taking)?))
 }
 
-pub(super) async fn set_prices(State(node): State<Arc<Node>>, request: Body<PricesRequest>) -> Answer<NodeView> {
-    Ok(Json(owner::set_prices(&node, &body(request)?)?))
+pub(super) async fn set_prices(State(node): State<Arc<Node>>, request: Body) -> Answer<NodeView> {
+    Ok(Json(owner::set_prices(&node, &body::<PricesRequest>(request)?)?))
 }
 
 pub(super) async fn earnings(State(node): State<Arc<Node>>, wanted: Wanted<EarningsQuery>) -> Answer<EarningsView> {
@@ -160,11 +158,11 @@ pub(super) async fn wallet(State(node): State<Arc<Node>>) -> Answer<WalletView> 
     Ok(Json(node.wallet_view().await?))
 }
 
-pub(super) async fn plan_send(State(node): State<Arc<Node>>, request: Body<SendRequest>) -> Answer<SendPlanView> {
+pub(super) async fn plan_send(State(node): State<Arc<Node>>, request: Body) -> Answer<SendPlanView> {
     Ok(Json(crate::send::plan(&node, body(request)?).await?))
 }
 
-pub(super) async fn send(State(node): State<Arc<Node>>, request: Body<SendRequest>) -> Answer<SendView> {
+pub(super) async fn send(State(node): State<Arc<Node>>, request: Body) -> Answer<SendView> {
     Ok(Json(crate::send::send(&node, body(request)?).await?))
 }
 

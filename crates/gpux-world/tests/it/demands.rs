@@ -18,7 +18,7 @@ const DEMANDS: usize = 500;
 
 fn share(sorted: &[Duration], percent: usize) -> Duration {
     let index = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
-    sorted[index]
+    sorted.get(index).copied().expect("there are demands")
 }
 
 #[test]
