@@ -1,6 +1,6 @@
 //! Jobs, their leases and their parts.
 
-use crate::market::PlanRequest;
+use crate::{market::PlanRequest, rank::RankView};
 use gpux_types::{
     Amount, BlobHash, ByteSize, JobId, LeaseId, Millis, NodeId, PartIndex, PricePerHour, Token, UnixSeconds,
 };
@@ -110,6 +110,9 @@ pub struct JobView {
     pub parts: PartsView,
     /// Its leases.
     pub leases: Vec<LeaseView>,
+    /// The ranks of a task on more than one node. Written only of such a job.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ranks: Vec<RankView>,
     /// Where its outputs are.
     pub output: String,
     /// The outputs that are here.

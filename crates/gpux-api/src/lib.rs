@@ -14,6 +14,7 @@ mod local;
 mod market;
 mod node;
 mod openapi;
+mod rank;
 mod receipts;
 mod run_event;
 mod schema;
@@ -39,6 +40,7 @@ pub use node::{
     PricesView, ProvidedLease, ProvidedState, RatesView, StandingView, Taking, TakingRequest,
 };
 pub use openapi::{Method, Operation, ROUTES, Route, openapi};
+pub use rank::{RankState, RankView};
 pub use receipts::{
     ExitView, LastLogView, LeaseSide, MoveView, ReceiptView, ReceiptsView, RecordStanding, StatementView, TermsView,
 };

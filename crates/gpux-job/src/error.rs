@@ -271,9 +271,6 @@ pub enum ResolveProblem {
         /// The most.
         limit: u32,
     },
-    /// A task on more than one node.
-    #[error("nodes: a task runs on one node in this version; an array runs on more")]
-    NoGangs,
     /// More features than an offer can name.
     #[error("placement.features: {got} features, over the limit of {limit}")]
     Features {

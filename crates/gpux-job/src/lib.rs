@@ -16,6 +16,7 @@ mod job;
 mod limits;
 mod money;
 mod names;
+mod oneline;
 mod overrides;
 mod param;
 mod path;
@@ -36,6 +37,7 @@ pub use job::{Array, Budget, Builder, Input, Job, Part, Retry, RetryOn, Task, Wo
 pub use limits::LimitError;
 pub use money::{Money, MoneyInTokenError, ParseMoneyError, Price};
 pub use names::{EnvName, JobName, Label, ParseNameError};
+pub use oneline::{OneLine, OneLineError, drawn_name};
 pub use overrides::{OverrideError, Overrides};
 pub use param::ParamValueError;
 pub use path::{ContainerPath, ParsePathError};

@@ -78,7 +78,6 @@ impl JobFile {
             }),
             output: self.resolve_output(overrides, base_dir)?,
         };
-        self.refuse_gang(&job)?;
         only_utf8(&job)?;
         Ok(job)
     }
@@ -235,15 +234,6 @@ impl JobFile {
         let limit = limits::MAX_NODES;
         let nodes = NonZeroU32::new(got).filter(|_| got <= limit);
         nodes.ok_or_else(|| ResolveError::at(place, ResolveProblem::Nodes { got, limit }))
-    }
-
-    /// Until gangs are whole, a task has one node.
-    fn refuse_gang(&self, job: &Job) -> Result<(), ResolveError> {
-        if job.is_gang() {
-            let place = self.nodes.as_ref().map_or(Location::UNKNOWN, |nodes| nodes.referenced);
-            return Err(ResolveError::at(place, ResolveProblem::NoGangs));
-        }
-        Ok(())
     }
 
     fn resolve_resources(&self) -> Result<Resources, ResolveError> {

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod exposure;
+mod gang;
 mod handover;
 mod lifecycle;
 mod meter;
@@ -23,6 +24,9 @@ mod simulation;
 mod terms;
 
 pub use exposure::{Exposed, Exposure};
+pub use gang::{
+    GATHER_LIMIT, Gang, GangEffect, GangEnd, GangEvent, GangFailure, GangPolicy, RankKey, RankSeen, RankState,
+};
 pub use handover::{
     Admission, Claimable, FinalSlot, HANDOVER_EVERY, Handover, HandoverPace, TowerStep, VerifyHandoverError,
     WatchLimits, WatchRefusal, WatchedSlot, Watching, admit, check_slot, is_worth_collecting, may_be_over, not_before,

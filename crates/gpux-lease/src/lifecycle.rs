@@ -57,6 +57,8 @@ pub enum EndReason {
     OpenFailed,
     /// The lease was closed on the chain, and nobody said why.
     ClosedOnChain,
+    /// Its rank of a gang stood, and was not told to go in time.
+    NeverWent,
 }
 
 /// Why a lease ended, and who made it end.
@@ -119,6 +121,7 @@ impl EndReason {
             Self::QuoteExpired => "quote_expired",
             Self::OpenFailed => "open_failed",
             Self::ClosedOnChain => "closed_on_chain",
+            Self::NeverWent => "never_went",
         }
     }
 }
@@ -153,6 +156,7 @@ impl fmt::Display for EndReason {
             Self::QuoteExpired => "the quote ran out",
             Self::OpenFailed => "the deposit could not be made",
             Self::ClosedOnChain => "it was closed on the chain",
+            Self::NeverWent => "its rank was not told to go",
         })
     }
 }

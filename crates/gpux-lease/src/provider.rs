@@ -144,6 +144,9 @@ struct Account {
     /// Since when all that was given is over.
     #[serde(default)]
     idle_since: Option<Millis>,
+    /// Since when all that is left to do waits for the renter's word.
+    #[serde(default)]
+    standing_since: Option<Millis>,
     /// When the renter was last heard, or could not be.
     #[serde(default)]
     heard: Millis,
@@ -177,6 +180,7 @@ impl ProviderLease {
             draws: 0,
             given: Given::Unfinished,
             idle_since: None,
+            standing_since: None,
             heard: now,
         };
         let state = ProviderState::Waiting {
@@ -418,6 +422,7 @@ impl ProviderLease {
         self.account.asked = None;
         self.account.heard = now;
         self.account.idle_since = self.account.idle_since.map(|_| now);
+        self.account.standing_since = self.account.standing_since.map(|_| now);
         self.account.block = self.account.block.map(|block| block.restarted(now));
         self.state = self.state.restarted(now);
         // Older journals keep the expiry only in the view.

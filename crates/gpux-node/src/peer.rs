@@ -1,6 +1,6 @@
 //! What peers ask of this node: each call goes to the provider, the renter or the watch-tower that it is for.
 
-use crate::node::Node;
+use crate::{node::Node, provider::Gate};
 use futures_util::future::{BoxFuture, FutureExt};
 use gpux_net::{CallHandler, LogSink};
 use gpux_proto::{ErrorCode, LogsRequest, PeerError, Request, Response};
@@ -37,6 +37,8 @@ impl Peers {
             | Request::Release(_)
             | Request::Lease(_)
             | Request::Part(..)
+            | Request::Stand(..)
+            | Request::Go(_)
             | Request::CancelPart(_)
             | Request::WillClose(_)
             | Request::Stop(_)
@@ -48,7 +50,9 @@ impl Peers {
             Request::Quote(request) => provider.quote(&node, from, &request).await,
             Request::Release(asked) => provider.take_back(from, asked, node.clock.now()),
             Request::Lease(request) => provider.lease(&node, from, *request),
-            Request::Part(lease, part) => provider.part(from, lease, part).await,
+            Request::Part(lease, part) => provider.part(from, lease, (part, Gate::Open)).await,
+            Request::Stand(lease, part) => provider.part(from, lease, (part, Gate::Closed)).await,
+            Request::Go(go) => provider.go(from, go).await,
             Request::WillClose(lease) => provider.will_close(from, lease).await,
             Request::CancelPart(cancel) => provider.cancel_part(from, cancel).await,
             Request::Stop(stop) => provider.stop(from, stop).await,

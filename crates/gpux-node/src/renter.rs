@@ -1,7 +1,7 @@
 //! The renter: plans jobs, starts them, and keeps one task for each until nothing of it holds money any more.
 //!
 //! ```text
-//! HTTP API ──> plan / start / top_up / stop ──input──> JobTask (owns PartQueue and RenterLeases)
+//! HTTP API ──> plan / start / top_up / stop ──input──> JobTask (owns its pieces and RenterLeases)
 //! peer call ──> Renter (which job a lease is of) ──input──┘
 //! ```
 
@@ -13,6 +13,7 @@ mod known;
 mod local;
 mod logs;
 mod outputs;
+mod pieces;
 mod plan;
 mod quotes;
 mod record;
@@ -40,10 +41,11 @@ use gpux_api::{
     AwayRequest, AwayView, ErrorBody, ErrorCode, JobList, JobView, PlanView, RunRequest, TopUpReply, TopUpRequest,
 };
 use gpux_chain::HotKey;
-use gpux_lease::{PartQueue, RenterConfig, RenterLease, Tariff};
+use gpux_lease::{Gang, PartQueue, RenterConfig, RenterLease, Tariff};
 use gpux_proto::{ClosingOffer, MeterReport, Needs, PartReport, PeerError, Response};
 use gpux_types::{Address, Amount, BasisPoints, JobId, LeaseId, Millis, NodeId, PartIndex, Token, UnixSeconds};
 use job::{Beginning, JobInput, JobTask};
+use pieces::Pieces;
 use plan::Planned;
 use quotes::{Claim, Firm};
 use record::{Batches, Finishing, Fund, JobRecord, LeaseRecord, RECORD_VERSION, Secret, Try};
@@ -447,15 +449,13 @@ fn job_record(
     leases: &[LeaseRecord],
     from_block: u64,
 ) -> JobRecord {
-    let count = u32::try_from(job.parts().len()).unwrap_or(u32::MAX);
-    let nodes = u32::try_from(leases.len()).unwrap_or(u32::MAX);
     JobRecord {
         version: RECORD_VERSION,
         id,
         name: node.renter.free_name(&job.name.to_string()),
         accepted_at: node.clock.date(),
         ended_at: None,
-        queue: PartQueue::new(JobTask::part_policy(&job.retry), count).over(nodes),
+        queue: pieces(&job, leases),
         spec,
         receipt_key: Secret(*receipt_key.to_bytes()),
         output,
@@ -474,6 +474,17 @@ fn job_record(
         fund: None,
         job,
     }
+}
+
+/// What the leases of a job are to do.
+fn pieces(job: &gpux_job::Job, leases: &[LeaseRecord]) -> Pieces {
+    if job.is_gang() {
+        let policy = JobTask::gang_policy(&job.retry);
+        return Pieces::Gang(Gang::new(policy, leases.iter().map(|lease| lease.lease)));
+    }
+    let count = u32::try_from(job.parts().len()).unwrap_or(u32::MAX);
+    let nodes = u32::try_from(leases.len()).unwrap_or(u32::MAX);
+    Pieces::Parts(PartQueue::new(JobTask::part_policy(&job.retry), count).over(nodes))
 }
 
 /// The key that signs a job's receipts, and this side of its leases' closing records; nothing when it cannot be had.

@@ -38,6 +38,10 @@ pub enum Request {
     /// Gives back what a quote holds, by the digest of the request for it: no deposit will come. Only the node that asked can.
     /// Idempotent, also before the quote was given.
     Release(B256),
+    /// Gives one rank of a gang to a lease: its container is made, and its program waits for [`Request::Go`]. Idempotent.
+    Stand(LeaseId, PartSpec),
+    /// Lets the program of a rank go, once every rank of its gang stands. Idempotent.
+    Go(GoPart),
 }
 
 /// One answer.
@@ -169,6 +173,17 @@ pub struct CancelPart {
     pub attempt: u32,
 }
 
+/// One try of a rank whose program may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GoPart {
+    /// Which lease.
+    pub lease: LeaseId,
+    /// Which rank.
+    pub part: PartIndex,
+    /// Which attempt.
+    pub attempt: u32,
+}
+
 /// The closing amount of a lease whose work is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClosingOffer {
@@ -237,6 +252,15 @@ pub enum PartReport {
         /// For people; at most 300 characters.
         message: String,
     },
+    /// Its container is made, and its program waits for [`Request::Go`].
+    Standing {
+        /// Which lease.
+        lease: LeaseId,
+        /// Which rank.
+        part: PartIndex,
+        /// Which attempt.
+        attempt: u32,
+    },
 }
 
 impl PartReport {
@@ -245,6 +269,7 @@ impl PartReport {
     pub const fn key(&self) -> (LeaseId, PartIndex, u32) {
         match self {
             Self::Started { lease, part, attempt }
+            | Self::Standing { lease, part, attempt }
             | Self::Ended {
                 lease, part, attempt, ..
             }

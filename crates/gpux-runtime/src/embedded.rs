@@ -330,6 +330,23 @@ impl EmbeddedRuntime {
         Ok(shim.is_none())
     }
 
+    /// Asks for a part to be started, as far as the request says.
+    async fn ask_start(&self, lease: LeaseId, key: PartKey, request: &Request) -> Result<PartState, StartPartError> {
+        let wrap = |source| StartPartError::Call {
+            lease,
+            part: key,
+            source: Box::new(source),
+        };
+        let fetched = self.ask(lease, request).await;
+        match fetched.map(|fetched| fetched.answer) {
+            Ok(Answer::Part(state)) => Ok(state),
+            Ok(Answer::Refused(Refusal::Conflict(part))) => Err(StartPartError::Conflict { lease, part }),
+            Ok(Answer::Refused(Refusal::BadSpec(what))) => Err(StartPartError::BadSpec { lease, part: key, what }),
+            Ok(other) => Err(wrap(call::unexpected(lease, &other))),
+            Err(error) => Err(wrap(error)),
+        }
+    }
+
     /// Removes every trace of a lease that was not made.
     async fn clear(&self, lease: LeaseId) {
         let (files, run) = (self.files(lease), self.run(lease));
@@ -428,19 +445,16 @@ impl Runtime for EmbeddedRuntime {
 
     async fn start_part(&self, lease: LeaseId, part: PartSpec) -> Result<PartState, StartPartError> {
         let key = part.key();
-        let wrap = |source| StartPartError::Call {
-            lease,
-            part: key,
-            source: Box::new(source),
-        };
-        let fetched = self.ask(lease, &Request::Start(part)).await;
-        match fetched.map(|fetched| fetched.answer) {
-            Ok(Answer::Part(state)) => Ok(state),
-            Ok(Answer::Refused(Refusal::Conflict(part))) => Err(StartPartError::Conflict { lease, part }),
-            Ok(Answer::Refused(Refusal::BadSpec(what))) => Err(StartPartError::BadSpec { lease, part: key, what }),
-            Ok(other) => Err(wrap(call::unexpected(lease, &other))),
-            Err(error) => Err(wrap(error)),
-        }
+        self.ask_start(lease, key, &Request::Start(part)).await
+    }
+
+    async fn stand_part(&self, lease: LeaseId, part: PartSpec) -> Result<PartState, StartPartError> {
+        let key = part.key();
+        self.ask_start(lease, key, &Request::Stand(part)).await
+    }
+
+    async fn go_part(&self, lease: LeaseId, part: PartKey) -> Result<PartState, StartPartError> {
+        self.ask_start(lease, part, &Request::Go { part }).await
     }
 
     async fn renew(&self, lease: LeaseId) -> Result<(), RuntimeCallError> {

@@ -39,6 +39,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{WaitOptions, set_child_subreaper, setsid, waitpid};
 
+use self::launch::Launched;
 use self::lease::{Lease, LeaseParts, fault};
 use self::part::{Live, LiveStage};
 use self::scribe::Scribe;
@@ -206,9 +207,13 @@ fn wait(lease: &mut Lease, server: &Server, now: Instant, until: Instant) -> io:
             None => {}
         }
         match &live.stage {
-            LiveStage::Launching { report, .. } => {
+            LiveStage::Launching { report, init, go, .. } => {
                 names.push(Ready::Report(part));
                 fds.push(PollFd::new(report, PollFlags::IN));
+                // A container that stands may die before its program goes.
+                if let (Some(init), Some(_)) = (init, go) {
+                    inits.push((part, init.as_fd()));
+                }
             }
             LiveStage::Running { init, .. } => inits.push((part, init.as_fd())),
         }
@@ -263,13 +268,9 @@ fn serve(lease: &mut Lease, client: &mut Client, write: bool) {
         Err(refusal) => Answer::Refused(refusal),
     };
     let answer = match request {
-        Request::Start(part) => {
-            let key = part.key();
-            match lease.start(part, now) {
-                Ok(()) => return client.wait(WaitingOn::Start(key)),
-                Err(refusal) => Answer::Refused(refusal),
-            }
-        }
+        Request::Start(part) => return await_start(client, part.key(), lease.start(part, Launched::Going, now)),
+        Request::Stand(part) => return await_start(client, part.key(), lease.start(part, Launched::Standing, now)),
+        Request::Go { part } => return await_start(client, part, lease.go(part, now)),
         Request::Wait { seen } => {
             let until = now + wire::WAIT;
             return client.wait(WaitingOn::Change { seen, until });
@@ -296,6 +297,14 @@ fn serve(lease: &mut Lease, client: &mut Client, write: bool) {
         },
     };
     client.answer(&answer, None);
+}
+
+/// Answers once the part starts no more.
+fn await_start(client: &mut Client, part: PartKey, begun: Result<(), Refusal>) {
+    match begun {
+        Ok(()) => client.wait(WaitingOn::Start(part)),
+        Err(refusal) => client.answer(&Answer::Refused(refusal), None),
+    }
 }
 
 /// Answers what can be answered now.

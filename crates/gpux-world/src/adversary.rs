@@ -92,7 +92,10 @@ fn lease(request: &Request) -> LeaseId {
             .quote
             .verify(&asked.request)
             .map_or(LeaseId([0; 32]), |(_, lease)| lease),
-        Request::Part(lease, _) | Request::Status(lease) | Request::WillClose(lease) => *lease,
+        Request::Part(lease, _) | Request::Stand(lease, _) | Request::Status(lease) | Request::WillClose(lease) => {
+            *lease
+        }
+        Request::Go(go) => go.lease,
         Request::Meter(report) => report.lease,
         Request::Stop(stop) => stop.lease,
         Request::Record(signed) => signed.statement.lease,

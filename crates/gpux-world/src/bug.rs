@@ -23,6 +23,8 @@ pub enum Bug {
     NoFreeze,
     /// Containers run before anybody wants them to.
     EagerContainers,
+    /// Ranks of gangs are started where they are to stand.
+    EagerRanks,
     /// Nodes sell ten times what they have.
     Overselling,
     /// Outputs on the renter's disk are changed behind its back.
@@ -51,7 +53,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Minting,
         Self::TamperedSlots,
         Self::Reopening,
@@ -61,6 +63,7 @@ impl Bug {
         Self::GhostWork,
         Self::NoFreeze,
         Self::EagerContainers,
+        Self::EagerRanks,
         Self::Overselling,
         Self::RottenOutputs,
         Self::ForgetfulDisk,
@@ -88,6 +91,7 @@ impl Bug {
             Self::GhostWork | Self::FarHorizon => &[Invariant::RenterLosesTwoIntervalsAtMost],
             Self::NoFreeze | Self::ForgetfulDisk => &[Invariant::ProviderLosesTwoIntervalsAtMost],
             Self::EagerContainers => &[Invariant::NoWorkBeforeTheFirstReceipt],
+            Self::EagerRanks => &[Invariant::GangsStartTogether],
             Self::Overselling => &[Invariant::CapacityIsKept],
             Self::RottenOutputs | Self::HalfWritten | Self::SilentDeath => &[Invariant::KeptPartsWereDelivered],
             Self::BlankCheque => &[Invariant::RenterSignsForItsOwnTime],

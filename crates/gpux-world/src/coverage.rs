@@ -100,11 +100,15 @@ pub enum Reached {
     ClockStepped,
     /// A provider settled behind its daemon's back, with an old receipt or for more than one says.
     SettledBehind,
+    /// A rank of a gang was told to go.
+    GangWent,
+    /// A gang was tried again.
+    GangTriedAgain,
 }
 
 impl Reached {
     /// All of them.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 49] = [
         Self::Opened,
         Self::ToppedUp,
         Self::ToppedUpAsAsked,
@@ -151,6 +155,8 @@ impl Reached {
         Self::ClosingChanged,
         Self::ClosingEarly,
         Self::SettledBehind,
+        Self::GangWent,
+        Self::GangTriedAgain,
         Self::ClockStepped,
     ];
 }

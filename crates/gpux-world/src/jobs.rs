@@ -69,11 +69,18 @@ impl World {
             chance.between(3, 9)
         };
         let dir = self.commons.dir.display();
+        let (kind, nodes, own, work) = if self.is_gang(number) {
+            let nodes = self.plan.providers.min(2 + number % 2);
+            let work = "task: { collect: \"/out/*.txt\" }".to_owned();
+            ("task", u64::try_from(nodes).unwrap_or(2), "$GPUX_NODE_RANK", work)
+        } else {
+            let work = format!("params: {{ n: 1-{parts} }}\narray: {{ over: n, collect: \"/out/*.txt\" }}");
+            ("array", nodes, "$GPUX_ARRAY_VALUE", work)
+        };
         let job_file = format!(
-            "gpux: 1\nkind: array\nname: job-{number}\nimage: oci:{dir}/image:{tag}\nnodes: {nodes}\n\
-             resources: {{ cpu: 1, memory: 1GB, disk: 100MB }}\nparams: {{ n: 1-{parts} }}\n\
-             array: {{ over: n, collect: \"/out/*.txt\" }}\n\
-             run: [/probe, then, nap, \"{nap}\", \";\", write, /out/part-$GPUX_ARRAY_VALUE.txt, made by $GPUX_ARRAY_VALUE]\n\
+            "gpux: 1\nkind: {kind}\nname: job-{number}\nimage: oci:{dir}/image:{tag}\nnodes: {nodes}\n\
+             resources: {{ cpu: 1, memory: 1GB, disk: 100MB }}\n{work}\n\
+             run: [/probe, then, nap, \"{nap}\", \";\", write, /out/part-{own}.txt, made by {own}]\n\
              retry: {{ on: [provider-fault, error], max: 5 }}\n\
              budget: {{ max_price: 400 USDC/hour, max_total: 250 USDC, max_duration: {minutes}m }}\n",
             tag = ground::TAG,
@@ -95,6 +102,12 @@ impl World {
             batch: chance.in_thousand(400),
             top_up_within: self.has_fund(number).then(|| "60".to_owned()),
         }
+    }
+
+    /// Whether a renter's job is a gang.
+    fn is_gang(&self, number: usize) -> bool {
+        let chance = Chance::new(self.plan.seed, &format!("kind of job {number}"));
+        self.plan.providers > 1 && !self.is_long(number) && chance.in_thousand(self.plan.troubles.gangs)
     }
 
     /// Whether a renter's job is a long one.

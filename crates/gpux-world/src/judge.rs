@@ -12,9 +12,14 @@ use crate::{
 };
 use alloy::primitives::{B256, U256};
 use gpux_lease::INTERVAL;
-use gpux_runtime::{Runtime as _, Work};
+use gpux_runtime::{PartState, Runtime as _, Work};
 use gpux_types::{Address, Amount, LeaseId, Millis, NodeId, Resources};
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 /// What always holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,6 +56,8 @@ pub enum Invariant {
     NothingStaysOfTheUnpaid,
     /// A closed lease that lies deep stays closed.
     ClosedStaysClosed,
+    /// No rank of a gang runs before every rank of the same attempt stood, and no two attempts run at once.
+    GangsStartTogether,
     /// A part's output that was told to be here is here, as it was made.
     KeptPartsWereDelivered,
     /// Every lease that was opened is closed in the end, unless nobody is left who knows of it: its renter is gone for ever, and
@@ -62,7 +69,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::MoneyIsConserved,
         Self::ClaimWithinDeposit,
         Self::ClaimWithinReceipt,
@@ -78,6 +85,7 @@ impl Invariant {
         Self::CapacityIsKept,
         Self::NothingStaysOfTheUnpaid,
         Self::ClosedStaysClosed,
+        Self::GangsStartTogether,
         Self::KeptPartsWereDelivered,
         Self::LeaseEnds,
         Self::JobEnds,
@@ -127,6 +135,12 @@ struct Entry {
     ahead: Millis,
     /// How much ahead it ever said so, in all.
     horizons: Millis,
+    /// The attempts whose containers were ever there.
+    stood: BTreeSet<u32>,
+    /// Those whose programs were executed.
+    ran: BTreeSet<u32>,
+    /// Those whose programs run now.
+    runs: BTreeSet<u32>,
 }
 
 /// The world's own ledger.
@@ -140,8 +154,9 @@ pub(crate) struct Judge {
     pub(crate) broken: Vec<Broken>,
 }
 
-/// Whether a file is as a part of a world's jobs makes it: `part-7.txt` says who made it.
+/// Whether a file is as a part of a world's jobs makes it: `part-7.txt` says who made it, in whichever folder.
 fn is_whole(path: &str, bytes: &[u8]) -> bool {
+    let path = path.rsplit('/').next().unwrap_or_default();
     let number = path.strip_prefix("part-").and_then(|rest| rest.strip_suffix(".txt"));
     number.is_some_and(|number| bytes == format!("made by {number}").as_bytes())
 }
@@ -227,6 +242,36 @@ impl Judge {
             self.check_given_back(now, (*lease, agreed), hosts);
         }
         self.check_capacity(hosts, &agreed);
+        self.check_gangs(hosts, &agreed);
+    }
+
+    /// Of gangs whose nodes are all honest: what a node says of its rank is all that anybody knows.
+    fn check_gangs(&mut self, hosts: &[SimHost], agreed: &BTreeMap<LeaseId, Agreed>) {
+        let mut gangs: BTreeMap<[u8; 32], Vec<LeaseId>> = BTreeMap::new();
+        for (lease, agreed) in agreed {
+            gangs.entry(agreed.job).or_default().push(*lease);
+        }
+        let honest = |lease: &LeaseId| {
+            let provider = agreed.get(lease).map(|agreed| agreed.provider);
+            hosts
+                .iter()
+                .any(|host| Some(host.node) == provider && host.nature.honest)
+        };
+        for leases in gangs.values().filter(|leases| leases.iter().all(honest)) {
+            let ranks = leases.iter().find_map(|lease| agreed.get(lease)?.gang);
+            let Some(ranks) = ranks else { continue };
+            let entries: Vec<&Entry> = leases.iter().filter_map(|lease| self.leases.get(lease)).collect();
+            let ran: BTreeSet<u32> = entries.iter().flat_map(|entry| entry.ran.iter().copied()).collect();
+            let stood = |attempt: &u32| entries.iter().filter(|entry| entry.stood.contains(attempt)).count();
+            let alone = ran.iter().find(|attempt| stood(attempt) < ranks);
+            let runs: BTreeSet<u32> = entries.iter().flat_map(|entry| entry.runs.iter().copied()).collect();
+            let what = match alone {
+                Some(attempt) => format!("attempt {attempt} ran, {} of {ranks} ranks of it stood", stood(attempt)),
+                None if runs.len() > 1 => format!("attempts {runs:?} run at once"),
+                None => continue,
+            };
+            self.breaks(Invariant::GangsStartTogether, what);
+        }
     }
 
     /// Counts the work that ran. Called just before [`Judge::look`].
@@ -236,6 +281,15 @@ impl Judge {
                 let entry = self.leases.entry(status.lease).or_default();
                 entry.worked = entry.worked.max(status.metered);
                 entry.gone = status.work == Work::Gone;
+                let of = |wanted: fn(&PartState) -> bool| {
+                    let parts = status.parts.iter().filter(move |part| wanted(&part.state));
+                    parts.map(|part| part.attempt)
+                };
+                entry.stood.extend(of(|_| true));
+                entry.ran.extend(of(|state| {
+                    matches!(state, PartState::Running { .. } | PartState::Exited { .. })
+                }));
+                entry.runs = of(|state| matches!(state, PartState::Running { .. })).collect();
             }
         }
     }

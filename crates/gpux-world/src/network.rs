@@ -3,6 +3,8 @@
 //! One [`SimNetwork`] for the world; each life of a daemon has a [`SimNet`]. Words are encoded and decoded as on
 //! the wire. What a node has stored outlives its daemon, as a disk does; what it allowed others and what it heard does not.
 
+mod overheard;
+
 use crate::{
     bug::Bug,
     chance::Chance,
@@ -12,10 +14,10 @@ use crate::{
     net::SimNet,
     trace::{Trace, trace},
 };
-use gpux_lease::{QUOTE_HOLDS, Terms};
 use gpux_net::{BlobRef, CallError, CallHandler, HeardOffer, Keeper, OfferEvent};
-use gpux_proto::{ErrorCode, PeerError, QuoteRequest, Request, Response, SignedOffer, SignedQuote, decode, encode};
-use gpux_types::{Amount, BlobHash, LeaseId, NodeId, PricePerHour, Resources};
+use gpux_proto::{ErrorCode, PeerError, Request, Response, SignedOffer, decode, encode};
+use gpux_types::{Amount, BlobHash, LeaseId, NodeId, PricePerHour};
+pub(crate) use overheard::{Agreed, Overheard};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -69,77 +71,6 @@ pub(crate) struct Inner {
     /// Of a thousand leases, so many are told of only when their quote is over.
     pub(crate) told_late: u64,
 }
-
-/// What the world heard of a lease on the network, by its words and nobody's fields.
-#[derive(Debug, Clone)]
-pub(crate) struct Agreed {
-    pub(crate) renter: NodeId,
-    pub(crate) provider: NodeId,
-    pub(crate) terms: Terms,
-    pub(crate) price: PricePerHour,
-    pub(crate) resources: Resources,
-    /// The most that was signed, whoever heard it.
-    pub(crate) signed: Amount,
-    /// Whether the provider took the lease: before that it knows of no deposit.
-    pub(crate) taken: bool,
-    /// When the first receipt was signed.
-    pub(crate) since: Option<Duration>,
-    /// The closing amount that the renter took first.
-    pub(crate) closing: Option<Amount>,
-    /// Whether the renter signed how it ended.
-    pub(crate) recorded: bool,
-    /// When the provider gave the deposit back as too late.
-    pub(crate) given_back: Option<Duration>,
-    /// The life of its daemon that did: another one knows nothing of it.
-    pub(crate) given_by: Option<Arc<Life>>,
-    /// The life of the renter's daemon that heard so, and had a disk to write it down.
-    pub(crate) heard_back: Option<Arc<Life>>,
-    /// Until when nobody tells the provider that it has the lease.
-    pub(crate) untold_until: Duration,
-    /// When its provider heard that the renter does not want it any more.
-    pub(crate) stopped: Option<Duration>,
-}
-
-impl Agreed {
-    /// What a quote says, once it is given.
-    fn of(
-        (renter, provider): (NodeId, NodeId),
-        quote: &SignedQuote,
-        request: &QuoteRequest,
-        untold_until: Duration,
-    ) -> Option<(LeaseId, Self)> {
-        let (terms, lease) = quote.verify(request).ok()?;
-        let agreed = Self {
-            renter,
-            provider,
-            price: quote.quote.gross_price(terms.builder_share),
-            terms,
-            resources: quote.quote.resources,
-            signed: Amount::ZERO,
-            taken: false,
-            since: None,
-            closing: None,
-            recorded: false,
-            given_back: None,
-            given_by: None,
-            heard_back: None,
-            untold_until,
-            stopped: None,
-        };
-        Some((lease, agreed))
-    }
-}
-
-/// A request that somebody heard.
-#[derive(Debug, Clone)]
-pub(crate) struct Overheard {
-    pub(crate) from: NodeId,
-    pub(crate) to: NodeId,
-    pub(crate) request: Request,
-}
-
-/// How many requests are remembered for those who send them again.
-const OVERHEARD: usize = 64;
 
 /// What is at one node.
 pub(crate) struct Host {
@@ -346,87 +277,6 @@ impl SimNetwork {
         host.handler.clone().filter(|_| lives)
     }
 
-    /// Every lease that was ever asked for.
-    pub(crate) fn agreed(&self) -> BTreeMap<LeaseId, Agreed> {
-        self.lock().agreed.clone()
-    }
-
-    /// The newest requests.
-    pub(crate) fn overheard(&self) -> Vec<Overheard> {
-        self.lock().overheard.clone()
-    }
-
-    /// Notes what was agreed and signed, as it is said.
-    fn overhear(&self, (from, to): (NodeId, NodeId), request: &Request, answer: Option<&Response>) {
-        let mut inner = self.lock();
-        // Not what is asked all the time.
-        if answer.is_none() && !matches!(request, Request::Status(_)) {
-            if inner.overheard.len() == OVERHEARD {
-                inner.overheard.remove(0);
-            }
-            let request = request.clone();
-            inner.overheard.push(Overheard { from, to, request });
-        }
-        match (request, answer) {
-            // A deposit may be in a block before its provider hears of it.
-            (Request::Quote(asked), Some(Response::Quote(quote))) => {
-                let late = inner.told_late > 0 && self.chance.in_thousand(inner.told_late);
-                let over = if late { QUOTE_HOLDS.into() } else { Duration::ZERO };
-                let agreed = Agreed::of((from, to), quote, &asked.request, self.trace.now() + over);
-                if let Some((lease, agreed)) = agreed {
-                    inner.agreed.entry(lease).or_insert(agreed);
-                }
-            }
-            (Request::Lease(_), Some(Response::TooLate(offer))) => {
-                self.trace.reach(Reached::GivenBack);
-                let life = inner.hosts.get(&to).and_then(|host| host.life.clone());
-                if let Some(agreed) = inner.agreed.get_mut(&offer.lease) {
-                    agreed.given_by = life;
-                    agreed.given_back.get_or_insert(self.trace.now());
-                }
-            }
-            (Request::Stop(stop), Some(Response::Accepted)) => {
-                if let Some(agreed) = inner.agreed.get_mut(&stop.lease) {
-                    agreed.stopped.get_or_insert(self.trace.now());
-                }
-            }
-            (Request::Closing(offer), Some(Response::Accepted)) => {
-                if let Some(agreed) = inner.agreed.get_mut(&offer.lease) {
-                    agreed.closing.get_or_insert(offer.amount);
-                }
-            }
-            (Request::Record(signed), Some(Response::Record(_))) => {
-                if let Some(agreed) = inner.agreed.get_mut(&signed.statement.lease) {
-                    agreed.recorded = true;
-                }
-            }
-            (Request::Lease(asked), Some(answer)) if !matches!(answer, Response::Error(_)) => {
-                if let Ok((_, lease)) = asked.quote.verify(&asked.request)
-                    && let Some(agreed) = inner.agreed.get_mut(&lease)
-                {
-                    agreed.taken = true;
-                }
-            }
-            (Request::Meter(report), Some(Response::Receipt { cumulative, .. })) => {
-                if *cumulative < report.asked {
-                    self.trace.reach(Reached::LowerReceipt);
-                }
-                if let Some(agreed) = inner.agreed.get_mut(&report.lease) {
-                    agreed.signed = agreed.signed.max(*cumulative);
-                    agreed.since.get_or_insert(self.trace.now());
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// A renter's daemon heard that its deposit is given back.
-    pub(crate) fn heard_back(&self, lease: LeaseId, life: &Arc<Life>) {
-        if let Some(agreed) = self.lock().agreed.get_mut(&lease).filter(|_| life.can_write()) {
-            agreed.heard_back = Some(life.clone());
-        }
-    }
-
     pub(crate) fn blob(&self, node: NodeId, hash: BlobHash) -> Option<Vec<u8>> {
         let inner = self.lock();
         let host = inner.hosts.get(&node)?;
@@ -574,6 +424,8 @@ fn name(request: &Request) -> &'static str {
         Request::Quote(_) => "quote",
         Request::Lease(_) => "lease",
         Request::Part(..) => "part",
+        Request::Stand(..) => "stand",
+        Request::Go(_) => "go",
         Request::CancelPart(_) => "cancel",
         Request::WillClose(_) => "will close",
         Request::Stop(_) => "stop",

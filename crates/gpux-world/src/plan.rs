@@ -97,6 +97,8 @@ pub struct Troubles {
     pub told_late: u64,
     /// A renter without a daemon has a lease taken and stops it at once.
     pub stops: u64,
+    /// Of a thousand jobs that are not long, so many are gangs.
+    pub gangs: u64,
 }
 
 impl Troubles {
@@ -133,6 +135,7 @@ impl Troubles {
             cheats: some(500),
             closings: some_of(&closings, 1_000),
             clocks: some_of(&clocks, 10),
+            gangs: some_of(&Chance::new(seed, "which gangs"), 1_000),
             // Each in a world of its own.
             told_late: 0,
             stops: 0,

@@ -25,8 +25,8 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// The variable of a part's own value, which commands of a world may name.
-const VALUE: &str = "GPUX_ARRAY_VALUE";
+/// The variables of a part's own value, which commands of a world may name.
+const VALUES: [&str; 2] = ["GPUX_ARRAY_VALUE", "GPUX_NODE_RANK"];
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -75,6 +75,17 @@ impl SimRuntime {
             (status.metered, status.work) = (began.elapsed().into(), Work::Running);
         }
         status
+    }
+
+    /// A part as it runs: its own values in its words, and perhaps a misfortune.
+    fn prepared(&self, lease: LeaseId, mut part: PartSpec) -> PartSpec {
+        for (name, value) in part.env.iter().filter(|(name, _)| VALUES.contains(&name.as_str())) {
+            for word in &mut part.argv {
+                *word = word.replace(&format!("${name}"), value);
+            }
+        }
+        self.meet_misfortune(lease, &mut part);
+        part
     }
 
     /// Some tries of parts run out of memory or crash. Told again, the same try has the same end.
@@ -158,22 +169,31 @@ impl Runtime for SimRuntime {
         made
     }
 
-    async fn start_part(&self, lease: LeaseId, mut part: PartSpec) -> Result<PartState, StartPartError> {
+    async fn start_part(&self, lease: LeaseId, part: PartSpec) -> Result<PartState, StartPartError> {
         self.pass_slowly().await;
-        let value = part
-            .env
-            .iter()
-            .find(|(name, _)| name == VALUE)
-            .map(|(_, value)| value.clone());
-        for word in &mut part.argv {
-            *word = word.replace(&format!("${VALUE}"), value.as_deref().unwrap_or_default());
-        }
-        self.meet_misfortune(lease, &mut part);
-        let started = self.double.start_part(lease, part).await;
+        let started = self.double.start_part(lease, self.prepared(lease, part)).await;
         if self.nature.ghost || self.nature.bug == Some(Bug::GhostWork) {
             self.haunt(lease).await;
         }
         started
+    }
+
+    async fn stand_part(&self, lease: LeaseId, part: PartSpec) -> Result<PartState, StartPartError> {
+        self.pass_slowly().await;
+        let part = self.prepared(lease, part);
+        if self.nature.bug == Some(Bug::EagerRanks) {
+            return self.double.start_part(lease, part).await;
+        }
+        self.double.stand_part(lease, part).await
+    }
+
+    async fn go_part(&self, lease: LeaseId, part: PartKey) -> Result<PartState, StartPartError> {
+        self.pass().await;
+        let gone = self.double.go_part(lease, part).await;
+        if self.nature.ghost || self.nature.bug == Some(Bug::GhostWork) {
+            self.haunt(lease).await;
+        }
+        gone
     }
 
     async fn renew(&self, lease: LeaseId) -> Result<(), RuntimeCallError> {

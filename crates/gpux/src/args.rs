@@ -9,6 +9,7 @@ mod daemon;
 mod devnet;
 mod file;
 mod job;
+mod line;
 mod market;
 mod money;
 mod node;

@@ -63,6 +63,7 @@ pub(crate) fn job() -> JobView {
         leases: vec![lease],
         output: "/tmp/out".into(),
         outputs: Vec::new(),
+        ranks: Vec::new(),
         waits: None,
         end,
     }

@@ -82,6 +82,14 @@ impl Runtime for Liar {
         self.honest.start_part(lease, part).await
     }
 
+    async fn stand_part(&self, lease: LeaseId, part: PartSpec) -> Result<PartState, StartPartError> {
+        self.honest.stand_part(lease, part).await
+    }
+
+    async fn go_part(&self, lease: LeaseId, part: PartKey) -> Result<PartState, StartPartError> {
+        self.honest.go_part(lease, part).await
+    }
+
     async fn renew(&self, lease: LeaseId) -> Result<(), RuntimeCallError> {
         self.honest.renew(lease).await
     }

@@ -104,6 +104,9 @@ impl ProviderLease {
         {
             return Some(End::new(EndReason::PreparationTimedOut, Actor::Provider));
         }
+        if self.stands_in_vain() {
+            return Some(End::new(EndReason::NeverWent, Actor::Renter));
+        }
         if self.config.job_limit.is_some_and(|limit| metered >= limit) {
             return Some(End::new(EndReason::JobLimit, Actor::Renter));
         }

@@ -1,5 +1,6 @@
 //! A lease with nothing left to do whose renter is not heard: it signed ahead for work and is away. Such a lease is billed for a few
 //! seconds more, held for a while, and ended; what its renter does not know of yet waits for it as long as it had signed ahead.
+//! And a lease whose rank of a gang stands, which bills nothing: it waits for the word to go, but not for ever.
 //!
 //! Called by `provider.rs` and `advance.rs`.
 
@@ -11,6 +12,8 @@ use serde::{Deserialize, Serialize};
 /// How long a lease with nothing left to do is billed while its renter is not heard: several of the renter's looks at it, and as much
 /// as either side may lose in any case.
 pub(crate) const IDLE_LIMIT: Millis = Millis::from_secs(10);
+/// How long a rank may stand. Longer than a gang takes to gather at most: the renter is the one that gives up.
+pub(crate) const STAND_LIMIT: Millis = Millis::from_secs(2_700);
 /// How long the settlement waits at most for a renter that signed ahead. What was kept for it takes room that nobody pays for.
 const UNTOLD_LIMIT: Millis = Millis::from_secs(3 * 86_400);
 
@@ -21,6 +24,8 @@ pub enum Given {
     /// Some are to be run, run, or have outputs that are not kept yet.
     #[default]
     Unfinished,
+    /// What there is to do waits for the renter's word: it stands, its program not executed.
+    Standing,
     /// All are over, and the renter does not know of some.
     Untold,
     /// All are over, and the renter knows.
@@ -41,9 +46,21 @@ impl ProviderLease {
     }
 
     pub(super) fn take_given(&mut self, now: Millis, given: Given) {
-        let since = self.account.idle_since.unwrap_or(self.now.max(now));
-        self.account.idle_since = (given != Given::Unfinished).then_some(since);
+        let now = self.now.max(now);
+        let begun = |holds: bool, since: Option<Millis>| holds.then(|| since.unwrap_or(now));
+        let over = matches!(given, Given::Untold | Given::Told);
+        self.account.idle_since = begun(over, self.account.idle_since);
+        self.account.standing_since = begun(given == Given::Standing, self.account.standing_since);
         self.account.given = given;
+    }
+
+    /// Whether what stands was not told to go for too long, or nobody is left who could: its renter was not heard for as long as
+    /// frozen work is held.
+    pub(super) fn stands_in_vain(&self) -> bool {
+        self.account.standing_since.is_some_and(|since| {
+            let unheard = self.now >= since.max(self.account.heard).saturating_add(self.config.hold);
+            unheard || self.now >= since.saturating_add(STAND_LIMIT)
+        })
     }
 
     pub(super) fn hear_renter(&mut self, now: Millis) {

@@ -675,3 +675,53 @@ fn no_settlement_waits_for_a_renter_that_signed_nothing_ahead_or_beyond_the_expi
     assert_eq!(ends(late.clone(), 11), []);
     assert_eq!(ends(late.clone(), 12), [late.settlement(amount(9_000))]);
 }
+
+/// A rank stands since the tenth second; the renter was heard then.
+fn standing() -> ProviderLease {
+    let mut lease = running(config());
+    handle(&mut lease, 10, ProviderEvent::RenterHeard);
+    handle(&mut lease, 10, ProviderEvent::PartsSeen(Given::Standing));
+    lease
+}
+
+const NEVER_WENT: [ProviderEffect; 1] = [ProviderEffect::StopWork {
+    end: End::new(EndReason::NeverWent, Actor::Renter),
+}];
+
+#[test]
+fn a_rank_that_stands_waits_for_a_renter_that_is_heard_but_not_for_ever_and_is_never_billed() {
+    let mut lease = standing();
+    for secs in (20..10 + 2_700).step_by(100) {
+        handle(&mut lease, secs, ProviderEvent::RenterHeard);
+        let waits = handle(&mut lease, secs, metered(0, Work::Idle));
+        assert_eq!(waits, [ProviderEffect::Renew], "after {secs} s");
+    }
+    handle(&mut lease, 2_709, ProviderEvent::RenterHeard);
+    assert_eq!(handle(&mut lease, 2_710, metered(0, Work::Idle)), NEVER_WENT);
+    let nothing = lease.settlement(Amount::ZERO);
+    assert_eq!(handle(&mut lease, 2_711, metered(0, Work::Gone)), [nothing]);
+}
+
+#[test]
+fn a_rank_that_stands_is_given_up_when_its_renter_is_not_heard_for_the_hold() {
+    let mut lease = standing();
+    assert_eq!(handle(&mut lease, 129, metered(0, Work::Idle)), [ProviderEffect::Renew]);
+    assert_eq!(handle(&mut lease.clone(), 130, metered(0, Work::Idle)), NEVER_WENT);
+    handle(&mut lease, 129, ProviderEvent::RenterHeard);
+    assert_eq!(handle(&mut lease, 248, metered(0, Work::Idle)), [ProviderEffect::Renew]);
+    let went = ProviderEvent::PartsSeen(Given::Unfinished);
+    assert_eq!(handle(&mut lease, 248, went), []);
+    assert_eq!(
+        handle(&mut lease, 400, metered(1, Work::Running)),
+        [ProviderEffect::Renew],
+        "what goes is the receipts' affair"
+    );
+}
+
+#[test]
+fn how_long_a_rank_stood_begins_anew_with_the_daemon() {
+    let mut lease = standing();
+    handle(&mut lease, 100, ProviderEvent::Restarted);
+    assert_eq!(handle(&mut lease, 219, metered(0, Work::Idle)), [ProviderEffect::Renew]);
+    assert_eq!(handle(&mut lease, 220, metered(0, Work::Idle)), NEVER_WENT);
+}

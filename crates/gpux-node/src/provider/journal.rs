@@ -5,6 +5,7 @@
 //! signed, sent or let run. Once the record is written, what was held back is asked for anew.
 
 use super::lease::{LeaseTask, PartReply};
+use super::parts::Gate;
 use crate::store::{Role, Store};
 use gpux_lease::ProviderEffect;
 use gpux_proto::{ErrorCode, PartSpec, PeerError};
@@ -98,12 +99,12 @@ impl LeaseTask {
     }
 
     /// A part counts as taken when it is on the disk: a renter asks for no part again that was taken.
-    pub(super) fn part_given(&mut self, spec: PartSpec, reply: PartReply) {
+    pub(super) fn part_given(&mut self, spec: PartSpec, gate: Gate, reply: PartReply) {
         let key = PartKey {
             part: spec.part,
             attempt: spec.attempt,
         };
-        let taken = self.record.parts.give(spec);
+        let taken = self.record.parts.give(spec, gate);
         let answer = match taken {
             Err(full) => Err(PeerError::new(ErrorCode::TooMany, full.to_string())),
             Ok(()) if self.keep() => Ok(()),
@@ -114,6 +115,24 @@ impl LeaseTask {
                     "the part could not be kept; try again",
                 ))
             }
+        };
+        // A caller that is gone asks again.
+        let _ = reply.send(answer);
+    }
+
+    /// Opens the gate of a rank. The renter hears that it is open once that is on the disk: from then on the rank goes, whatever
+    /// becomes of this daemon.
+    pub(super) fn part_goes(&mut self, wanted: PartKey, reply: PartReply) {
+        let answer = if !self.record.parts.open_gate(wanted) {
+            Err(PeerError::new(ErrorCode::BadRequest, "there is no such rank here"))
+        } else if self.keep() {
+            Ok(())
+        } else {
+            self.record.parts.close_gate(wanted);
+            Err(PeerError::new(
+                ErrorCode::Internal,
+                "the word to go could not be kept; try again",
+            ))
         };
         // A caller that is gone asks again.
         let _ = reply.send(answer);

@@ -15,7 +15,7 @@ use super::{
     disk::Reserved,
     journal::{self, Journal},
     meter, outputs,
-    parts::{self, Parts, Told},
+    parts::{self, Gate, Parts, Told},
     prepare, quote, receipt, record, towers,
 };
 use crate::{node::Node, store::known_version};
@@ -67,7 +67,9 @@ pub(super) struct LeaseRecord {
 #[derive(Debug)]
 pub(super) enum LeaseInput {
     /// The renter gave a part, and hears whether it is taken.
-    PartGiven(PartSpec, PartReply),
+    PartGiven(PartSpec, Gate, PartReply),
+    /// The renter lets a rank go, and hears whether that is taken.
+    PartGoes(PartKey, PartReply),
     /// The renter does not want a part's result any more.
     PartCancelled(PartKey),
     /// A part was asked to end, or could not be.
@@ -327,7 +329,8 @@ impl LeaseTask {
 
     fn take(&mut self, input: LeaseInput) {
         match input {
-            LeaseInput::PartGiven(spec, reply) => self.part_given(spec, reply),
+            LeaseInput::PartGiven(spec, gate, reply) => self.part_given(spec, gate, reply),
+            LeaseInput::PartGoes(key, reply) => self.part_goes(key, reply),
             LeaseInput::PartCancelled(key) => {
                 tracing::info!(lease = %self.record.lease.short(), part = %key, "a part is not wanted any more");
                 self.record.parts.cancel(key);

@@ -8,9 +8,9 @@ use crate::node::Node;
 use gpux_job::OUT;
 use gpux_net::{AddMode, Keeper};
 use gpux_proto::{BlobSpec, JobSpec, LeaseRequest, MAX_OUTPUTS, OutputSpec, PartReport, Request};
-use gpux_runtime::{PartKey, PartState};
-use gpux_types::{ByteSize, Cpu, LeaseId, Millis};
-use std::time::Duration;
+use gpux_runtime::{PartKey, PartState, Runtime, StartPartError};
+use gpux_types::{ByteSize, Cpu, LeaseId, Millis, NodeId};
+use std::{sync::Arc, time::Duration};
 
 /// How long the renter may still fetch outputs of a lease that is over.
 const OUTPUTS_KEPT: Duration = Duration::from_secs(600);
@@ -40,9 +40,34 @@ enum KeepError {
 pub(super) async fn perform(node: &Node, lease: LeaseId, request: &LeaseRequest, step: Step) -> LeaseInput {
     let (renter, job) = (request.request.renter_node, &request.job);
     match step {
-        Step::Start(spec) => start(node, lease, request.request.resources.cpu, job, &spec).await,
+        Step::Start(spec) => {
+            let spec = runtime_spec(lease, request.request.resources.cpu, job, &spec);
+            let key = spec.key();
+            on_start(node, lease, key, |runtime| async move {
+                runtime.start_part(lease, spec).await
+            })
+            .await
+        }
+        Step::Stand(spec) => {
+            let spec = runtime_spec(lease, request.request.resources.cpu, job, &spec);
+            let key = spec.key();
+            on_start(node, lease, key, |runtime| async move {
+                runtime.stand_part(lease, spec).await
+            })
+            .await
+        }
+        Step::Go(key) => {
+            on_start(
+                node,
+                lease,
+                key,
+                |runtime| async move { runtime.go_part(lease, key).await },
+            )
+            .await
+        }
         Step::Stop(key) => LeaseInput::PartStopped(key, stop(node, lease, key).await),
         Step::Collect(key, state) => LeaseInput::PartCollected(report(node, lease, request, key, &state).await),
+        Step::TellStanding(key) => tell_standing(node, renter, lease, key).await,
         Step::TellStarted(key) => {
             let report = PartReport::Started {
                 lease,
@@ -64,6 +89,23 @@ pub(super) async fn perform(node: &Node, lease: LeaseId, request: &LeaseRequest,
     }
 }
 
+/// Tells the renter that a rank stands.
+async fn tell_standing(node: &Node, renter: NodeId, lease: LeaseId, key: PartKey) -> LeaseInput {
+    let report = PartReport::Standing {
+        lease,
+        part: key.part,
+        attempt: key.attempt,
+    };
+    match node.net.call(renter, &Request::PartReport(report)).await {
+        Ok(_) => LeaseInput::PartTold(key, Told::Stands),
+        Err(error) => {
+            tracing::debug!(lease = %lease.short(), part = %key, error = %crate::error_chain(&error), "telling that a rank stands");
+            tokio::time::sleep(TELL_AGAIN).await;
+            LeaseInput::PartTold(key, Told::Nothing)
+        }
+    }
+}
+
 /// Asks a part to end; false when it has to be asked again.
 async fn stop(node: &Node, lease: LeaseId, key: PartKey) -> bool {
     let Some(local) = &node.local else { return true };
@@ -77,24 +119,32 @@ async fn stop(node: &Node, lease: LeaseId, key: PartKey) -> bool {
     }
 }
 
-async fn start(node: &Node, lease: LeaseId, cpus: Cpu, job: &JobSpec, part: &gpux_proto::PartSpec) -> LeaseInput {
+/// A part as the runtime is told of it.
+fn runtime_spec(lease: LeaseId, cpus: Cpu, job: &JobSpec, part: &gpux_proto::PartSpec) -> gpux_runtime::PartSpec {
     let mut env = job.command.environment.clone();
     env.extend(part.environment.iter().cloned());
     env.push(("GPUX_LEASE_ID".to_owned(), format!("0x{lease}")));
     env.push(("GPUX_CPUS".to_owned(), cpus.to_string()));
-    let spec = gpux_runtime::PartSpec {
+    gpux_runtime::PartSpec {
         part: part.part,
         attempt: part.attempt,
         argv: job.command.argv.clone(),
         env,
         working_dir: None,
         max_duration: job.part_limit,
-    };
-    let key = spec.key();
+    }
+}
+
+/// Asks the runtime for what starts a part, wholly or in steps.
+async fn on_start<F, C>(node: &Node, lease: LeaseId, key: PartKey, ask: F) -> LeaseInput
+where
+    F: FnOnce(Arc<dyn Runtime>) -> C,
+    C: Future<Output = Result<PartState, StartPartError>>,
+{
     let Some(local) = &node.local else {
         return LeaseInput::Done;
     };
-    match local.runtime.start_part(lease, spec).await {
+    match ask(local.runtime.clone()).await {
         Ok(state) => LeaseInput::PartStarted(key, state),
         Err(error) if error.is_frozen() => {
             tokio::time::sleep(START_AGAIN).await;
@@ -128,7 +178,7 @@ async fn report(node: &Node, lease: LeaseId, request: &LeaseRequest, key: PartKe
         },
         // An error number means that the kernel refused the job's own program.
         PartState::NotStarted { errno, message } => failed(lease, key, *errno != 0, message.clone()),
-        PartState::Lost | PartState::Starting | PartState::Running { .. } => {
+        PartState::Lost | PartState::Starting | PartState::Standing | PartState::Running { .. } => {
             failed(lease, key, false, "the node lost it".to_owned())
         }
     }

@@ -4,9 +4,11 @@
 //! more parts are started or run than the lease has slots; what a renter makes this node keep of them is at most [`MAX_BYTES`]
 //! and the reports of as many parts as there are slots; a note about a try that never came writes nothing and displaces nothing.
 
+mod gate;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use gate::Gate;
 use gpux_lease::Given;
 use gpux_proto::{PartReport, PartSpec};
 use gpux_runtime::{PartKey, PartState};
@@ -42,6 +44,8 @@ enum Stage {
     Queued,
     /// Being started.
     Starting,
+    /// Its container is made; its program goes once its gate is open.
+    Standing,
     /// Runs.
     Running,
     /// Over; what it wrote is being kept.
@@ -57,6 +61,8 @@ enum Stage {
 /// What the renter was told of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Told {
+    /// That it stands.
+    Stands,
     /// That it started.
     Start,
     /// How it ended.
@@ -74,6 +80,11 @@ struct Part {
     busy: bool,
     /// Whether the renter was told that it started; told once, best effort.
     told_started: bool,
+    #[serde(default)]
+    gate: Gate,
+    /// Whether the renter knows that it stands.
+    #[serde(default)]
+    told_standing: bool,
     /// Whether the renter does not want it any more.
     #[serde(default)]
     cancelled: bool,
@@ -95,6 +106,8 @@ impl Part {
             stage,
             busy: false,
             told_started: false,
+            gate: Gate::Open,
+            told_standing: false,
             cancelled: false,
             note: false,
             asked_to_end: false,
@@ -123,17 +136,35 @@ impl Part {
                     state: PartState::NotStarted { message, .. },
                 },
             ) => written(message),
-            (Some(PartReport::Started { .. }) | None, _) => 0,
+            (Some(PartReport::Started { .. } | PartReport::Standing { .. }) | None, _) => 0,
         };
         PART_BYTES + variables.sum::<usize>() + report
+    }
+
+    /// The renter is told anew where it is.
+    fn tell_again(&mut self) {
+        self.told_standing = false;
+        if let Stage::Over { report } = &self.stage {
+            self.stage = Stage::Reported { report: report.clone() };
+        }
     }
 
     /// How it ended, once that is known.
     const fn report(&self) -> Option<&PartReport> {
         match &self.stage {
             Stage::Reported { report } | Stage::Over { report } => Some(report),
-            Stage::Queued | Stage::Starting | Stage::Running | Stage::Collecting { .. } | Stage::Dropped => None,
+            Stage::Queued
+            | Stage::Starting
+            | Stage::Standing
+            | Stage::Running
+            | Stage::Collecting { .. }
+            | Stage::Dropped => None,
         }
+    }
+
+    /// Whether a container of it is there, or is being made.
+    const fn is_alive(&self) -> bool {
+        matches!(self.stage, Stage::Starting | Stage::Standing | Stage::Running)
     }
 
     /// Whether a lease can do without it: nothing of it is to be done, and the renter knows all.
@@ -190,10 +221,16 @@ pub(super) struct Forgotten {
 pub(super) enum Step {
     /// Start it.
     Start(PartSpec),
+    /// Make its container, and no more.
+    Stand(PartSpec),
+    /// Let its program go.
+    Go(PartKey),
     /// End it.
     Stop(PartKey),
     /// Keep what it wrote.
     Collect(PartKey, PartState),
+    /// Tell the renter that it stands.
+    TellStanding(PartKey),
     /// Tell the renter that it started.
     TellStarted(PartKey),
     /// Tell the renter how it ended.
@@ -210,15 +247,20 @@ fn key(spec: &PartSpec) -> PartKey {
 impl Parts {
     /// Takes a part. One that is here already changes nothing, but that its end is told again: a renter asks again when it
     /// has lost the news.
-    pub(super) fn give(&mut self, spec: PartSpec) -> Result<(), PartsFull> {
+    pub(super) fn give(&mut self, spec: PartSpec, gate: Gate) -> Result<(), PartsFull> {
         if let Some(part) = self.find(key(&spec)) {
-            if let Stage::Over { report } = &part.stage {
-                part.stage = Stage::Reported { report: report.clone() };
-            }
+            part.tell_again();
             self.changed |= std::mem::take(&mut part.note);
             return Ok(());
         }
-        self.add(Part::new(spec, Stage::Queued))
+        let mut part = Part::new(spec, Stage::Queued);
+        part.gate = gate;
+        let wanted = key(&part.spec);
+        self.add(part)?;
+        if gate == Gate::Closed {
+            self.cancel_before(wanted);
+        }
+        Ok(())
     }
 
     /// Takes back a part that was just given and could not be written down.
@@ -325,34 +367,40 @@ impl Parts {
 
     /// The runtime answered to the start of a part.
     pub(super) fn started(&mut self, wanted: PartKey, state: &PartState) {
-        if let Some(part) = self.find(wanted)
-            && part.stage == Stage::Starting
-        {
-            part.busy = false;
-            part.stage = if state.is_over() {
-                Stage::Collecting { state: state.clone() }
-            } else {
-                Stage::Running
-            };
-            part.measure();
-            self.changed = true;
+        let Some(part) = self.find(wanted) else { return };
+        match part.stage {
+            Stage::Starting | Stage::Standing => {
+                part.busy = false;
+                part.stage = if state.is_over() {
+                    Stage::Collecting { state: state.clone() }
+                } else if *state == PartState::Standing {
+                    Stage::Standing
+                } else {
+                    Stage::Running
+                };
+                part.measure();
+                self.changed = true;
+            }
+            // Its end was seen before the answer to its going.
+            Stage::Collecting { .. } => part.busy = false,
+            Stage::Queued | Stage::Running | Stage::Reported { .. } | Stage::Over { .. } | Stage::Dropped => {}
         }
     }
 
-    /// The runtime could not start a part now: it waits for its turn again.
+    /// The runtime could not start a part now, or let it go: it waits for its turn again.
     pub(super) fn put_off(&mut self, wanted: PartKey) {
-        if let Some(part) = self.find(wanted)
-            && part.stage == Stage::Starting
-        {
-            part.busy = false;
-            part.stage = Stage::Queued;
+        let Some(part) = self.find(wanted) else { return };
+        match part.stage {
+            Stage::Starting => (part.busy, part.stage) = (false, Stage::Queued),
+            Stage::Standing | Stage::Collecting { .. } => part.busy = false,
+            Stage::Queued | Stage::Running | Stage::Reported { .. } | Stage::Over { .. } | Stage::Dropped => {}
         }
     }
 
     /// The runtime told where a part is.
     pub(super) fn seen(&mut self, wanted: PartKey, state: &PartState) {
         if let Some(part) = self.find(wanted)
-            && part.stage == Stage::Running
+            && matches!(part.stage, Stage::Standing | Stage::Running)
             && state.is_over()
         {
             part.stage = Stage::Collecting { state: state.clone() };
@@ -385,14 +433,19 @@ impl Parts {
                     self.changed = true;
                 }
             }
+            Told::Stands => {
+                part.busy = false;
+                part.told_standing = true;
+                self.changed = true;
+            }
             Told::Nothing => part.busy = false,
         }
     }
 
     /// What is to be done now; each step is under way from then on. So many parts may be started now or run side by side.
     pub(super) fn steps(&mut self, slots: usize) -> Vec<Step> {
-        let taken = |part: &&Part| matches!(part.stage, Stage::Starting | Stage::Running);
-        let mut free = slots.saturating_sub(self.parts.iter().filter(taken).count());
+        let mut alive = self.parts.iter().filter(|part| part.is_alive()).count();
+        let mut free = slots.saturating_sub(alive);
         // Until the renter took the reports that there are, no part makes another.
         if free > 0 && !self.make_room(0) {
             free = 0;
@@ -415,16 +468,30 @@ impl Parts {
             if part.busy {
                 continue;
             }
-            let step = match &part.stage {
-                Stage::Running if part.cancelled && !part.asked_to_end => Step::Stop(wanted),
-                Stage::Queued if free > 0 => Step::Start(part.spec.clone()),
-                Stage::Collecting { state } => Step::Collect(wanted, state.clone()),
-                Stage::Reported { report } => Step::TellEnd(wanted, report.clone()),
-                Stage::Queued | Stage::Starting | Stage::Running | Stage::Over { .. } | Stage::Dropped => continue,
+            let step = match (&part.stage, part.gate) {
+                (Stage::Running | Stage::Standing, _) if part.cancelled && !part.asked_to_end => Step::Stop(wanted),
+                (Stage::Running | Stage::Standing, _) if part.cancelled => continue,
+                (Stage::Standing, Gate::Open) if slots > 0 => Step::Go(wanted),
+                (Stage::Standing, Gate::Closed) if !part.told_standing => Step::TellStanding(wanted),
+                (Stage::Queued, Gate::Open) if free > 0 => Step::Start(part.spec.clone()),
+                // Only once nothing of the attempt before is there any more: so no two attempts of a gang ever run.
+                (Stage::Queued, Gate::Closed) if free > 0 && alive == 0 => Step::Stand(part.spec.clone()),
+                (Stage::Collecting { state }, _) => Step::Collect(wanted, state.clone()),
+                (Stage::Reported { report }, _) => Step::TellEnd(wanted, report.clone()),
+                (
+                    Stage::Queued
+                    | Stage::Starting
+                    | Stage::Standing
+                    | Stage::Running
+                    | Stage::Over { .. }
+                    | Stage::Dropped,
+                    _,
+                ) => continue,
             };
-            if matches!(step, Step::Start(_)) {
+            if matches!(step, Step::Start(_) | Step::Stand(_)) {
                 part.stage = Stage::Starting;
                 free -= 1;
+                alive += 1;
             }
             part.busy = true;
             steps.push(step);
@@ -442,12 +509,18 @@ impl Parts {
     /// How far they are.
     pub(super) fn given(&self) -> Given {
         let stages = || self.parts.iter().map(|part| &part.stage);
-        let unfinished = |stage: &Stage| match stage {
-            Stage::Queued | Stage::Starting | Stage::Running | Stage::Collecting { .. } => true,
+        let unfinished = |part: &&Part| match part.stage {
+            Stage::Queued | Stage::Starting | Stage::Standing | Stage::Running | Stage::Collecting { .. } => true,
             Stage::Reported { .. } | Stage::Over { .. } | Stage::Dropped => false,
         };
-        if stages().any(unfinished) {
-            Given::Unfinished
+        let mut unfinished = self.parts.iter().filter(unfinished).peekable();
+        let waits = |part: &Part| part.stage == Stage::Standing && part.gate == Gate::Closed;
+        if unfinished.peek().is_some() {
+            if unfinished.all(waits) {
+                Given::Standing
+            } else {
+                Given::Unfinished
+            }
         } else if stages().any(|stage| matches!(stage, Stage::Reported { .. })) {
             Given::Untold
         } else {
@@ -460,7 +533,7 @@ impl Parts {
         let ran = |part: &&Part| match &part.stage {
             Stage::Running | Stage::Collecting { .. } => true,
             Stage::Reported { report } | Stage::Over { report } => exit_of(report).is_some(),
-            Stage::Queued | Stage::Starting | Stage::Dropped => false,
+            Stage::Queued | Stage::Starting | Stage::Standing | Stage::Dropped => false,
         };
         self.parts.iter().rev().find(ran).map(|part| key(&part.spec))
     }
@@ -469,7 +542,7 @@ impl Parts {
     pub(super) fn outputs(&self) -> impl Iterator<Item = BlobHash> + '_ {
         let reports = self.parts.iter().filter_map(|part| match part.report() {
             Some(PartReport::Ended { outputs, .. }) => Some(outputs),
-            Some(PartReport::Started { .. } | PartReport::Failed { .. }) | None => None,
+            Some(PartReport::Started { .. } | PartReport::Standing { .. } | PartReport::Failed { .. }) | None => None,
         });
         reports.flatten().map(|output| output.blob.hash)
     }
@@ -482,7 +555,12 @@ impl Forgotten {
                 state: PartState::Exited { code, .. },
             } => Some(*code),
             Stage::Reported { report } | Stage::Over { report } => exit_of(report),
-            Stage::Queued | Stage::Starting | Stage::Running | Stage::Collecting { .. } | Stage::Dropped => None,
+            Stage::Queued
+            | Stage::Starting
+            | Stage::Standing
+            | Stage::Running
+            | Stage::Collecting { .. }
+            | Stage::Dropped => None,
         };
         let count = match code {
             Some(code) => self.exits.entry(code).or_default(),
@@ -496,7 +574,7 @@ impl Forgotten {
 const fn exit_of(report: &PartReport) -> Option<i32> {
     match report {
         PartReport::Ended { exit_code, .. } => Some(*exit_code),
-        PartReport::Started { .. } | PartReport::Failed { .. } => None,
+        PartReport::Started { .. } | PartReport::Standing { .. } | PartReport::Failed { .. } => None,
     }
 }
 

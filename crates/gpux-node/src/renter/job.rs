@@ -14,6 +14,7 @@ mod deposit;
 mod ending;
 mod fetch;
 mod fund;
+mod gang;
 mod leases;
 mod parts;
 mod record;
@@ -24,6 +25,7 @@ mod waiting;
 pub(crate) use fetch::KEPT_FREE;
 
 use super::{
+    pieces::{Failed, PieceEffect, PieceEvent, TryKey},
     record::{JobRecord, LeaseRecord, Try},
     view,
 };
@@ -31,7 +33,7 @@ use crate::{node::Node, store::Role};
 use ending::LastStepFailure;
 use gpux_api::{AwayRequest, AwayView, ErrorBody, JobView, OutputView, TransactionView};
 use gpux_chain::{Head, HotKey, LeaseSeen};
-use gpux_lease::{EscrowView, PartEffect, PartEvent, PartFault, RenterEvent, RenterState, Work};
+use gpux_lease::{EscrowView, RenterEvent, RenterState, Work};
 use gpux_proto::{ClosingOffer, LeaseReport, MeterReport, OutputSpec, PartReport, PeerError, Response};
 use gpux_runtime::ResolvedImage;
 use gpux_types::{Amount, B256, LeaseId, Millis, NodeId, PartIndex};
@@ -199,11 +201,11 @@ pub(super) struct JobTask {
     top_up: Option<top_up::Pending>,
     together: together::Together,
     /// What the part queue asked for while the disk took nothing; nothing where the disk has the queue as it is.
-    put_off: Option<Vec<PartEffect>>,
+    put_off: Option<Vec<PieceEffect>>,
     /// What happened to leases while the disk took nothing, and nobody tells again.
     not_kept: Vec<(LeaseId, RenterEvent)>,
     /// The outputs that are being fetched, by the try that wrote them.
-    fetching: BTreeMap<waiting::TryKey, Vec<OutputSpec>>,
+    fetching: BTreeMap<TryKey, Vec<OutputSpec>>,
     /// Why results could not be taken before their nodes let them go.
     lost_for_disk: Option<String>,
 }
@@ -277,6 +279,7 @@ impl JobTask {
                 Woken::Poll => {
                     self.poll();
                     self.give_again();
+                    self.tick_pieces();
                     self.perform_what_was_put_off();
                     self.fetch_what_waits();
                     self.add_to_low_deposits();
@@ -302,7 +305,8 @@ impl JobTask {
             self.watch_chain(*lease, seen);
         }
         if restarted {
-            let effects = self.record.queue.handle(PartEvent::Restarted);
+            let now = self.node.clock.now();
+            let effects = self.record.queue.handle(now, PieceEvent::Restarted);
             self.every_lease(RenterEvent::Restarted);
             // A job that is on the disk was accepted: the daemon before this one died before it wrote so for each lease. A deposit
             // whose quote is over by now is not made.
@@ -315,7 +319,7 @@ impl JobTask {
                     self.follow_deposit(lease);
                 }
             }
-            self.perform_parts(effects.unwrap_or_default());
+            self.perform_pieces(effects.unwrap_or_default());
             if self.record.finishing == super::record::Finishing::Running {
                 self.start_last_step();
             }
@@ -378,7 +382,7 @@ impl JobTask {
             JobInput::Polled(lease, report) => self.polled(lease, report),
             JobInput::ChainSeen(lease, seen) => self.chain_seen(lease, seen),
             JobInput::PartRefused { lease, part, attempt } => {
-                self.part_failed(lease, part, attempt, PartFault::Provider);
+                self.part_failed((lease, part, attempt), Failed::PROVIDER);
             }
             JobInput::Fetched {
                 lease,

@@ -122,6 +122,7 @@ const fn kept_its_word(end: End, metered: Millis) -> Option<bool> {
             | R::JobLimit
             | R::Unpaid
             | R::NeverFunded
+            | R::NeverWent
             | R::DepositUnassured
             | R::PreparationFailed
             | R::PreparationTimedOut

@@ -130,7 +130,7 @@ async fn wait(local: &LocalRuntime, lease: LeaseId, first: PartState) -> Result<
             PartState::Exited { code, .. } => return Ok(code),
             PartState::NotStarted { message, .. } => return Err(LocalRunError::NotStarted(message)),
             PartState::Lost => return Err(LocalRunError::NotStarted("its supervisor was killed".to_owned())),
-            PartState::Starting | PartState::Running { .. } => {}
+            PartState::Starting | PartState::Standing | PartState::Running { .. } => {}
         }
         let status = local.runtime.wait_change(lease, seen).await?;
         seen = status.version;

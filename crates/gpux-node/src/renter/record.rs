@@ -1,9 +1,10 @@
 //! What is kept of a job and of each of its leases over restarts.
 
+use super::pieces::Pieces;
 use crate::store::known_version;
 use gpux_api::{EndView, OutputView};
 use gpux_job::Job;
-use gpux_lease::{PartQueue, RenterLease, SignedClosing, Terms, TopUp};
+use gpux_lease::{RenterLease, SignedClosing, Terms, TopUp};
 use gpux_proto::{JobSpec, OutputSpec, QuoteRequest, SignedQuote};
 use gpux_types::{Amount, JobId, LeaseId, Millis, NodeId, PartIndex, PricePerHour, UnixSeconds};
 use serde::{Deserialize, Serialize};
@@ -47,7 +48,7 @@ pub(super) struct JobRecord {
     /// What deposits that run low are topped up from by themselves.
     #[serde(default)]
     pub(super) fund: Option<Fund>,
-    pub(super) queue: PartQueue,
+    pub(super) queue: Pieces,
     pub(super) leases: Vec<LeaseId>,
     pub(super) outputs: Vec<OutputView>,
     /// Where the newest try of each part is or was.

@@ -1,8 +1,14 @@
 //! How a job and its leases look to people.
 
-use super::record::{Finishing, JobRecord, LeaseRecord};
-use gpux_api::{Actor, AtRiskView, EndView, JobState, JobView, LeaseState, LeaseView, PartsView};
-use gpux_lease::{End, EndReason, RenterState, Runway, Work, provider_at_risk, renter_at_risk};
+use super::{
+    pieces::Pieces,
+    record::{Finishing, JobRecord, LeaseRecord},
+};
+use gpux_api::{Actor, AtRiskView, EndView, JobState, JobView, LeaseState, LeaseView, PartsView, RankState, RankView};
+use gpux_lease::{
+    End, EndReason, Gang, GangEnd, GangFailure, PartFault, RankSeen, RenterState, Runway, Work, provider_at_risk,
+    renter_at_risk,
+};
 use gpux_proto::{LeaseReport, Phase};
 use gpux_types::{ByteSize, Millis, Token, UnixSeconds};
 
@@ -25,6 +31,7 @@ pub(super) fn job(record: &JobRecord, leases: &[Seen<'_>], token: &Token, now: U
         token: token.clone(),
         parts: parts(record),
         leases: leases.iter().map(|seen| lease(record, seen)).collect(),
+        ranks: ranks(record, leases),
         output: record.output.display().to_string(),
         outputs: record.outputs.clone(),
         waits: waits(record),
@@ -70,6 +77,79 @@ fn state(record: &JobRecord, leases: &[Seen<'_>]) -> JobState {
     }
 }
 
+/// Each rank of a gang; nothing of another job.
+fn ranks(record: &JobRecord, leases: &[Seen<'_>]) -> Vec<RankView> {
+    let Pieces::Gang(gang) = &record.queue else {
+        return Vec::new();
+    };
+    let node = |lease| {
+        leases
+            .iter()
+            .find(|seen| seen.record.lease == lease)
+            .map(|seen| seen.record.node)
+    };
+    let views = gang.ranks().filter_map(|seen| {
+        Some(RankView {
+            rank: seen.key.rank,
+            node: node(seen.key.lease)?,
+            lease: seen.key.lease,
+            attempt: seen.key.attempt,
+            state: rank_state(seen.state),
+            why: why_it_ended(gang, seen, record),
+        })
+    });
+    views.collect()
+}
+
+const fn rank_state(state: gpux_lease::RankState) -> RankState {
+    match state {
+        gpux_lease::RankState::Waiting => RankState::Waiting,
+        gpux_lease::RankState::Standing => RankState::Standing,
+        gpux_lease::RankState::Running => RankState::Running,
+        gpux_lease::RankState::Done => RankState::Done,
+        gpux_lease::RankState::Failed => RankState::Failed,
+        gpux_lease::RankState::Stopped => RankState::Stopped,
+    }
+}
+
+fn why_it_ended(gang: &Gang, seen: RankSeen, record: &JobRecord) -> Option<String> {
+    use gpux_lease::RankState as S;
+    match (seen.state, gang.end()?) {
+        (S::Failed, GangEnd::Failed { failure, .. }) => Some(gang_failure(failure)),
+        (S::Stopped, GangEnd::Failed { failure, .. }) => {
+            Some(format!("stopped by GPUX because {}", gang_failure(failure)))
+        }
+        (S::Stopped, _) => {
+            let end = record.end.as_ref().map_or("the job ended", |end| end.reason.as_str());
+            Some(format!("stopped by GPUX: {end}"))
+        }
+        (S::Waiting | S::Standing | S::Running | S::Done | S::Failed, _) => None,
+    }
+}
+
+/// What happened to the rank that failed first.
+pub(super) fn gang_failure(failure: GangFailure) -> String {
+    match failure {
+        GangFailure::Rank {
+            rank,
+            fault: PartFault::Error,
+            exit_code: Some(code),
+        } => format!("rank {rank} exited with {code}"),
+        GangFailure::Rank {
+            rank,
+            fault: PartFault::Error,
+            exit_code: None,
+        } => format!("rank {rank} failed"),
+        GangFailure::Rank {
+            rank,
+            fault: PartFault::Provider,
+            ..
+        } => format!("rank {rank} was lost by its node"),
+        GangFailure::LeaseEnded { rank } => format!("the lease of rank {rank} ended"),
+        GangFailure::Late { rank } => format!("rank {rank} did not stand within {}", gpux_lease::GATHER_LIMIT),
+    }
+}
+
 fn parts(record: &JobRecord) -> PartsView {
     let summary = record.queue.summary();
     PartsView {
@@ -99,7 +179,7 @@ fn lease(job: &JobRecord, seen: &Seen<'_>) -> LeaseView {
         expiry: record.expiry,
         metered: record.metered,
         parts_done: record.parts_done,
-        parts_running: u32::try_from(job.queue.running_on(&record.lease).count()).unwrap_or(u32::MAX),
+        parts_running: u32::try_from(job.queue.running_on(&record.lease).len()).unwrap_or(u32::MAX),
         prepared,
         to_prepare,
         low: lease_state(record, seen.report) == LeaseState::Running && runway(record).is_low(),

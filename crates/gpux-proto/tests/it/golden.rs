@@ -53,12 +53,15 @@ const fn request_name(request: &Request) -> &'static str {
         Request::PartReport(PartReport::Started { .. }) => "request-part-started",
         Request::PartReport(PartReport::Ended { .. }) => "request-part-ended",
         Request::PartReport(PartReport::Failed { .. }) => "request-part-failed",
+        Request::PartReport(PartReport::Standing { .. }) => "request-part-standing",
         Request::CancelPart(_) => "request-cancel-part",
         Request::WillClose(_) => "request-will-close",
         Request::Closing(_) => "request-closing",
         Request::Record(_) => "request-record",
         Request::Watch(_) => "request-watch",
         Request::Release(_) => "request-release",
+        Request::Stand(..) => "request-stand",
+        Request::Go(_) => "request-go",
     }
 }
 

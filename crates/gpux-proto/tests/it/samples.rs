@@ -8,9 +8,9 @@ use gpux_lease::{
 use gpux_market::GpuWish;
 use gpux_market::{Offer, Rates, Tag};
 use gpux_proto::{
-    BlobSpec, CancelPart, ClosingOffer, Command, ErrorCode, FolderSpec, ImageSpec, InputSpec, JobSpec, LayerSpec,
-    LeaseReport, LeaseRequest, LogsRequest, MeterReport, Needs, NodeAddress, OutputSpec, PartReport, PartSpec,
-    PeerError, Phase, Quote, QuoteRequest, Request, Response, SignedQuote, SignedQuoteRequest, StopRequest,
+    BlobSpec, CancelPart, ClosingOffer, Command, ErrorCode, FolderSpec, GoPart, ImageSpec, InputSpec, JobSpec,
+    LayerSpec, LeaseReport, LeaseRequest, LogsRequest, MeterReport, Needs, NodeAddress, OutputSpec, PartReport,
+    PartSpec, PeerError, Phase, Quote, QuoteRequest, Request, Response, SignedQuote, SignedQuoteRequest, StopRequest,
 };
 use gpux_types::{
     Amount, BasisPoints, BlobHash, ByteSize, Cpu, JobId, LeaseId, Millis, NodeId, PartIndex, PricePerHour, Resources,
@@ -284,6 +284,16 @@ fn later_requests(draw: &Draw) -> Vec<Request> {
         Request::Record(Box::new(signed_statement(draw))),
         Request::Watch(Box::new(handover(draw))),
         Request::Release(B256::repeat_byte(draw.byte)),
+        Request::Stand(
+            lease,
+            PartSpec {
+                part,
+                attempt,
+                environment: draw.repeat((draw.text.clone(), draw.text.clone())),
+            },
+        ),
+        Request::Go(GoPart { lease, part, attempt }),
+        Request::PartReport(PartReport::Standing { lease, part, attempt }),
     ]
 }
 

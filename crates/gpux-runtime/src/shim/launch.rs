@@ -2,7 +2,7 @@
 //!
 //! The shim forks; the child, which has one thread and inherits what the shim has in memory, mounts the part's root
 //! file system in a mount namespace of its own, lets `libcontainer` make the container, brings up the loopback link,
-//! lets the program go and ends. `libcontainer` changes its caller's folder, name and signals, which is why its caller
+//! lets the program go and ends; where the part is to stand, the launcher waits for a byte of the shim's before that. `libcontainer` changes its caller's folder, name and signals, which is why its caller
 //! is never the shim. The container's first process is born as the shim's own child.
 //!
 //! ```text
@@ -23,7 +23,7 @@
 use std::error::Error;
 use std::ffi::CString;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -53,6 +53,8 @@ use crate::runtime::{PartKey, PartSpec};
 pub(crate) enum Report {
     /// The container's first process is there, under this number.
     Made { pid: u32 },
+    /// All is done but the exec, for which the launcher waits.
+    Standing,
     /// It is about to execute the program.
     Executing,
     /// It will not.
@@ -68,6 +70,17 @@ pub(crate) struct Launch {
     pub(crate) report: OwnedFd,
     /// The reading end of the part's output.
     pub(crate) output: OwnedFd,
+    /// The writing end of the word to go, where the launcher waits for one.
+    pub(crate) go: Option<OwnedFd>,
+}
+
+/// How far a launch goes by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Launched {
+    /// To the exec.
+    Going,
+    /// To just before it.
+    Standing,
 }
 
 /// What a launch needs of its lease.
@@ -81,9 +94,16 @@ pub(crate) struct LaunchContext<'a> {
 }
 
 /// Forks the launcher of a part. Returns in the shim only.
-pub(crate) fn launch(context: LaunchContext<'_>, part: &PartSpec) -> io::Result<Launch> {
+pub(crate) fn launch(context: LaunchContext<'_>, part: &PartSpec, how: Launched) -> io::Result<Launch> {
     let (report, report_in) = pipe_with(PipeFlags::CLOEXEC)?;
     let (output, output_in) = pipe_with(PipeFlags::CLOEXEC)?;
+    let (awaited, go) = match how {
+        Launched::Going => (None, None),
+        Launched::Standing => {
+            let (awaited, go) = pipe_with(PipeFlags::CLOEXEC)?;
+            (Some(awaited), Some(go))
+        }
+    };
     rustix::io::ioctl_fionbio(&report, true)?;
     rustix::io::ioctl_fionbio(&output, true)?;
     let shim = rustix::process::getpid();
@@ -92,7 +112,12 @@ pub(crate) fn launch(context: LaunchContext<'_>, part: &PartSpec) -> io::Result<
     match unsafe { libc::fork() } {
         0 => {
             let outcome = catch_unwind(AssertUnwindSafe(|| {
-                run_launcher(context, part, shim, File::from(report_in), output_in)
+                let pipes = Pipes {
+                    report: File::from(report_in),
+                    output: output_in,
+                    go: awaited.map(File::from),
+                };
+                run_launcher(context, part, shim, pipes)
             }));
             let code = i32::from(!matches!(outcome, Ok(Ok(()))));
             // SAFETY: ends this process without running what the shim had registered for its own end.
@@ -103,6 +128,7 @@ pub(crate) fn launch(context: LaunchContext<'_>, part: &PartSpec) -> io::Result<
                 launcher,
                 report,
                 output,
+                go,
             }),
             Some(_) | None => Err(io::Error::last_os_error()),
         },
@@ -116,20 +142,22 @@ pub(super) fn tell(report: &mut File, line: &Report) -> io::Result<()> {
     report.write_all(&bytes)
 }
 
-/// The launcher's whole life. A failure is told before it returns.
-fn run_launcher(
-    context: LaunchContext<'_>,
-    part: &PartSpec,
-    shim: Pid,
-    mut report: File,
+/// The launcher's ends of what it shares with the shim.
+struct Pipes {
+    report: File,
     output: OwnedFd,
-) -> io::Result<()> {
-    let told = report.try_clone()?;
+    /// Where the word to go comes from, if one is waited for.
+    go: Option<File>,
+}
+
+/// The launcher's whole life. A failure is told before it returns.
+fn run_launcher(context: LaunchContext<'_>, part: &PartSpec, shim: Pid, mut pipes: Pipes) -> io::Result<()> {
+    let told = pipes.report.try_clone()?;
     let started = set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|errno| LaunchError::system("watching the shim", errno))
         .and_then(|()| {
             if rustix::process::getppid() == Some(shim) {
-                start(context, part, &mut report, told, output)
+                start(context, part, &mut pipes, told)
             } else {
                 Err(LaunchError::system("watching the shim", Errno::SRCH))
             }
@@ -141,7 +169,7 @@ fn run_launcher(
                 errno: errno_of(&error),
                 message: chain(&error),
             };
-            tell(&mut report, &line)?;
+            tell(&mut pipes.report, &line)?;
             Err(io::ErrorKind::Other.into())
         }
     }
@@ -205,13 +233,7 @@ fn errno_of(error: &(dyn Error + 'static)) -> i32 {
     0
 }
 
-fn start(
-    context: LaunchContext<'_>,
-    part: &PartSpec,
-    report: &mut File,
-    told: File,
-    output: OwnedFd,
-) -> Result<(), LaunchError> {
+fn start(context: LaunchContext<'_>, part: &PartSpec, pipes: &mut Pipes, told: File) -> Result<(), LaunchError> {
     // SAFETY: the call is unsafe only for `CLONE_FILES`, which is not among the flags.
     unsafe { unshare_unsafe(UnshareFlags::NEWNS) }
         .map_err(|errno| LaunchError::system("making the part's mount namespace", errno))?;
@@ -253,7 +275,7 @@ fn start(
     });
     let bundle = context.stage.bundle(key);
     write_bundle(&bundle, &value)?;
-    run_container(context.stage, key, program, report, output)
+    run_container(context.stage, key, program, pipes)
 }
 
 /// Mounts the part's root file system and finds its user in it.
@@ -356,16 +378,10 @@ fn write_bundle(bundle: &Path, value: &serde_json::Value) -> Result<(), LaunchEr
         .map_err(LaunchError::path("writing", &config))
 }
 
-fn run_container(
-    stage: &Stage,
-    key: PartKey,
-    program: Program,
-    report: &mut File,
-    output: OwnedFd,
-) -> Result<(), LaunchError> {
-    let errors = output
-        .try_clone()
-        .map_err(|errno| LaunchError::system("sharing the output pipe", errno))?;
+fn run_container(stage: &Stage, key: PartKey, program: Program, pipes: &mut Pipes) -> Result<(), LaunchError> {
+    let sharing = |error| LaunchError::system("sharing the output pipe", error);
+    let output = pipes.output.try_clone().map_err(sharing)?;
+    let errors = pipes.output.try_clone().map_err(sharing)?;
     let null = File::open("/dev/null").map_err(|error| LaunchError::system("opening /dev/null", error))?;
     let container = ContainerBuilder::new(key.to_string(), SyscallType::default())
         .with_root_path(stage.states())
@@ -385,8 +401,14 @@ fn run_container(
         .pid()
         .and_then(|pid| u32::try_from(pid.as_raw()).ok())
         .ok_or_else(|| LaunchError::system("finding the container's process", Errno::SRCH))?;
-    tell(report, &Report::Made { pid }).map_err(|error| LaunchError::system("telling the shim", error))?;
+    let telling = |error| LaunchError::system("telling the shim", error);
+    tell(&mut pipes.report, &Report::Made { pid }).map_err(telling)?;
     bring_up_loopback(pid)?;
+    if let Some(go) = &mut pipes.go {
+        tell(&mut pipes.report, &Report::Standing).map_err(telling)?;
+        go.read_exact(&mut [0])
+            .map_err(|error| LaunchError::system("waiting for the word to go", error))?;
+    }
     NotifySocket::new(stage.states().join(key.to_string()).join(NOTIFY_FILE))
         .notify_container_start()
         .map_err(LaunchError::Notify)

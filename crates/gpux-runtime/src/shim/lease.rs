@@ -7,6 +7,10 @@
 //! - before every change that touches the freezer the meter is advanced, so that no stretch is counted by a wrong state;
 //! - a part's exit is published only after its output was taken and its out-of-memory count was read;
 //! - `version` grows with every change that a status would show.
+//!
+//! What stands and what lets it go is in `standing.rs`.
+
+mod standing;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,10 +19,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use gpux_types::{ByteSize, Millis};
-use rustix::process::{Signal, kill_process};
+use rustix::process::Signal;
 
+use self::standing::kill_launch;
 use super::dead_man::{DeadMan, Demand};
-use super::launch::{LaunchContext, Report, launch};
+use super::launch::{LaunchContext, Launched, Report, launch};
 use super::meter::Meter;
 use super::part::{Ending, Exit, Init, Live, LiveStage, Part};
 use super::scribe::Scribe;
@@ -30,8 +35,8 @@ use crate::cgroups::{Cgroup, CgroupError};
 use crate::log_files::LogWriter;
 use crate::records::{self, FinalRecord, LeaseFiles, LeaseRecord};
 use crate::runtime::{
-    ERRNO_FROZEN, EndedBy, FinalUsage, LeaseEnd, LeaseStatus, OutputFile, PartKey, PartSpec, PartState, PartStatus,
-    ProcessIdentity, ShimFault, Work,
+    EndedBy, FinalUsage, LeaseEnd, LeaseStatus, OutputFile, PartKey, PartSpec, PartState, PartStatus, ProcessIdentity,
+    ShimFault, Work,
 };
 
 /// Bytes taken from a pipe at once: what a pipe holds.
@@ -124,8 +129,8 @@ impl Lease {
         self.state.dead_man.renew(now);
     }
 
-    /// Begins to start a part, unless it was begun before.
-    pub(crate) fn start(&mut self, part: PartSpec, now: Instant) -> Result<(), Refusal> {
+    /// Begins to start a part, or to make it stand, unless either was begun before.
+    pub(crate) fn start(&mut self, part: PartSpec, how: Launched, now: Instant) -> Result<(), Refusal> {
         let key = part.key();
         if let Some(known) = self.state.parts.get(&key) {
             return if known.spec == part {
@@ -139,15 +144,8 @@ impl Lease {
         }
         spec::check_part(&part).map_err(Refusal::BadSpec)?;
         let starting = format!("starting part {key}");
-        if self.look(now).map_err(|error| fault(&starting, &error))? {
-            let cause = "the lease is frozen".into();
-            return Err(Refusal::Fault(ShimFault {
-                attempted: starting,
-                cause,
-                errno: ERRNO_FROZEN,
-            }));
-        }
-        let live = self.launch(&part, now).map_err(|error| fault(&starting, &error))?;
+        self.refuse_frozen(&starting, now)?;
+        let live = self.launch(&part, how, now).map_err(|error| fault(&starting, &error))?;
         self.state.parts.insert(
             key,
             Part {
@@ -160,7 +158,7 @@ impl Lease {
         Ok(())
     }
 
-    fn launch(&self, part: &PartSpec, now: Instant) -> io::Result<Live> {
+    fn launch(&self, part: &PartSpec, how: Launched, now: Instant) -> io::Result<Live> {
         let key = part.key();
         self.files
             .write_part(part)
@@ -173,7 +171,7 @@ impl Lease {
             filter: &self.filter,
             cgroup: cgroup.path(),
         };
-        Ok(Live::new(launch(context, part)?, log, now))
+        Ok(Live::new(launch(context, part, how)?, log, now))
     }
 
     pub(crate) fn freeze(&mut self, now: Instant) -> Result<(), Refusal> {
@@ -225,8 +223,12 @@ impl Lease {
                 kill_at,
                 killed: false,
             });
-            if let LiveStage::Running { init, .. } = &live.stage {
-                init.signal(Signal::TERM);
+            match &live.stage {
+                LiveStage::Running { init, .. } => init.signal(Signal::TERM),
+                // Its program was not told to go, and never will be.
+                LiveStage::Launching { go: Some(_), .. } => kill_launch(&live.stage),
+                // It hears of it once its program is executed.
+                LiveStage::Launching { go: None, .. } => {}
             }
         }
         Ok(())
@@ -314,11 +316,13 @@ impl Lease {
             init,
             executing,
             failure,
+            go,
             ..
         } = &mut live.stage
         else {
             return;
         };
+        let mut stands = false;
         let ended = reader.fill(report).unwrap_or_else(|error| {
             failure.get_or_insert((0, format!("reading the launch's report: {error}")));
             true
@@ -329,12 +333,17 @@ impl Lease {
                     Ok(opened) => *init = Some(opened),
                     Err(error) => *failure = Some((0, format!("watching process {pid}: {error}"))),
                 },
+                Report::Standing if go.is_some() => stands = true,
+                Report::Standing => {}
                 Report::Executing => *executing = true,
                 Report::Failed { errno, message } => *failure = Some((errno, message)),
             }
         }
         if ended {
             self.launch_is_over(part);
+        } else if stands && let Some(known) = self.state.parts.get_mut(&part) {
+            known.state = PartState::Standing;
+            self.state.version += 1;
         }
     }
 
@@ -394,8 +403,10 @@ impl Lease {
             return;
         };
         let Some(live) = &mut part.live else { return };
-        let LiveStage::Running { init, .. } = &live.stage else {
-            return;
+        let init = match &live.stage {
+            LiveStage::Running { init, .. } => init,
+            // It died while it stood: the launcher would wait for ever. The report's end tells the rest.
+            LiveStage::Launching { .. } => return kill_launch(&live.stage),
         };
         match init.reap() {
             Ok(Some(exit)) => {
@@ -512,14 +523,8 @@ impl Lease {
     }
 
     fn kill_everything(&mut self) {
-        for part in self.state.parts.values_mut() {
-            if let Some(Live {
-                stage: LiveStage::Launching { launcher, .. },
-                ..
-            }) = &part.live
-            {
-                let _ = kill_process(*launcher, Signal::KILL);
-            }
+        for live in self.state.parts.values().filter_map(|part| part.live.as_ref()) {
+            kill_launch(&live.stage);
         }
         if let Err(error) = self.cgroup.kill() {
             say(&format!("killing the lease's processes: {error}"));

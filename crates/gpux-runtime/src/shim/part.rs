@@ -51,6 +51,8 @@ pub(crate) enum LiveStage {
         executing: bool,
         /// Why it will not, if it said so.
         failure: Option<(i32, String)>,
+        /// What lets it go, while it is to stand or stands.
+        go: Option<OwnedFd>,
     },
     /// The program runs; `since` is the reading of the meter at its exec.
     Running { init: Init, since: Duration },
@@ -103,6 +105,7 @@ impl Live {
                 init: None,
                 executing: false,
                 failure: None,
+                go: launch.go,
             },
             ending: None,
         }

@@ -58,6 +58,12 @@ pub(crate) enum Request {
         path: String,
     },
     Destroy,
+    /// As `Start`, but for the exec.
+    Stand(PartSpec),
+    /// Lets the program of a part that stands go.
+    Go {
+        part: PartKey,
+    },
 }
 
 /// What a shim answers.

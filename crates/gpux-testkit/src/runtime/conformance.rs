@@ -29,6 +29,9 @@ macro_rules! runtime_conformance {
             exit_codes_and_signals_are_told
             a_program_that_cannot_be_executed_is_not_started_and_says_why
             a_part_is_started_once_however_often_it_is_asked_for
+            a_part_that_stands_is_not_metered_and_goes_once_when_told_to
+            a_part_that_stands_and_is_stopped_is_never_executed
+            a_frozen_lease_lets_nothing_go_and_its_end_ends_what_stands
             parts_run_side_by_side
             a_part_gets_the_images_words_and_its_own
             running_out_of_memory_is_told_of_the_part_that_did
@@ -157,6 +160,90 @@ pub async fn a_part_is_started_once_however_often_it_is_asked_for(ground: &Groun
         .await
         .expect("another attempt is another part");
     ground.destroy(lease).await;
+}
+
+/// See its name.
+pub async fn a_part_that_stands_is_not_metered_and_goes_once_when_told_to(ground: &Ground) {
+    let (lease, runtime) = (ground.lease(ground.spec()).await, &ground.runtime);
+    let spec = probe(0, &["exit", "7"]);
+    for _ in 0..2 {
+        let stands = runtime.stand_part(lease, spec.clone()).await.unwrap();
+        assert_eq!(stands, PartState::Standing, "asked for twice it stands once");
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let status = runtime.status(lease).await.unwrap();
+    assert_eq!(
+        (status.work, status.metered),
+        (Work::Idle, Millis::ZERO),
+        "nothing was executed"
+    );
+    assert_eq!(state_of(&status, 0), Some(&PartState::Standing));
+    let other = runtime.stand_part(lease, probe(0, &["exit", "8"])).await;
+    assert!(matches!(other, Err(StartPartError::Conflict { .. })), "{other:?}");
+
+    let gone = runtime.go_part(lease, key(0)).await.unwrap();
+    assert!(
+        matches!(gone, PartState::Running { .. } | PartState::Exited { .. }),
+        "{gone:?}"
+    );
+    let state = ground.ended(lease, 0).await;
+    assert_eq!(exited(&state), (7, None));
+    assert_eq!(
+        runtime.go_part(lease, key(0)).await.unwrap(),
+        state,
+        "it went, and stays as it ended"
+    );
+    let unknown = runtime.go_part(lease, key(9)).await;
+    assert!(matches!(unknown, Err(StartPartError::Call { .. })), "{unknown:?}");
+    let missing = PartSpec {
+        argv: vec!["/missing".into()],
+        ..probe(1, &[])
+    };
+    assert_eq!(runtime.stand_part(lease, missing).await.unwrap(), PartState::Standing);
+    let gone = runtime.go_part(lease, key(1)).await.unwrap();
+    assert!(
+        matches!(gone, PartState::NotStarted { errno: 2, .. }),
+        "only exec tells: {gone:?}"
+    );
+    ground.destroy(lease).await;
+}
+
+/// See its name.
+pub async fn a_part_that_stands_and_is_stopped_is_never_executed(ground: &Ground) {
+    let (lease, runtime) = (ground.lease(ground.spec()).await, &ground.runtime);
+    runtime.stand_part(lease, probe(0, &["exit", "0"])).await.unwrap();
+    runtime.stop_part(lease, key(0), Millis::from_secs(60)).await.unwrap();
+    let state = ground.ended(lease, 0).await;
+    assert!(matches!(state, PartState::NotStarted { errno: 0, .. }), "{state:?}");
+    assert_eq!(runtime.go_part(lease, key(0)).await.unwrap(), state, "too late");
+    let status = runtime.status(lease).await.unwrap();
+    assert_eq!((status.work, status.metered), (Work::Idle, Millis::ZERO));
+    assert_eq!(
+        exited(&ground.run(lease, 1, &["exit", "0"]).await),
+        (0, None),
+        "the next one runs"
+    );
+    ground.destroy(lease).await;
+}
+
+/// See its name.
+pub async fn a_frozen_lease_lets_nothing_go_and_its_end_ends_what_stands(ground: &Ground) {
+    let (lease, runtime) = (ground.lease(ground.spec()).await, &ground.runtime);
+    runtime.stand_part(lease, probe(0, &["exit", "0"])).await.unwrap();
+    runtime.freeze(lease).await.unwrap();
+    let refused = runtime.go_part(lease, key(0)).await.unwrap_err();
+    assert!(refused.is_frozen(), "{refused}");
+    runtime.thaw(lease).await.unwrap();
+    let status = runtime.status(lease).await.unwrap();
+    assert_eq!(
+        (status.work, status.metered),
+        (Work::Idle, Millis::ZERO),
+        "it stands as before"
+    );
+    let usage = runtime.destroy_lease(lease).await.unwrap();
+    assert_eq!((usage.metered, usage.end), (Millis::ZERO, LeaseEnd::Destroyed));
+    let last = &usage.parts[0].state;
+    assert!(matches!(last, PartState::NotStarted { .. }), "it never ran: {last:?}");
 }
 
 /// See its name.

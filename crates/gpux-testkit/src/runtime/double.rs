@@ -72,6 +72,12 @@ struct Part {
     stop: Option<(EndedBy, Duration)>,
 }
 
+impl Part {
+    const fn runs(&self) -> bool {
+        matches!(self.state, PartState::Running { .. })
+    }
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
         self.keeper.abort();
@@ -120,6 +126,52 @@ impl RuntimeDouble {
         Ok(act(found))
     }
 
+    fn begin_part(&self, lease: LeaseId, part: PartSpec, stands: bool) -> Result<PartState, StartPartError> {
+        let key = part.key();
+        let call = |source| StartPartError::Call {
+            lease,
+            part: key,
+            source: Box::new(source),
+        };
+        let process = self.world().identity();
+        self.with_live(lease, |found| {
+            if let Some(known) = found.parts.get(&key) {
+                return if known.spec == part {
+                    Ok(known.state.clone())
+                } else {
+                    Err(StartPartError::Conflict { lease, part: key })
+                };
+            }
+            if found.work == Work::Frozen {
+                return Err(call(fault(
+                    lease,
+                    "starting a part of a frozen lease",
+                    gpux_runtime::ERRNO_FROZEN,
+                )));
+            }
+            let (state, simulated) = match Process::exec(&found.spec.image, &part) {
+                // What its program is told by its image is known once it goes.
+                _ if stands => (PartState::Standing, Process::default()),
+                Ok(simulated) => (PartState::Running { process }, simulated),
+                Err((errno, message)) => (PartState::NotStarted { errno, message }, Process::default()),
+            };
+            if !state.is_over() && !stands && found.work == Work::Idle {
+                found.work = Work::Running;
+            }
+            let made = Part {
+                spec: part,
+                state: state.clone(),
+                process: simulated,
+                started_at: found.metered,
+                stop: None,
+            };
+            found.parts.insert(key, made);
+            found.changed();
+            Ok(state)
+        })
+        .map_err(call)?
+    }
+
     fn with_part<T>(
         &self,
         lease: LeaseId,
@@ -164,7 +216,7 @@ impl Lease {
         let disk = self.spec.resources.disk;
         let mut used: u64 = self.parts.values().map(|part| part.process.disk_used()).sum();
         let mut ended = false;
-        for part in self.parts.values_mut().filter(|part| !part.state.is_over()) {
+        for part in self.parts.values_mut().filter(|part| part.runs()) {
             let before = part.process.disk_used();
             let mut surroundings = Surroundings {
                 inputs,
@@ -197,7 +249,7 @@ impl Lease {
     fn end_parts_in_time(&mut self) {
         let metered = self.metered;
         let mut ended = false;
-        for part in self.parts.values_mut().filter(|part| !part.state.is_over()) {
+        for part in self.parts.values_mut().filter(|part| part.runs()) {
             let limit = part
                 .spec
                 .max_duration
@@ -216,7 +268,11 @@ impl Lease {
 
     fn kill(&mut self, end: LeaseEnd) {
         for part in self.parts.values_mut().filter(|part| !part.state.is_over()) {
-            part.state = exited(Outcome::killed(), EndedBy::LeaseEnd);
+            part.state = if part.state == PartState::Standing {
+                never_went()
+            } else {
+                exited(Outcome::killed(), EndedBy::LeaseEnd)
+            };
         }
         self.finish(end);
     }
@@ -265,6 +321,14 @@ impl Lease {
             parts: self.part_statuses(),
             end: self.end.unwrap_or(LeaseEnd::Destroyed),
         }
+    }
+}
+
+/// The end of a part that stood, and whose program was never executed.
+fn never_went() -> PartState {
+    PartState::NotStarted {
+        errno: 0,
+        message: "starting the container: its first process was killed".to_owned(),
     }
 }
 
@@ -339,47 +403,45 @@ impl Runtime for RuntimeDouble {
     }
 
     async fn start_part(&self, lease: LeaseId, part: PartSpec) -> Result<PartState, StartPartError> {
-        let key = part.key();
+        self.begin_part(lease, part, false)
+    }
+
+    async fn stand_part(&self, lease: LeaseId, part: PartSpec) -> Result<PartState, StartPartError> {
+        self.begin_part(lease, part, true)
+    }
+
+    async fn go_part(&self, lease: LeaseId, part: PartKey) -> Result<PartState, StartPartError> {
         let call = |source| StartPartError::Call {
             lease,
-            part: key,
+            part,
             source: Box::new(source),
         };
         let process = self.world().identity();
-        self.with_live(lease, |found| {
-            if let Some(known) = found.parts.get(&key) {
-                return if known.spec == part {
-                    Ok(known.state.clone())
-                } else {
-                    Err(StartPartError::Conflict { lease, part: key })
-                };
-            }
-            if found.work == Work::Frozen {
-                return Err(call(fault(
-                    lease,
-                    "starting a part of a frozen lease",
-                    gpux_runtime::ERRNO_FROZEN,
-                )));
-            }
-            let (state, simulated) = match Process::exec(&found.spec.image, &part) {
-                Ok(simulated) => (PartState::Running { process }, simulated),
-                Err((errno, message)) => (PartState::NotStarted { errno, message }, Process::default()),
+        let gone = self.with_live(lease, |found| {
+            let frozen = found.work == Work::Frozen;
+            let Some(known) = found.parts.get_mut(&part) else {
+                return Err(RuntimeCallError::UnknownPart { lease, part });
             };
-            if !state.is_over() && found.work == Work::Idle {
-                found.work = Work::Running;
+            if known.state != PartState::Standing {
+                return Ok(known.state.clone());
             }
-            let made = Part {
-                spec: part,
-                state: state.clone(),
-                process: simulated,
-                started_at: found.metered,
-                stop: None,
-            };
-            found.parts.insert(key, made);
+            if frozen {
+                let attempted = "letting a part of a frozen lease go";
+                return Err(fault(lease, attempted, gpux_runtime::ERRNO_FROZEN));
+            }
+            match Process::exec(&found.spec.image, &known.spec) {
+                Ok(simulated) => {
+                    (known.state, known.process) = (PartState::Running { process }, simulated);
+                    known.started_at = found.metered;
+                    found.work = Work::Running;
+                }
+                Err((errno, message)) => known.state = PartState::NotStarted { errno, message },
+            }
+            let state = known.state.clone();
             found.changed();
             Ok(state)
-        })
-        .map_err(call)?
+        });
+        gone.and_then(|gone| gone).map_err(call)
     }
 
     async fn renew(&self, lease: LeaseId) -> Result<(), RuntimeCallError> {
@@ -401,7 +463,7 @@ impl Runtime for RuntimeDouble {
                 let executed = found
                     .parts
                     .values()
-                    .any(|part| !matches!(part.state, PartState::NotStarted { .. }));
+                    .any(|part| !matches!(part.state, PartState::NotStarted { .. } | PartState::Standing));
                 found.work = if executed { Work::Running } else { Work::Idle };
                 found.changed();
             }
@@ -429,7 +491,10 @@ impl Runtime for RuntimeDouble {
                 .parts
                 .get_mut(&part)
                 .ok_or(RuntimeCallError::UnknownPart { lease, part })?;
-            if known.stop.is_none() {
+            if known.state == PartState::Standing {
+                known.state = never_went();
+                found.changed();
+            } else if known.stop.is_none() {
                 known.stop = Some((EndedBy::Stop, kill_at));
                 known.process.terminate();
             }

@@ -225,10 +225,12 @@ fn with(bug: Option<Bug>, seed: u64) -> Plan {
         Some(Bug::InflatedEnd) => troubles.shims = 30,
         Some(Bug::SilentDeath) => troubles.misfortunes = 400,
         Some(Bug::LostClosing) => troubles.closings = 1_000,
+        Some(Bug::EagerRanks) => (troubles.gangs, troubles.containers) = (1_000, 4),
         Some(_) | None => {}
     }
     Plan {
         renters: if bug == Some(Bug::Overselling) { 6 } else { 1 },
+        providers: if bug == Some(Bug::EagerRanks) { 3 } else { 1 },
         troubled: Duration::from_secs(90),
         troubles,
         bug,

@@ -86,6 +86,8 @@ Examples:
   gpux run render.yaml -y --max-total 5  asks nothing, spends 5 at most
   gpux run render.yaml -y -d             does not follow the job
   gpux run hello.yaml -y --logs          prints what its processes write
+  gpux run --nodes 3 --cpu 2.. --memory 4GiB.. --for 2h docker.io/org/app:1.2 -- ./bench.sh
+                                         without a file: one command on three nodes, which start together
   gpux run render.yaml -y --json         prints an event a line for programs: docs/spec/run-events.md
 
 Ctrl-C detaches and leaves the job alone. The exit status is that of the first part that failed, or of the last step;

@@ -1,12 +1,13 @@
 //! What is looked up before anything is spent, and the job file that says what is wanted.
 
+use super::line::LineArgs;
 use clap::Args;
 use std::path::PathBuf;
 
 /// A job file and what to change in it.
 #[derive(Debug, Args)]
 pub(crate) struct JobArgs {
-    /// The job file
+    /// The job file; or, with a command behind --, the image that it runs from
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
     /// Change a parameter of the job, such as frames=1-24
@@ -27,6 +28,8 @@ pub(crate) struct JobArgs {
     /// Show why each offer was rejected
     #[arg(long)]
     pub(crate) why: bool,
+    #[command(flatten)]
+    pub(crate) line: LineArgs,
 }
 
 pub(super) fn pair(text: &str) -> Result<(String, String), String> {
@@ -54,4 +57,5 @@ pub(super) const PLAN: &str = "\
 Examples:
   gpux plan apps/render/gpux.yaml
   gpux plan render.yaml --set frames=1-24 --input scene=shot-03.blend --nodes 2
-  gpux plan render.yaml --why            and why each other offer was rejected";
+  gpux plan render.yaml --why            and why each other offer was rejected
+  gpux plan --cpu 2 --for 2h docker.io/org/app:1.2 -- ./bench.sh";

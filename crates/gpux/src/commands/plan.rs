@@ -6,7 +6,9 @@ use crate::{
     out, show,
 };
 use gpux_api::{ErrorCode, PlanRequest, PlanView};
+use gpux_job::OneLine;
 use std::{
+    hash::{BuildHasher as _, RandomState},
     io::Read,
     path::{Path, PathBuf},
 };
@@ -25,9 +27,16 @@ pub(super) async fn run(global: &Global, args: JobArgs) -> Result<u8, Failure> {
 /// What the daemon plans from: the job file with what was typed beside it. Paths become absolute here, since the daemon
 /// works in another folder.
 pub(super) fn request(args: JobArgs) -> Result<PlanRequest, Failure> {
-    let file = absolute(&args.file)?;
-    let job_file = read_job_file(&file)?;
-    let directory = file.parent().unwrap_or(Path::new("/")).display().to_string();
+    let here = absolute(Path::new("."))?;
+    let (job_file, directory) = match args.line.of_image(args.file.display().to_string()) {
+        Some(line) => (written(&line)?, here.clone()),
+        None => {
+            let file = absolute(&args.file)?;
+            let directory = file.parent().unwrap_or(Path::new("/")).to_owned();
+            (read_job_file(&file)?, directory)
+        }
+    };
+    let directory = directory.display().to_string();
     let mut inputs = std::collections::BTreeMap::new();
     for (name, path) in args.input {
         inputs.insert(name, absolute(Path::new(&path))?.display().to_string());
@@ -41,7 +50,7 @@ pub(super) fn request(args: JobArgs) -> Result<PlanRequest, Failure> {
     Ok(PlanRequest {
         job_file,
         directory,
-        working_directory: absolute(Path::new("."))?.display().to_string(),
+        working_directory: here.display().to_string(),
         set: args.set.into_iter().collect(),
         inputs,
         nodes: args.nodes,
@@ -49,6 +58,14 @@ pub(super) fn request(args: JobArgs) -> Result<PlanRequest, Failure> {
         output,
         why: args.why,
     })
+}
+
+/// The job file of a task that was typed in one line.
+fn written(line: &OneLine) -> Result<String, Failure> {
+    // As good as any: it only names the job.
+    let number = RandomState::new().hash_one(std::process::id());
+    let text = line.job_file(number);
+    text.map_err(|error| failed(ErrorCode::InvalidInput, "reading the line", &error))
 }
 
 pub(super) fn absolute(path: &Path) -> Result<PathBuf, Failure> {

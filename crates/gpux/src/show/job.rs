@@ -1,7 +1,7 @@
 //! Jobs, their ends and their logs.
 
 use super::{clock, count, money, table::Table};
-use gpux_api::{Actor, CostView, JobList, JobState, JobView, LeaseState, LogLine};
+use gpux_api::{Actor, CostView, JobList, JobState, JobView, LeaseState, LogLine, RankState};
 
 pub(crate) const fn state_word(state: JobState) -> &'static str {
     match state {
@@ -106,6 +106,17 @@ const fn actor_word(actor: Actor) -> &'static str {
     }
 }
 
+const fn rank_word(state: RankState) -> &'static str {
+    match state {
+        RankState::Waiting => "waiting",
+        RankState::Standing => "standing",
+        RankState::Running => "running",
+        RankState::Done => "done",
+        RankState::Failed => "failed",
+        RankState::Stopped => "stopped",
+    }
+}
+
 pub(crate) fn log_line(line: &LogLine) -> String {
     format!("[{} part {}] {}", line.node.short(), line.part, line.text)
 }
@@ -116,6 +127,10 @@ pub(crate) fn end(job: &JobView, cost: &CostView) -> String {
         "  {} of {} parts, outputs in {}\n",
         job.parts.done, job.parts.total, job.output
     ));
+    for rank in &job.ranks {
+        let why = rank.why.as_deref().unwrap_or(rank_word(rank.state));
+        text.push_str(&format!("  rank {} on {}: {why}\n", rank.rank, rank.node.short()));
+    }
     text.push_str(&format!(
         "  paid {} to {}, {} back to you; {} (gpux cost {})\n",
         money(&cost.token, cost.earned.saturating_add(cost.builder)),

@@ -281,6 +281,7 @@ mod tests {
             leases,
             output: String::new(),
             outputs: Vec::new(),
+            ranks: Vec::new(),
             waits: None,
             end: None,
         }

@@ -323,6 +323,7 @@ fn job_view(state: JobState) -> JobView {
         leases: vec![lease_view(LeaseState::Running)],
         output: "/tmp/first-light".into(),
         outputs: Vec::new(),
+        ranks: Vec::new(),
         waits: None,
         end: None,
     }
@@ -341,6 +342,7 @@ fn a_list_of_jobs_looks_so() {
         ..job_view(JobState::Failed)
     };
     let waits = JobView {
+        ranks: Vec::new(),
         waits: Some("the results of part 1 wait".into()),
         ..job_view(JobState::Running)
     };

@@ -23,6 +23,12 @@ fn commands(text: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
+/// Asking for help reads all that stands before it, and does nothing. What stands behind a bare -- is a task's own command.
+fn asking_for_help(words: &[String]) -> Vec<&str> {
+    let own = words.iter().take_while(|word| *word != "--");
+    own.map(String::as_str).chain(["--help"]).collect()
+}
+
 #[test]
 fn every_command_of_the_documents_is_understood() {
     let home = Home::new();
@@ -34,8 +40,7 @@ fn every_command_of_the_documents_is_understood() {
         "apps/render/README.md",
     ] {
         for words in commands(&document(path)) {
-            // Asking for help reads all that stands before it, and does nothing.
-            let typed: Vec<&str> = words.iter().map(String::as_str).chain(["--help"]).collect();
+            let typed = asking_for_help(&words);
             let ended = home.run(&typed);
             assert_eq!(ended.status, 0, "{path}: gpux {}: {}", words.join(" "), ended.talk);
             seen += 1;
@@ -55,8 +60,7 @@ fn every_example_of_the_help_is_understood() {
         let examples = commands(examples);
         assert!(!examples.is_empty(), "{verb:?}");
         for words in examples {
-            let typed: Vec<&str> = words.iter().map(String::as_str).chain(["--help"]).collect();
-            assert_eq!(home.run(&typed).status, 0, "gpux {}", words.join(" "));
+            assert_eq!(home.run(&asking_for_help(&words)).status, 0, "gpux {}", words.join(" "));
         }
         paths.extend(
             help::verbs(&home, &verb)

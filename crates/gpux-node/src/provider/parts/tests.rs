@@ -63,8 +63,8 @@ fn a_part_with_a_large_environment_is_not_kept() {
 #[test]
 fn nothing_starts_before_work_is_allowed_and_nothing_starts_twice() {
     let mut parts = Parts::default();
-    parts.give(spec(0)).unwrap();
-    parts.give(spec(0)).unwrap();
+    parts.give(spec(0), Gate::Open).unwrap();
+    parts.give(spec(0), Gate::Open).unwrap();
     assert!(parts.steps(0).is_empty());
     assert_eq!(parts.steps(SLOTS), [Step::Start(spec(0))]);
     assert!(parts.steps(SLOTS).is_empty(), "it is under way");
@@ -76,7 +76,7 @@ fn nothing_starts_before_work_is_allowed_and_nothing_starts_twice() {
 #[test]
 fn a_part_that_is_put_off_starts_once_work_is_allowed_again() {
     let mut parts = Parts::default();
-    parts.give(spec(0)).unwrap();
+    parts.give(spec(0), Gate::Open).unwrap();
     assert_eq!(parts.steps(SLOTS), [Step::Start(spec(0))]);
     parts.put_off(key_of(0));
     assert!(parts.steps(0).is_empty(), "the work is frozen");
@@ -93,7 +93,7 @@ fn a_part_that_is_put_off_starts_once_work_is_allowed_again() {
 #[test]
 fn an_end_is_told_until_the_renter_has_it_and_again_when_it_asks() {
     let mut parts = Parts::default();
-    parts.give(spec(0)).unwrap();
+    parts.give(spec(0), Gate::Open).unwrap();
     parts.steps(SLOTS);
     parts.started(key_of(0), &exited());
     assert_eq!(parts.steps(SLOTS), [Step::Collect(key_of(0), exited())]);
@@ -103,15 +103,15 @@ fn an_end_is_told_until_the_renter_has_it_and_again_when_it_asks() {
     assert_eq!(parts.steps(SLOTS), [Step::TellEnd(key_of(0), end(0))]);
     parts.told(key_of(0), Told::End);
     assert!(parts.steps(SLOTS).is_empty());
-    parts.give(spec(0)).unwrap();
+    parts.give(spec(0), Gate::Open).unwrap();
     assert_eq!(parts.steps(SLOTS), [Step::TellEnd(key_of(0), end(0))]);
 }
 
 #[test]
 fn a_part_that_is_not_wanted_any_more_is_ended_once_and_never_told_of() {
     let mut parts = Parts::default();
-    parts.give(spec(0)).unwrap();
-    parts.give(spec(1)).unwrap();
+    parts.give(spec(0), Gate::Open).unwrap();
+    parts.give(spec(1), Gate::Open).unwrap();
     parts.steps(SLOTS);
     parts.started(key_of(0), &running());
     parts.cancel(key_of(0));
@@ -139,10 +139,10 @@ fn a_part_that_is_not_wanted_any_more_is_ended_once_and_never_told_of() {
 #[test]
 fn a_part_that_is_cancelled_before_it_starts_never_runs() {
     let mut parts = Parts::default();
-    parts.give(spec(0)).unwrap();
+    parts.give(spec(0), Gate::Open).unwrap();
     parts.cancel(key_of(0));
     parts.cancel(key_of(1));
-    parts.give(spec(1)).unwrap();
+    parts.give(spec(1), Gate::Open).unwrap();
     assert!(
         parts.steps(SLOTS).is_empty(),
         "neither one that waits nor one that comes later"
@@ -155,8 +155,8 @@ fn a_part_that_is_cancelled_before_it_starts_never_runs() {
 #[test]
 fn a_restart_starts_again_what_was_being_started_and_keeps_what_ran() {
     let mut parts = Parts::default();
-    parts.give(spec(0)).unwrap();
-    parts.give(spec(1)).unwrap();
+    parts.give(spec(0), Gate::Open).unwrap();
+    parts.give(spec(1), Gate::Open).unwrap();
     parts.steps(SLOTS);
     parts.started(key_of(1), &running());
     let mut parts: Parts = serde_json::from_str(&serde_json::to_string(&parts).unwrap()).unwrap();
@@ -184,12 +184,20 @@ fn written_down(parts: &Parts) -> usize {
 #[test]
 fn what_a_renter_makes_this_node_keep_of_parts_that_wait_is_bounded() {
     let mut parts = Parts::default();
-    let taken = (0..20_000).take_while(|part| parts.give(large(*part)).is_ok()).count();
+    let taken = (0..20_000)
+        .take_while(|part| parts.give(large(*part), Gate::Open).is_ok())
+        .count();
     assert!((40..60).contains(&taken), "{taken}");
     assert!(written_down(&parts) <= MAX_BYTES, "{}", written_down(&parts));
-    assert_eq!(parts.give(spec(0)), Ok(()), "one that is here is no new one");
+    assert_eq!(
+        parts.give(spec(0), Gate::Open),
+        Ok(()),
+        "one that is here is no new one"
+    );
     let mut parts = Parts::default();
-    let taken = (0..20_000).take_while(|part| parts.give(spec(*part)).is_ok()).count();
+    let taken = (0..20_000)
+        .take_while(|part| parts.give(spec(*part), Gate::Open).is_ok())
+        .count();
     assert!((4_000..5_000).contains(&taken), "{taken}");
     (20_000..40_000).for_each(|part| parts.cancel(key_of(part)));
     assert!(written_down(&parts) <= MAX_BYTES, "{}", written_down(&parts));
@@ -223,7 +231,7 @@ fn ended_with_outputs(part: u32, count: u32) -> PartReport {
 fn parts_that_are_done_with_make_room_and_their_ends_stay_counted() {
     let mut parts = Parts::default();
     for part in 0..2_000 {
-        parts.give(spec(part)).unwrap();
+        parts.give(spec(part), Gate::Open).unwrap();
         assert_eq!(parts.steps(1).len(), 1, "part {part} starts");
         parts.started(key_of(part), &exited());
         parts.steps(1);
@@ -250,7 +258,7 @@ fn no_more_parts_run_than_the_lease_has_cores() {
         [1, 1, 1, 4]
     );
     let mut parts = Parts::default();
-    (0..4).for_each(|part| parts.give(spec(part)).unwrap());
+    (0..4).for_each(|part| parts.give(spec(part), Gate::Open).unwrap());
     assert_eq!(parts.steps(2), [Step::Start(spec(0)), Step::Start(spec(1))]);
     parts.started(key_of(0), &running());
     assert_eq!(parts.steps(2), [Step::TellStarted(key_of(0))], "both slots are taken");
@@ -265,9 +273,9 @@ fn no_more_parts_run_than_the_lease_has_cores() {
 #[test]
 fn only_what_a_restart_would_not_find_again_is_worth_a_write() {
     let mut parts = Parts::default();
-    parts.give(spec(0)).unwrap();
+    parts.give(spec(0), Gate::Open).unwrap();
     assert!(parts.take_changed());
-    parts.give(spec(0)).unwrap();
+    parts.give(spec(0), Gate::Open).unwrap();
     parts.steps(SLOTS);
     parts.put_off(key_of(0));
     parts.steps(SLOTS);
@@ -289,9 +297,9 @@ fn only_what_a_restart_would_not_find_again_is_worth_a_write() {
     assert!(parts.take_changed());
     parts.cancel(key_of(1));
     assert!(!parts.take_changed(), "a note about a try that never came");
-    parts.give(spec(1)).unwrap();
+    parts.give(spec(1), Gate::Open).unwrap();
     assert!(parts.take_changed(), "now it came");
-    parts.give(spec(2)).unwrap();
+    parts.give(spec(2), Gate::Open).unwrap();
     assert!(parts.take_changed());
     parts.cancel(key_of(2));
     assert!(parts.take_changed());
@@ -302,7 +310,7 @@ fn only_what_a_restart_would_not_find_again_is_worth_a_write() {
 #[test]
 fn what_ended_by_itself_is_counted_by_its_code_and_the_rest_together() {
     let mut parts = Parts::default();
-    (0..4).for_each(|part| parts.give(spec(part)).unwrap());
+    (0..4).for_each(|part| parts.give(spec(part), Gate::Open).unwrap());
     assert_eq!((parts.exits(), parts.last_run()), ((BTreeMap::new(), 4), None));
     parts.steps(4);
     parts.started(key_of(0), &exited());
@@ -323,7 +331,10 @@ fn what_ended_by_itself_is_counted_by_its_code_and_the_rest_together() {
 #[test]
 fn notes_about_tries_that_never_came_are_few_and_displace_no_part() {
     let mut parts = Parts::default();
-    while parts.give(large(u32::try_from(parts.parts.len()).unwrap())).is_ok() {}
+    while parts
+        .give(large(u32::try_from(parts.parts.len()).unwrap()), Gate::Open)
+        .is_ok()
+    {}
     parts
         .parts
         .iter_mut()
@@ -344,8 +355,8 @@ fn notes_about_tries_that_never_came_are_few_and_displace_no_part() {
 fn how_far_the_parts_are_is_told_by_the_one_that_is_least_far() {
     let mut parts = Parts::default();
     assert_eq!(parts.given(), Given::Told, "nothing was given");
-    parts.give(spec(0)).unwrap();
-    parts.give(spec(1)).unwrap();
+    parts.give(spec(0), Gate::Open).unwrap();
+    parts.give(spec(1), Gate::Open).unwrap();
     assert_eq!(parts.given(), Given::Unfinished, "they wait for their turn");
     let _ = parts.steps(1);
     parts.started(key_of(0), &running());
@@ -363,6 +374,131 @@ fn how_far_the_parts_are_is_told_by_the_one_that_is_least_far() {
     let _ = parts.steps(1);
     parts.told(key_of(0), Told::End);
     assert_eq!(parts.given(), Given::Told);
-    parts.give(spec(0)).unwrap();
+    parts.give(spec(0), Gate::Open).unwrap();
     assert_eq!(parts.given(), Given::Untold, "the renter lost the news");
+}
+
+/// A rank of attempt `attempt`, and its key.
+fn rank(attempt: u32) -> (PartSpec, PartKey) {
+    let spec = PartSpec { attempt, ..spec(0) };
+    let key = key(&spec);
+    (spec, key)
+}
+
+#[test]
+fn a_rank_stands_until_its_gate_is_open_and_goes_once() {
+    let (spec, key) = rank(0);
+    let mut parts = Parts::default();
+    parts.give(spec.clone(), Gate::Closed).unwrap();
+    assert_eq!(parts.given(), Given::Unfinished, "its container is not made yet");
+    assert_eq!(parts.steps(SLOTS), [Step::Stand(spec.clone())]);
+    parts.started(key, &PartState::Standing);
+    assert_eq!(parts.steps(SLOTS), [Step::TellStanding(key)]);
+    parts.told(key, Told::Nothing);
+    assert_eq!(parts.steps(SLOTS), [Step::TellStanding(key)], "until the renter knows");
+    parts.told(key, Told::Stands);
+    assert!(parts.steps(SLOTS).is_empty());
+    assert_eq!(parts.given(), Given::Standing);
+
+    assert!(parts.open_gate(key) && parts.open_gate(key));
+    assert_eq!(parts.given(), Given::Unfinished);
+    assert!(parts.steps(0).is_empty(), "the work is frozen");
+    assert_eq!(parts.steps(SLOTS), [Step::Go(key)]);
+    parts.put_off(key);
+    assert_eq!(parts.steps(SLOTS), [Step::Go(key)], "it was frozen a moment later");
+    parts.started(key, &running());
+    assert_eq!(parts.steps(SLOTS), [Step::TellStarted(key)]);
+    assert!(parts.open_gate(key), "told again");
+    assert!(parts.steps(SLOTS).is_empty(), "it went");
+}
+
+#[test]
+fn a_rank_stands_only_when_nothing_of_the_attempt_before_is_left() {
+    let ((first, first_key), (second, second_key)) = (rank(0), rank(1));
+    let mut parts = Parts::default();
+    parts.give(first, Gate::Closed).unwrap();
+    parts.steps(SLOTS);
+    parts.started(first_key, &PartState::Standing);
+    parts.open_gate(first_key);
+    parts.steps(SLOTS);
+    parts.started(first_key, &running());
+    parts.steps(SLOTS);
+    parts.give(second.clone(), Gate::Closed).unwrap();
+    assert_eq!(
+        parts.steps(SLOTS),
+        [Step::Stop(first_key)],
+        "the second says that the first is not wanted"
+    );
+    parts.stopped(first_key, true);
+    assert!(parts.steps(SLOTS).is_empty(), "it was asked to end, and still runs");
+    parts.seen(first_key, &exited());
+    assert_eq!(parts.steps(SLOTS), [Step::Stand(second)]);
+    assert!(
+        !parts.open_gate(PartKey {
+            attempt: 2,
+            ..second_key
+        }),
+        "never given"
+    );
+}
+
+#[test]
+fn a_rank_that_is_not_wanted_any_more_is_ended_where_it_stands_and_never_goes() {
+    let (spec, key) = rank(0);
+    let mut parts = Parts::default();
+    parts.give(spec, Gate::Closed).unwrap();
+    parts.steps(SLOTS);
+    parts.started(key, &PartState::Standing);
+    parts.steps(SLOTS);
+    parts.told(key, Told::Stands);
+    parts.cancel(key);
+    parts.open_gate(key);
+    assert_eq!(parts.steps(SLOTS), [Step::Stop(key)]);
+    parts.stopped(key, true);
+    let never = PartState::NotStarted {
+        errno: 0,
+        message: "killed".into(),
+    };
+    parts.seen(key, &never);
+    assert!(parts.steps(SLOTS).is_empty());
+    assert_eq!(parts.given(), Given::Told);
+}
+
+#[test]
+fn a_rank_whose_container_dies_while_it_stands_is_told_of_as_failed() {
+    let (spec, key) = rank(0);
+    let mut parts = Parts::default();
+    parts.give(spec, Gate::Closed).unwrap();
+    parts.steps(SLOTS);
+    parts.started(key, &PartState::Standing);
+    parts.steps(SLOTS);
+    parts.told(key, Told::Stands);
+    parts.open_gate(key);
+    assert_eq!(parts.steps(SLOTS), [Step::Go(key)]);
+    parts.seen(key, &PartState::Lost);
+    assert!(parts.steps(SLOTS).is_empty(), "its going is under way");
+    parts.started(key, &PartState::Lost);
+    assert_eq!(parts.steps(SLOTS), [Step::Collect(key, PartState::Lost)]);
+}
+
+#[test]
+fn a_restart_finds_a_rank_that_stands_and_lets_it_go_again_if_it_was_told_to() {
+    let (spec, key) = rank(0);
+    let mut parts = Parts::default();
+    parts.give(spec.clone(), Gate::Closed).unwrap();
+    parts.steps(SLOTS);
+    let restarted = |parts: &Parts| {
+        let text = serde_json::to_string(parts).unwrap();
+        let mut parts: Parts = serde_json::from_str(&text).unwrap();
+        parts.forget_running_steps();
+        parts
+    };
+    let mut again = restarted(&parts);
+    assert_eq!(again.steps(SLOTS), [Step::Stand(spec)], "standing twice stands once");
+    again.started(key, &PartState::Standing);
+    again.steps(SLOTS);
+    again.told(key, Told::Stands);
+    assert!(restarted(&again).steps(SLOTS).is_empty(), "it waits on");
+    again.open_gate(key);
+    assert_eq!(restarted(&again).steps(SLOTS), [Step::Go(key)]);
 }

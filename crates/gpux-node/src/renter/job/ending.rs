@@ -1,7 +1,7 @@
 //! How a job ends: its last step, its failures, its leases' ends.
 
 use super::{JobInput, JobTask, Live};
-use crate::renter::{image, local, record::Finishing, view};
+use crate::renter::{image, local, pieces::PieceEvent, record::Finishing, view};
 use gpux_api::{Actor, EndView};
 use gpux_lease::{RenterEvent, RenterState};
 use gpux_runtime::InputMount;
@@ -31,6 +31,7 @@ impl JobTask {
             self.record.finishing = Finishing::Done;
             self.keep_job();
         }
+        self.piece_event(PieceEvent::JobEnded);
         self.every_lease(RenterEvent::StopRequested);
     }
 

@@ -7,14 +7,14 @@ use super::{
 };
 use crate::{
     node::Node,
-    renter::{image, quotes::Claim, record::LeaseRecord},
+    renter::{image, pieces::PieceEvent, quotes::Claim, record::LeaseRecord},
 };
 use gpux_chain::{Call, Intent, IntentKey, LeaseSeen, SlotStatus};
-use gpux_lease::{End, EscrowView, PartEvent, RenterEffect, RenterEvent, RenterState, Work};
+use gpux_lease::{End, EscrowView, RenterEffect, RenterEvent, RenterState, Work};
 use gpux_proto::{
     ClosingOffer, ErrorCode, JobSpec, LeaseReport, LeaseRequest, MeterReport, PeerError, Request, Response, StopRequest,
 };
-use gpux_types::{Amount, LeaseId, NodeId};
+use gpux_types::{Amount, LeaseId, Millis, NodeId};
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -108,7 +108,7 @@ impl JobTask {
             RenterEffect::SendTopUp(top_up) => self.send_top_up(lease, *top_up),
             RenterEffect::OfferParts => {
                 let slots = self.slots();
-                self.part_event(PartEvent::LeaseReady { lease, slots });
+                self.piece_event(PieceEvent::LeaseReady { lease, slots });
             }
             RenterEffect::RequeueParts => self.requeue(lease),
             RenterEffect::AskStop { end } => self.ask_stop(lease, *end),
@@ -138,15 +138,15 @@ impl JobTask {
             .get(&lease)
             .is_some_and(|live| matches!(live.record.machine.state(), RenterState::Lost { .. }));
         let event = if lost {
-            PartEvent::LeaseLost { lease }
+            PieceEvent::LeaseLost { lease }
         } else if self.awaits_results(lease) {
             self.note_what_is_fetched(lease);
             // Told once its results are here, or cannot be had.
             return;
         } else {
-            PartEvent::LeaseClosed { lease }
+            PieceEvent::LeaseClosed { lease }
         };
-        self.part_event(event);
+        self.piece_event(event);
     }
 
     /// The provider of each lease may fetch what the job needs, and nothing else.
@@ -275,6 +275,11 @@ impl JobTask {
                     live.asked = Some((report.clone(), reply));
                     return;
                 }
+            }
+            if report.metered > Millis::ZERO && !self.record.queue.may_have_begun() {
+                let message = "no rank of this gang was told to go: nothing can have been metered";
+                let _ = reply.send(Err(PeerError::new(ErrorCode::NotCovered, message)));
+                return;
             }
             let event = RenterEvent::ReceiptAsked {
                 cumulative: report.asked,

@@ -4,12 +4,15 @@ use super::{
     Fetched, JobInput, JobTask, PeerReply,
     calls::{TRIES, call_until},
     fetch::{Fetch, FetchError, discard, put_in_place},
-    waiting::TryKey,
 };
-use crate::renter::{outputs, record::Try};
+use crate::renter::{
+    outputs,
+    pieces::{Failed, PieceEffect, PieceEvent, TryKey},
+    record::Try,
+};
 use gpux_api::{EndView, OutputView};
 use gpux_job::{Part, RetryOn, Work};
-use gpux_lease::{PartEffect, PartEvent, PartFault, PartState};
+use gpux_lease::{PartEffect, PartFault};
 use gpux_proto::{CancelPart, ErrorCode, MAX_OUTPUTS, OutputSpec, PartReport, PartSpec, PeerError, Request, Response};
 use gpux_types::{ByteSize, LeaseId, NodeId, PartIndex};
 
@@ -22,10 +25,10 @@ pub(super) enum Noted {
 }
 
 impl JobTask {
-    /// Gives the part queue an event, journals it, and performs what follows. An event that does not fit says nothing.
-    pub(super) fn part_event(&mut self, event: PartEvent) -> Noted {
-        match self.record.queue.handle(event) {
-            Ok(effects) => self.perform_parts(effects),
+    /// Gives the job's pieces an event, journals them, and performs what follows. An event that does not fit says nothing.
+    pub(super) fn piece_event(&mut self, event: PieceEvent) -> Noted {
+        match self.record.queue.handle(self.node.clock.now(), event) {
+            Ok(effects) => self.perform_pieces(effects),
             Err(error) => {
                 tracing::debug!(job = %self.record.name, %error, "news of an unknown part");
                 Noted::OnDisk
@@ -33,8 +36,8 @@ impl JobTask {
         }
     }
 
-    /// Performs what the queue asks for, once the queue is on the disk as it is now.
-    pub(super) fn perform_parts(&mut self, effects: Vec<PartEffect>) -> Noted {
+    /// Performs what the pieces ask for, once they are on the disk as they are now.
+    pub(super) fn perform_pieces(&mut self, effects: Vec<PieceEffect>) -> Noted {
         self.put_off.get_or_insert_default().extend(effects);
         self.perform_what_was_put_off()
     }
@@ -49,30 +52,40 @@ impl JobTask {
         }
         for effect in self.put_off.take().unwrap_or_default() {
             match effect {
-                PartEffect::Assign { lease, part, attempt } => self.assign(lease, part, attempt),
-                PartEffect::Cancel { lease, part, attempt } => self.cancel(CancelPart { lease, part, attempt }),
-                // Kept where the result was taken, in `fetched`.
-                PartEffect::Keep { .. } => {}
-                PartEffect::GiveUp { part, fault } => self.give_up(part, fault),
-                PartEffect::Release { lease } => {
-                    self.lease_event(lease, gpux_lease::RenterEvent::PartsDrained);
-                }
-                PartEffect::Drop { lease } => {
-                    self.lease_event(lease, gpux_lease::RenterEvent::StopRequested);
-                }
-                PartEffect::Starved => self.starved(),
-                PartEffect::Finish(summary) => {
-                    tracing::info!(job = %self.record.name, ?summary, "all parts are over");
-                    if summary.given_up == 0 {
-                        self.start_last_step();
-                    }
-                }
+                PieceEffect::Part(effect) => self.perform_part(effect),
+                PieceEffect::Gang(effect) => self.perform_gang(effect),
             }
         }
         Noted::OnDisk
     }
 
-    fn assign(&mut self, lease: LeaseId, part: PartIndex, attempt: u32) {
+    fn perform_part(&mut self, effect: PartEffect) {
+        match effect {
+            PartEffect::Assign { lease, part, attempt } => {
+                self.give((lease, part, attempt), Request::Part);
+            }
+            PartEffect::Cancel { lease, part, attempt } => self.cancel(CancelPart { lease, part, attempt }),
+            // Kept where the result was taken, in `fetched`.
+            PartEffect::Keep { .. } => {}
+            PartEffect::GiveUp { part, fault } => self.give_up(part, fault),
+            PartEffect::Release { lease } => {
+                self.lease_event(lease, gpux_lease::RenterEvent::PartsDrained);
+            }
+            PartEffect::Drop { lease } => {
+                self.lease_event(lease, gpux_lease::RenterEvent::StopRequested);
+            }
+            PartEffect::Starved => self.starved(),
+            PartEffect::Finish(summary) => {
+                tracing::info!(job = %self.record.name, ?summary, "all parts are over");
+                if summary.given_up == 0 {
+                    self.start_last_step();
+                }
+            }
+        }
+    }
+
+    /// Gives a try of a part or rank to its node, by the request that `ask` makes of it.
+    pub(super) fn give(&mut self, (lease, part, attempt): TryKey, ask: fn(LeaseId, PartSpec) -> Request) {
         let parts = self.record.job.parts();
         let index = usize::try_from(part.0).unwrap_or(usize::MAX);
         let (Some(live), Some(piece)) = (self.leases.get(&lease), parts.get(index)) else {
@@ -102,7 +115,7 @@ impl JobTask {
         };
         let (node, peer) = (self.node.clone(), live.record.node);
         self.effects.spawn(async move {
-            match call_until(&node, peer, &Request::Part(lease, spec), TRIES).await {
+            match call_until(&node, peer, &ask(lease, spec), TRIES).await {
                 Ok(_) => JobInput::Done,
                 Err(error) => {
                     tracing::debug!(lease = %lease.short(), %part, error = %crate::error_chain(&error), "giving a part");
@@ -123,11 +136,11 @@ impl JobTask {
 
     /// Ends a try of a part that another node finished first: its time would be paid for nothing. A node that cannot be told
     /// runs it to its end, and its result is not kept.
-    fn cancel(&mut self, cancel: CancelPart) {
+    pub(super) fn cancel(&mut self, cancel: CancelPart) {
         let Some(live) = self.leases.get(&cancel.lease) else {
             return;
         };
-        tracing::info!(lease = %cancel.lease.short(), part = %cancel.part, attempt = cancel.attempt, "another try of the part won");
+        tracing::info!(lease = %cancel.lease.short(), part = %cancel.part, attempt = cancel.attempt, "a try is not wanted any more");
         let (node, peer) = (self.node.clone(), live.record.node);
         self.effects.spawn(async move {
             if let Err(error) = call_until(&node, peer, &Request::CancelPart(cancel), TRIES).await {
@@ -137,19 +150,15 @@ impl JobTask {
         });
     }
 
-    pub(super) fn part_failed(&mut self, lease: LeaseId, part: PartIndex, attempt: u32, fault: PartFault) -> Noted {
+    pub(super) fn part_failed(&mut self, key: TryKey, failed: Failed) -> Noted {
+        let (_, part, attempt) = key;
         if let Some(last) = self.record.tries.get_mut(&part)
             && last.attempt == attempt
         {
             last.failed = true;
             self.tries.send_replace(self.record.tries.clone());
         }
-        self.part_event(PartEvent::Failed {
-            lease,
-            part,
-            attempt,
-            fault,
-        })
+        self.piece_event(PieceEvent::Failed { key, failed })
     }
 
     /// A node told what became of a part. It is told that this is noted once it is: a failure when it is on the disk. What ended
@@ -174,13 +183,15 @@ impl JobTask {
     }
 
     fn take_report(&mut self, report: PartReport) -> Noted {
-        let (lease, part, attempt) = report.key();
+        let key = report.key();
+        let (lease, part, attempt) = key;
         match report {
             PartReport::Started { .. } => Noted::OnDisk,
+            PartReport::Standing { .. } => self.piece_event(PieceEvent::Stood(key)),
             PartReport::Ended {
                 exit_code: 0, outputs, ..
             } => {
-                self.fetch((lease, part, attempt), outputs);
+                self.fetch(key, outputs);
                 Noted::OnDisk
             }
             PartReport::Ended {
@@ -190,39 +201,51 @@ impl JobTask {
             } => {
                 tracing::warn!(lease = %lease.short(), %part, attempt, exit_code, out_of_memory, "a part failed");
                 self.note_exit(part, exit_code, out_of_memory);
-                self.part_failed(lease, part, attempt, PartFault::Error)
+                let exit_code = Some(exit_code);
+                self.part_failed(
+                    key,
+                    Failed {
+                        exit_code,
+                        ..Failed::ERROR
+                    },
+                )
             }
             PartReport::Failed {
                 bad_program, message, ..
             } => {
                 tracing::warn!(lease = %lease.short(), %part, attempt, %message, "a part did not run");
-                let fault = if bad_program {
-                    PartFault::Error
-                } else {
-                    PartFault::Provider
-                };
-                if bad_program {
-                    // What shells answer when a program cannot be executed.
-                    self.note_exit(part, 126, false);
+                if !bad_program {
+                    return self.part_failed(key, Failed::PROVIDER);
                 }
-                self.part_failed(lease, part, attempt, fault)
+                // What shells answer when a program cannot be executed.
+                let exit_code = 126;
+                self.note_exit(part, exit_code, false);
+                let exit_code = Some(exit_code);
+                self.part_failed(
+                    key,
+                    Failed {
+                        exit_code,
+                        ..Failed::ERROR
+                    },
+                )
             }
         }
     }
 
     fn fetch(&mut self, key: TryKey, specs: Vec<OutputSpec>) {
-        let (lease, part, attempt) = key;
+        let (lease, part, _) = key;
         // A node could hand back what it was never given, again and again, and fill this machine's disk with it.
-        if let Err(error) = self.record.queue.check(lease, part, attempt) {
+        if let Err(error) = self.record.queue.check(key) {
             tracing::warn!(lease = %lease.short(), %error, "a node hands back a try that it was not given");
             return;
         }
-        if matches!(self.record.queue.part(part), Some(PartState::Done { .. })) || self.fetching.contains_key(&key) {
+        if !self.record.queue.wants_result_of(key) || self.fetching.contains_key(&key) {
             return;
         }
-        if specs.is_empty() && self.record.job.work.collect().is_some() {
+        // Of a gang one rank often writes for all.
+        if specs.is_empty() && self.record.job.work.collect().is_some() && !self.record.job.is_gang() {
             tracing::warn!(lease = %lease.short(), %part, "a part ended well but wrote nothing that `collect` names");
-            self.part_failed(lease, part, attempt, PartFault::Error);
+            self.part_failed(key, Failed::ERROR);
             return;
         }
         let job = &self.record.job;
@@ -231,7 +254,7 @@ impl JobTask {
             return;
         }
         match outputs::collected(specs, job.work.collect()) {
-            Some(specs) => self.bring(key, specs),
+            Some(specs) => self.bring(key, self.named(part, specs)),
             None => self.wrong_outputs(key, "files that `collect` does not name, or that cannot all be there"),
         }
     }
@@ -271,17 +294,16 @@ impl JobTask {
 
     /// A node announced what no honest one can have.
     fn wrong_outputs(&mut self, key: TryKey, what: &str) {
-        let (lease, part, attempt) = key;
+        let (lease, part, _) = key;
         tracing::warn!(lease = %lease.short(), %part, "a node hands back {what}");
-        self.part_failed(lease, part, attempt, PartFault::Provider);
+        self.part_failed(key, Failed::PROVIDER);
     }
 
     /// The outputs of a try are here under names of their own, or are not. They get their names before the part counts as done.
     pub(super) fn fetched(&mut self, key: TryKey, files: Result<Vec<Fetched>, FetchError>) {
-        let (lease, part, attempt) = key;
+        let (lease, part, _) = key;
         let specs = self.fetching.remove(&key).unwrap_or_default();
-        let state = self.record.queue.part(part);
-        let over = matches!(state, Some(PartState::Done { .. } | PartState::GivenUp { .. }));
+        let over = !self.record.queue.wants_result_of(key);
         let placed = files.and_then(|files| {
             if over {
                 // The winner's files have these names.
@@ -305,23 +327,38 @@ impl JobTask {
                     self.lost_for_disk = waited.why.or(self.lost_for_disk.take());
                 }
                 tracing::warn!(lease = %lease.short(), %part, error = %crate::error_chain(&error), "fetching outputs");
-                self.part_failed(lease, part, attempt, PartFault::Provider);
+                self.part_failed(key, Failed::PROVIDER);
             }
         }
         self.tell_end_put_off(lease);
     }
 
-    fn count_result(&mut self, (lease, part, attempt): TryKey, files: Vec<Fetched>) {
-        let finished = PartEvent::Finished { lease, part, attempt };
-        let effects = self.record.queue.handle(finished).unwrap_or_default();
-        if effects.contains(&PartEffect::Keep { lease, part, attempt }) {
+    fn count_result(&mut self, key: TryKey, files: Vec<Fetched>) {
+        let (lease, part, _) = key;
+        let now = self.node.clock.now();
+        let effects = self.record.queue.handle(now, PieceEvent::Finished(key));
+        let effects = effects.unwrap_or_default();
+        if effects.iter().any(|effect| effect.keeps(key)) {
+            // A rank of a gang that is tried again may have had a result before.
+            self.record.outputs.retain(|output| output.part != part);
             self.record.outputs.extend(files.into_iter().map(|file| file.view));
             if let Some(live) = self.leases.get_mut(&lease) {
                 live.record.parts_done += 1;
                 self.keep_lease(lease);
             }
         }
-        self.perform_parts(effects);
+        self.perform_pieces(effects);
+    }
+
+    /// The names under which results come here: those of a gang's ranks apart from each other, since ranks of one command name their
+    /// files alike.
+    fn named(&self, part: PartIndex, mut specs: Vec<OutputSpec>) -> Vec<OutputSpec> {
+        if self.record.job.is_gang() {
+            for spec in &mut specs {
+                spec.path = format!("rank-{part}/{}", spec.path);
+            }
+        }
+        specs
     }
 
     fn give_up(&mut self, part: PartIndex, fault: PartFault) {
@@ -381,6 +418,16 @@ impl JobTask {
             error_retries: times(RetryOn::Error),
             strikes: 3,
             release: gpux_lease::ReleaseRule::WhenDone,
+        }
+    }
+
+    /// How often a gang is tried again, as the job says.
+    pub(in crate::renter) fn gang_policy(retry: &gpux_job::Retry) -> gpux_lease::GangPolicy {
+        let of_part = Self::part_policy(retry);
+        gpux_lease::GangPolicy {
+            provider_fault_retries: of_part.provider_fault_retries,
+            error_retries: of_part.error_retries,
+            gather_limit: gpux_lease::GATHER_LIMIT,
         }
     }
 }

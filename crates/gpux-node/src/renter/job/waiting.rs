@@ -6,13 +6,13 @@
 //! or it would give the part to another node.
 
 use super::{JobTask, fetch::FetchError};
-use crate::renter::record::Waiting;
-use gpux_lease::{PartEvent, RenterEvent, RenterState};
+use crate::renter::{
+    pieces::{PieceEvent, TryKey},
+    record::Waiting,
+};
+use gpux_lease::{RenterEvent, RenterState};
 use gpux_proto::OutputSpec;
-use gpux_types::{LeaseId, Millis, PartIndex};
-
-/// One try of a part.
-pub(super) type TryKey = (LeaseId, PartIndex, u32);
+use gpux_types::{LeaseId, Millis};
 
 /// How long a lease is kept that has nothing to do but to wait for its renter's disk.
 const IDLE_AT_MOST: Millis = Millis::from_secs(30);
@@ -82,7 +82,7 @@ impl JobTask {
             None | Some(S::Quoted { .. } | S::Opening | S::Open | S::Running | S::Lost { .. })
         );
         if !goes_on && !self.awaits_results(lease) {
-            self.part_event(PartEvent::LeaseClosed { lease });
+            self.piece_event(PieceEvent::LeaseClosed { lease });
         }
     }
 
@@ -118,7 +118,7 @@ impl JobTask {
         };
         let idle = self.leases.iter().filter(|(lease, live)| {
             let state = live.record.machine.state();
-            let mut runs = self.record.queue.running_on(lease).peekable();
+            let mut runs = self.record.queue.running_on(lease).into_iter().peekable();
             matches!(state, RenterState::Open | RenterState::Running)
                 && runs.peek().is_some()
                 && runs.all(|(part, attempt)| {
