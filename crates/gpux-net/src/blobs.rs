@@ -6,8 +6,11 @@ mod grants;
 mod open;
 mod pack;
 mod scan;
+mod senders;
 mod serve;
+mod shelf;
 mod store;
+mod take;
 mod unpack;
 
 pub(crate) use grants::Grants;

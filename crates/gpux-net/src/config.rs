@@ -65,6 +65,11 @@ pub struct Limits {
     pub blob_stall: Duration,
     /// How often blobs that nobody keeps are deleted.
     pub collect_interval: Duration,
+    /// The most bytes that are kept of what nodes sent for their leases, for their next ones; with those that were let go and are
+    /// not deleted yet. 0: nothing is kept.
+    pub cache_bytes: u64,
+    /// After how long without use it goes.
+    pub cache_age: Duration,
     /// The most offers that are remembered; at about 2 KiB each. When there are more, one of a
     /// node that was never called gives way by lot.
     pub offers: usize,
@@ -94,6 +99,8 @@ impl Default for Limits {
             blob_downloads: 8,
             blob_stall: Duration::from_secs(20),
             collect_interval: Duration::from_secs(300),
+            cache_bytes: 4 << 30,
+            cache_age: Duration::from_secs(7 * 24 * 3_600),
             offers: 16_384,
             offers_per_minute: 30,
             gossip_per_second: 500,

@@ -6,7 +6,7 @@ use crate::{
     bucket::PeerRates,
     calls::{AnswerLimits, Answerer, CallError, CallHandler, Caller},
     config::{Limits, NetConfig},
-    connections::{ConnectionLimits, Connections, PeerPath},
+    connections::{Cause, ConnectionLimits, Connections, PeerPath},
     endpoint::{CONNECTION_WINDOW, FETCH_WINDOW, StartNetError, bind, transport},
     offers::{
         Announcer, Asked, BookConfig, Engine, EngineConfig, FEED_EVENTS, GossipConnections, HeardOffer, OfferEvent,
@@ -19,7 +19,7 @@ use crate::{
 };
 use futures_util::stream::BoxStream;
 use gpux_proto::{LogsRequest, Request, Response, SignedOffer};
-use gpux_types::{BlobHash, LeaseId, NodeId};
+use gpux_types::{BlobHash, LeaseId, NodeId, UnixSeconds};
 use iroh::{Endpoint, SecretKey};
 use iroh_gossip::net::Gossip;
 use std::{
@@ -93,11 +93,7 @@ impl Net {
     /// When the store or a socket cannot be had, or a relay's URL is none.
     pub async fn start(config: NetConfig, handler: Arc<dyn CallHandler>) -> Result<Self, StartNetError> {
         let limits = config.limits.clone();
-        let opened = OpenStore::open(&config.data_dir, limits.collect_interval).await;
-        let store = opened.map_err(|source| StartNetError::Store {
-            path: config.data_dir.clone(),
-            source,
-        })?;
+        let store = open_store(&config).await?;
         let peers = Arc::new(Peers::new(limits.peers.saturating_add(limits.offers)));
         // The first ticket is the most trusted one and ends up as the newest.
         for ticket in config.bootstrap.iter().rev() {
@@ -124,9 +120,13 @@ impl Net {
         let (asked, asked_rx) = mpsc::channel(ASKED);
         let (feed, _) = broadcast::channel(FEED_EVENTS);
         let (neighbours_tx, neighbours) = watch::channel(Vec::new());
+        let counters = Arc::<Counters>::default();
+        let blobs = Blobs::new(store, Arc::new(fetches), counters.clone(), &limits);
+        let adopted = blobs.adopt_sent().await;
+        adopted.map_err(|source| no_store(&config, source.into()))?;
         let inner = Inner {
             caller: Caller::new(calls.clone(), limits.call_timeout),
-            blobs: Blobs::new(store, Arc::new(fetches), &limits),
+            blobs,
             gossip,
             peers,
             engine: Arc::new(Mutex::new(engine)),
@@ -134,7 +134,7 @@ impl Net {
             feed: feed.downgrade(),
             neighbours,
             grants: Arc::new(Grants::new()),
-            counters: Arc::default(),
+            counters,
             cancel: CancellationToken::new(),
             tasks: Mutex::default(),
             limits,
@@ -166,6 +166,12 @@ impl Net {
     #[must_use]
     pub fn stats(&self) -> NetStats {
         self.inner.counters.snapshot()
+    }
+
+    /// The bytes that are kept of what nodes sent for their leases, and those of it that were let go and are not deleted yet.
+    #[must_use]
+    pub fn cached(&self) -> (u64, u64) {
+        self.inner.blobs.senders.bytes()
     }
 
     /// Withdraws the offer, ends all streams, and closes the store and the sockets. Further calls fail.
@@ -349,6 +355,30 @@ impl Net {
         self.inner.blobs.fetch(from, blob, keeper, progress).await
     }
 
+    /// The same from `from` alone, which must send all of it unless it did once: whoever only knows the hash gets nothing here, and
+    /// learns nothing. For what only its owner may read, such as inputs.
+    ///
+    /// # Errors
+    /// When it did not give all of it; what came is kept for the next try until the keeper lets go.
+    pub async fn take(
+        &self,
+        from: NodeId,
+        blob: BlobRef,
+        keeper: Keeper,
+        progress: Option<&watch::Sender<u64>>,
+    ) -> Result<(), FetchError> {
+        self.inner.blobs.take(from, blob, keeper, progress).await
+    }
+
+    /// Keeps what of `blobs` came by [`Net::take`] from `sender`, as used at `date`, for its next lease. There is room for
+    /// [`Limits::cache_bytes`]: what was used longest ago goes first, and counts until it is deleted.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn keep_sent(&self, sender: NodeId, blobs: &[BlobRef], date: UnixSeconds) -> Result<(), StoreError> {
+        self.inner.blobs.keep_sent(sender, blobs, date).await
+    }
+
     /// Writes a blob to a file.
     ///
     /// # Errors
@@ -443,6 +473,16 @@ impl Inner {
             neighbours,
         }
     }
+}
+
+async fn open_store(config: &NetConfig) -> Result<OpenStore, StartNetError> {
+    let opened = OpenStore::open(&config.data_dir, config.limits.collect_interval).await;
+    opened.map_err(|source| no_store(config, source))
+}
+
+fn no_store(config: &NetConfig, source: Cause) -> StartNetError {
+    let path = config.data_dir.clone();
+    StartNetError::Store { path, source }
 }
 
 fn engine_config(config: &NetConfig, me: NodeId) -> EngineConfig {

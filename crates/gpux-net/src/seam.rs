@@ -8,12 +8,13 @@ use crate::{
     calls::CallError,
     net::Net,
     offers::{HeardOffer, OfferFeed, PublishOfferError},
+    stats::NetStats,
     ticket::PeerTicket,
 };
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use gpux_proto::{LogsRequest, Request, Response, SignedOffer};
-use gpux_types::{BlobHash, LeaseId, NodeId};
+use gpux_types::{BlobHash, LeaseId, NodeId, UnixSeconds};
 use std::{fmt, path::Path};
 use tokio::sync::watch;
 
@@ -98,6 +99,26 @@ pub trait PeerNet: fmt::Debug + Send + Sync + 'static {
         keeper: Keeper,
         progress: Option<&watch::Sender<u64>>,
     ) -> Result<(), FetchError>;
+    /// Brings `blob` here from `from`, which must have sent all of it once, and keeps it for `keeper`.
+    ///
+    /// # Errors
+    /// When it did not give all of it.
+    async fn take(
+        &self,
+        from: NodeId,
+        blob: BlobRef,
+        keeper: Keeper,
+        progress: Option<&watch::Sender<u64>>,
+    ) -> Result<(), FetchError>;
+    /// Keeps what of `blobs` was taken from `sender`, as used at `date`, for its next lease.
+    ///
+    /// # Errors
+    /// When the store fails.
+    async fn keep_sent(&self, sender: NodeId, blobs: &[BlobRef], date: UnixSeconds) -> Result<(), StoreError>;
+    /// The bytes that are so kept, and those that were let go and are not deleted yet.
+    fn cached(&self) -> (u64, u64);
+    /// What went over the network since the start.
+    fn stats(&self) -> NetStats;
     /// Writes a blob to a file.
     ///
     /// # Errors
@@ -196,6 +217,28 @@ impl PeerNet for Net {
         progress: Option<&watch::Sender<u64>>,
     ) -> Result<(), FetchError> {
         Self::fetch(self, from, blob, keeper, progress).await
+    }
+
+    async fn take(
+        &self,
+        from: NodeId,
+        blob: BlobRef,
+        keeper: Keeper,
+        progress: Option<&watch::Sender<u64>>,
+    ) -> Result<(), FetchError> {
+        Self::take(self, from, blob, keeper, progress).await
+    }
+
+    async fn keep_sent(&self, sender: NodeId, blobs: &[BlobRef], date: UnixSeconds) -> Result<(), StoreError> {
+        Self::keep_sent(self, sender, blobs, date).await
+    }
+
+    fn cached(&self) -> (u64, u64) {
+        Self::cached(self)
+    }
+
+    fn stats(&self) -> NetStats {
+        Self::stats(self)
     }
 
     async fn export(&self, hash: BlobHash, path: &Path, mode: ExportMode) -> Result<(), StoreError> {

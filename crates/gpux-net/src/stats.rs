@@ -55,9 +55,18 @@ counters! {
     blobs_served,
     /// Blob requests refused for want of a lease that names the blob.
     blobs_refused,
+    /// Bytes of blobs that peers were sent, with the hashes that prove them.
+    blob_bytes_sent,
+    /// Bytes of blobs that peers sent, with the hashes that prove them.
+    blob_bytes_received,
 }
 
 /// Adds one.
 pub(crate) fn bump(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Adds so many.
+pub(crate) fn add(counter: &AtomicU64, count: usize) {
+    counter.fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed);
 }

@@ -93,6 +93,9 @@ pub(crate) fn chain_config(config: &DaemonConfig) -> ChainConfig {
     }
 }
 
+/// Which part of the free disk renters' inputs are kept in.
+const CACHED_PART: u64 = 10;
+
 fn net_config(dir: &DaemonDir, config: &DaemonConfig, chain: &Chain, store: &Store) -> Result<NetConfig, DaemonError> {
     let secret = dir.secret(&dir.endpoint_key()).map_err(|source| DaemonError::Folder {
         what: "the endpoint's key",
@@ -101,6 +104,18 @@ fn net_config(dir: &DaemonDir, config: &DaemonConfig, chain: &Chain, store: &Sto
     // Peers of the last run let a node come back also when its configured ones are gone.
     let mut bootstrap = config.network.bootstrap.clone();
     bootstrap.extend(store.fact::<Vec<PeerTicket>>(PEERS)?.unwrap_or_default());
+    let mut limits = Limits {
+        cache_bytes: 0,
+        ..Limits::default()
+    };
+    if let Some(provide) = &config.provide {
+        limits.cache_age = provide.input_cache_age.into();
+        limits.cache_bytes = provide.input_cache.map_or_else(
+            // A disk that cannot be looked at keeps nothing.
+            || crate::dir::free(dir.path()).map_or(0, |free| free.0 / CACHED_PART),
+            |bytes| bytes.0,
+        );
+    }
     Ok(NetConfig {
         secret,
         data_dir: dir.blobs(),
@@ -110,7 +125,7 @@ fn net_config(dir: &DaemonDir, config: &DaemonConfig, chain: &Chain, store: &Sto
         relay_authority: config.network.relay_authority.clone(),
         topic: topic(&chain.escrow()),
         bootstrap,
-        limits: Limits::default(),
+        limits,
     })
 }
 

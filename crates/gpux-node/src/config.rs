@@ -197,6 +197,12 @@ pub struct ProvideSection {
     /// The longest lease that is offered.
     #[serde(default = "default_longest")]
     pub longest_lease: Millis,
+    /// The most disk that is taken by what renters sent for their leases, kept for their next ones; those used longest ago go first.
+    /// `"0B"`: nothing is kept. Absent: a tenth of what is free when the daemon starts.
+    pub input_cache: Option<ByteSize>,
+    /// How long it is kept after a lease last worked with it.
+    #[serde(default = "default_cache_age")]
+    pub input_cache_age: Millis,
 }
 
 /// GPUs that are sold: all of one model.
@@ -265,6 +271,10 @@ impl ChainSection {
 }
 
 const fn default_longest() -> Millis {
+    Millis::from_secs(7 * 24 * 3_600)
+}
+
+const fn default_cache_age() -> Millis {
     Millis::from_secs(7 * 24 * 3_600)
 }
 

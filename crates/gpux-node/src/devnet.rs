@@ -296,6 +296,8 @@ impl Share {
             features: Vec::new(),
             gpu: None,
             longest_lease: Millis::from_secs(24 * 3_600),
+            input_cache: None,
+            input_cache_age: Millis::from_secs(24 * 3_600),
         }
     }
 }

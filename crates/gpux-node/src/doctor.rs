@@ -2,6 +2,7 @@
 
 use crate::{node::Node, renter::KEPT_FREE};
 use gpux_api::{DoctorCheck, DoctorView, Taking};
+use gpux_types::ByteSize;
 
 /// The least native coin that lets a wallet send a handful of transactions, in wei.
 const LEAST_NATIVE: u128 = 100_000_000_000_000;
@@ -18,6 +19,7 @@ pub(crate) async fn examine(node: &Node) -> DoctorView {
         offers(node),
         runtime(node),
         disk(node),
+        transfer(node),
     ];
     if let Some(provider) = &node.provider {
         let (total, free, leases) = provider.load();
@@ -180,6 +182,22 @@ fn disk(node: &Node) -> DoctorCheck {
         }
         Err(error) => check("disk", false, crate::error_chain(&error), hint),
     }
+}
+
+/// What went over the network of images, inputs and outputs, and what is kept of inputs.
+fn transfer(node: &Node) -> DoctorCheck {
+    let (stats, (kept, going)) = (node.net.stats(), node.net.cached());
+    let (sent, received) = (stats.blob_bytes_sent, stats.blob_bytes_received);
+    let mut found = format!(
+        "{} ({sent} bytes) of images, inputs and outputs sent and {} ({received} bytes) received since the start",
+        ByteSize(sent),
+        ByteSize(received)
+    );
+    if node.provider.is_some() {
+        let kept = ByteSize(kept.saturating_add(going));
+        found.push_str(&format!("; {kept} kept of renters' inputs"));
+    }
+    check("transfer", true, found, None)
 }
 
 fn runtime(node: &Node) -> DoctorCheck {

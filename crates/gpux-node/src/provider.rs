@@ -8,6 +8,7 @@ mod calls;
 mod capacity;
 mod chain;
 mod disk;
+mod inputs;
 mod journal;
 mod lease;
 mod meter;
@@ -194,6 +195,7 @@ impl Provider {
         self.destroy_unknown(node, without_record(adopted.into_keys(), &unread))
             .await;
         node.tasks.spawn(offer::keep_published(node.clone(), self.clone()));
+        node.tasks.spawn(inputs::let_go_of_old(node.clone()));
         Ok(())
     }
 

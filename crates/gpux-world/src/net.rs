@@ -8,11 +8,11 @@ use crate::{
 };
 use async_trait::async_trait;
 use gpux_net::{
-    AddMode, BlobRef, CallError, ExportMode, FetchError, HeardOffer, Keeper, LogStream, OfferFeed, PeerFetchError,
-    PeerNet, PeerTicket, PublishOfferError, StoreError,
+    AddMode, BlobRef, CallError, ExportMode, FetchError, HeardOffer, Keeper, LogStream, NetStats, OfferFeed,
+    PeerFetchError, PeerNet, PeerTicket, PublishOfferError, StoreError,
 };
 use gpux_proto::{LogsRequest, Request, Response, SignedOffer};
-use gpux_types::{BlobHash, LeaseId, Millis, NodeId};
+use gpux_types::{BlobHash, LeaseId, Millis, NodeId, UnixSeconds};
 use std::{collections::BTreeSet, fmt, path::Path, sync::Arc, time::Duration};
 use tokio::sync::{broadcast, watch};
 
@@ -251,6 +251,52 @@ impl PeerNet for SimNet {
         }
         self.life.lives().await;
         Err(last)
+    }
+
+    async fn take(
+        &self,
+        from: NodeId,
+        blob: BlobRef,
+        keeper: Keeper,
+        progress: Option<&watch::Sender<u64>>,
+    ) -> Result<(), FetchError> {
+        self.life.lives().await;
+        let shown = self.at_home(|host| host.shown.contains(&(from, blob.hash)));
+        if !shown && self.network.blob(self.me, blob.hash).is_some() {
+            // As if it were not here.
+            let brought = self.bring(from, blob).await;
+            brought.map_err(|source| FetchError::Peer {
+                hash: blob.hash,
+                peer: from,
+                source,
+            })?;
+        }
+        self.fetch(&[from], blob, keeper, progress).await?;
+        self.at_home(|host| {
+            host.shown.insert((from, blob.hash));
+        });
+        Ok(())
+    }
+
+    async fn keep_sent(&self, sender: NodeId, blobs: &[BlobRef], _: UnixSeconds) -> Result<(), StoreError> {
+        self.at_home(|host| {
+            for blob in blobs {
+                if host.shown.contains(&(sender, blob.hash))
+                    && let Some((_, keepers)) = host.blobs.get_mut(&blob.hash)
+                {
+                    keepers.insert(format!("sent/{sender}"));
+                }
+            }
+        });
+        Ok(())
+    }
+
+    fn cached(&self) -> (u64, u64) {
+        (0, 0)
+    }
+
+    fn stats(&self) -> NetStats {
+        NetStats::default()
     }
 
     async fn export(&self, hash: BlobHash, path: &Path, _: ExportMode) -> Result<(), StoreError> {

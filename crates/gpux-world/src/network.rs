@@ -77,6 +77,8 @@ pub(crate) struct Host {
     life: Option<Arc<Life>>,
     pub(crate) handler: Option<Arc<dyn CallHandler>>,
     pub(crate) blobs: BTreeMap<BlobHash, (Vec<u8>, BTreeSet<String>)>,
+    /// Who sent all of which blob once.
+    pub(crate) shown: BTreeSet<(NodeId, BlobHash)>,
     pub(crate) grants: BTreeMap<LeaseId, (NodeId, BTreeSet<BlobHash>)>,
     pub(crate) own: Option<SignedOffer>,
     pub(crate) heard: BTreeMap<NodeId, (HeardOffer, Duration)>,
@@ -89,6 +91,7 @@ impl Default for Host {
             life: None,
             handler: None,
             blobs: BTreeMap::new(),
+            shown: BTreeSet::new(),
             grants: BTreeMap::new(),
             own: None,
             heard: BTreeMap::new(),

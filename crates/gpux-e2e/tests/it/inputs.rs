@@ -1,14 +1,26 @@
-//! Inputs: a folder of the renter's, as the containers of a provider see it.
+//! Inputs: a folder of the renter's, as the containers of a provider see it, and that it is not sent twice.
 
-use super::{job, market::Market};
+use super::{job, market::Market, wait::wait_for};
+use gpux_api::DoctorView;
 use std::{
     fs,
     os::unix::fs::{PermissionsExt as _, symlink},
+    path::Path,
+    time::{Duration, Instant},
 };
 
+/// What a daemon says of its transfers.
+fn transfer(market: &Market, daemon: &Path) -> String {
+    // A market of one provider has something to complain about.
+    let told = market.run(&["--dir", daemon.to_str().unwrap(), "doctor", "--json"]);
+    let doctor: DoctorView = serde_json::from_slice(&told.stdout).unwrap();
+    let mut checks = doctor.checks.into_iter();
+    checks.find(|check| check.name == "transfer").unwrap().found
+}
+
 #[test]
-fn a_folder_of_the_renter_is_seen_by_a_task_as_it_is_and_cannot_be_written() {
-    let market = Market::start(1);
+fn a_folder_of_the_renter_is_seen_by_a_task_as_it_is_and_a_second_run_sends_nothing_of_it() {
+    let mut market = Market::start(1);
     let input = market.path().join("tools");
     fs::create_dir_all(input.join("many/deep")).unwrap();
     fs::write(
@@ -41,22 +53,45 @@ budget: {{ max_duration: 10m }}
 "#,
         job::SHELL
     );
-    let (path, output) = (market.path().join("folder.yaml"), market.path().join("folder-out"));
+    let path = market.path().join("folder.yaml");
     fs::write(&path, file).unwrap();
-    let run = || {
-        let (path, output) = (path.to_str().unwrap(), output.to_str().unwrap());
-        market.run(&["run", path, "-y", "--output", output])
+    let run = |market: &Market, output: &str| {
+        let (path, output) = (path.to_str().unwrap(), market.path().join(output));
+        market.run(&["run", path, "-y", "--output", output.to_str().unwrap()])
     };
-    let ended = run();
-    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
-    let out = |name: &str| fs::read_to_string(output.join(name)).unwrap().trim().to_owned();
+    let assert_ran = |market: &Market, output: &str| {
+        let ended = run(market, output);
+        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+        let folder = market.path().join(output);
+        let out = |name: &str| fs::read_to_string(folder.join(name)).unwrap().trim().to_owned();
+        assert_eq!(
+            (out("small.txt"), out("large.txt")),
+            ("1200000".into(), "2097152".into())
+        );
+    };
+    assert_ran(&market, "first");
+    let (renter, provider) = (market.daemon("renter").dir, market.daemon("provider-1").dir);
+    let sent = transfer(&market, &renter);
+    assert!(!sent.contains("(0 bytes) of"), "{sent}");
+    // It knows what it keeps also when it was started again, and a daemon that was sends bytes anew from 0.
+    wait_for("the inputs to be kept", Duration::from_secs(30), || {
+        (!transfer(&market, &provider).contains("; 0 B kept")).then_some(())
+    });
+    let began = Instant::now();
+    market.reconfigure("provider-1", str::to_owned);
+    market.await_offer("provider-1", began);
+    assert_ran(&market, "second");
+    let words = |text: &str| text.split(" of images").next().unwrap().to_owned();
     assert_eq!(
-        (out("small.txt"), out("large.txt")),
-        ("1200000".into(), "2097152".into())
+        words(&transfer(&market, &renter)),
+        words(&sent),
+        "nothing was sent again"
     );
+    let received = transfer(&market, &provider);
+    assert!(received.contains("(0 bytes) received"), "{received}");
 
     symlink("/etc/passwd", input.join("many/out")).unwrap();
-    let refused = run();
+    let refused = run(&market, "third");
     assert_ne!(refused.status.code(), Some(0));
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(

@@ -91,7 +91,16 @@ fn the_doctor_finds_nothing_wrong(market: &Market) {
     let names: Vec<&str> = view.checks.iter().map(|check| check.name.as_str()).collect();
     assert_eq!(
         names,
-        ["chain", "fees", "wallet", "peers", "offers", "containers", "disk"]
+        [
+            "chain",
+            "fees",
+            "wallet",
+            "peers",
+            "offers",
+            "containers",
+            "disk",
+            "transfer"
+        ]
     );
     let provider = market.daemon("provider-1").dir;
     let view: DoctorView = market.ask(&["--dir", provider.to_str().unwrap(), "doctor"]);
@@ -304,7 +313,7 @@ fn the_doctor_says_what_is_broken_and_what_to_do(market: &mut Market) {
         "{text}"
     );
     assert!(
-        text.contains("ok   peers:") && text.ends_with("of 7 checks failed\n"),
+        text.contains("ok   peers:") && text.ends_with("of 8 checks failed\n"),
         "{text}"
     );
     let told = market.run(&["doctor", "--json"]);

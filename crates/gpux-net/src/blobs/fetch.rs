@@ -10,10 +10,11 @@ use crate::{
     },
     calls::Retry,
     connections::Use,
+    stats::{Counters, add},
 };
 use futures_util::StreamExt;
 use gpux_types::{BlobHash, NodeId};
-use iroh::endpoint::{RecvStream, VarInt};
+use iroh::endpoint::{RecvStream, SendStream, VarInt};
 use iroh_blobs::{
     Hash, HashAndFormat,
     api::remote::{GetProgressItem, LocalInfo},
@@ -28,18 +29,18 @@ use iroh_blobs::{
 use std::{
     io,
     pin::{Pin, pin},
-    sync::PoisonError,
+    sync::{Arc, PoisonError},
     task::{Context, Poll, ready},
 };
 use tokio::{
     io::{AsyncRead, ReadBuf},
-    sync::watch,
+    sync::{SemaphorePermit, watch},
     time::timeout,
 };
 
 /// How often in a row the same peer is asked whose stream is cut before much of it came. What came is kept, so each try
 /// goes further.
-const TRIES_PER_PEER: usize = 3;
+pub(super) const TRIES_PER_PEER: usize = 3;
 /// A try that brought so many bytes does not count: a large blob may be cut many times on its way.
 const WORTH_A_TRY: u64 = 1 << 20;
 
@@ -52,19 +53,31 @@ impl Blobs {
         keeper: Keeper,
         progress: Option<&watch::Sender<u64>>,
     ) -> Result<(), FetchError> {
-        let store_error = |source| FetchError::Store {
-            hash: blob.hash,
-            source,
-        };
         let turn = self.turn(blob.hash);
         let turn = turn.lock().await;
-        // Kept from now on, so that a collection in the middle of the transfer spares what is here.
-        self.keep(blob.hash, keeper).await.map_err(store_error)?;
-        let result = self.fetch_kept(from, blob, progress).await;
+        self.senders.mixed(blob.hash);
+        let result = self.fetch_in_turn(from, blob, keeper, progress).await;
         drop(turn);
-        self.end_turn(blob.hash);
+        self.end_turn();
+        result
+    }
+
+    /// The same, by whoever has the turn.
+    pub(super) async fn fetch_in_turn(
+        &self,
+        from: &[NodeId],
+        blob: BlobRef,
+        keeper: Keeper,
+        progress: Option<&watch::Sender<u64>>,
+    ) -> Result<(), FetchError> {
+        let hash = blob.hash;
+        // Kept from now on, so that a collection in the middle of the transfer spares what is here.
+        let kept = self.keep(hash, keeper).await;
+        kept.map_err(|source| FetchError::Store { hash, source })?;
+        let result = self.fetch_kept(from, blob, progress).await;
         if matches!(result, Err(FetchError::OtherSize { .. })) {
-            self.release_one(blob.hash, keeper).await.map_err(store_error)?;
+            let released = self.release_one(hash, keeper).await;
+            released.map_err(|source| FetchError::Store { hash, source })?;
         }
         result
     }
@@ -122,26 +135,14 @@ impl Blobs {
         blob: BlobRef,
         (progress, received): (Option<&watch::Sender<u64>>, &mut u64),
     ) -> Result<(), PeerFetchError> {
-        let _place = self
-            .downloads
-            .acquire()
-            .await
-            .map_err(|source| PeerFetchError::Connect(source.into()))?;
         let local = local(store, blob.hash).await?;
         let here = local.local_bytes();
-        let opened = self.connections.open(peer).await;
-        let (guard, send, recv) = opened.map_err(|source| PeerFetchError::Connect(source.into()))?;
-        let recv = AsyncReadRecvStream::new(SizeChecked {
-            recv,
-            head: Vec::new(),
-            expected: blob.size,
-        });
-        let pair = StreamPair::new(0, recv, send);
+        let (place, pair) = self.open(peer, blob).await?;
         let items = store.remote().execute_get(pair, local.missing()).stream();
         let mut items = pin!(items);
         loop {
             let Ok(item) = timeout(self.stall, items.next()).await else {
-                self.connections.discard(peer, &guard);
+                self.discard(peer, &place);
                 return Err(PeerFetchError::Stalled(self.stall));
             };
             match item {
@@ -149,7 +150,7 @@ impl Blobs {
                     *received = bytes;
                     tell(progress, here.saturating_add(bytes).min(blob.size));
                 }
-                Some(GetProgressItem::Done(_)) => return finished(guard),
+                Some(GetProgressItem::Done(_)) => return Ok(()),
                 Some(GetProgressItem::Error(error)) => return Err(classify(error)),
                 None => {
                     return Err(PeerFetchError::Cut(
@@ -160,27 +161,53 @@ impl Blobs {
         }
     }
 
-    fn turn(&self, hash: BlobHash) -> std::sync::Arc<tokio::sync::Mutex<()>> {
+    /// A stream that brings `blob` from `peer`, once there is a place among the transfers.
+    pub(super) async fn open(&self, peer: NodeId, blob: BlobRef) -> Result<(Place<'_>, Bringing), PeerFetchError> {
+        let place = self.downloads.acquire().await;
+        let place = place.map_err(|source| PeerFetchError::Connect(source.into()))?;
+        let opened = self.connections.open(peer).await;
+        let (used, send, recv) = opened.map_err(|source| PeerFetchError::Connect(source.into()))?;
+        let recv = AsyncReadRecvStream::new(SizeChecked {
+            recv,
+            head: Vec::new(),
+            expected: blob.size,
+            counters: self.counters.clone(),
+        });
+        let place = Place { used, _place: place };
+        Ok((place, StreamPair::new(0, recv, send)))
+    }
+
+    /// Gives up the connection of a transfer that stalled.
+    pub(super) fn discard(&self, peer: NodeId, place: &Place<'_>) {
+        self.connections.discard(peer, &place.used);
+    }
+
+    pub(super) fn turn(&self, hash: BlobHash) -> Arc<tokio::sync::Mutex<()>> {
         let mut fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
         fetching.entry(hash).or_default().clone()
     }
 
     /// Forgets turns that nobody holds or waits for.
-    fn end_turn(&self, _hash: BlobHash) {
+    pub(super) fn end_turn(&self) {
         let mut fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
-        fetching.retain(|_, turn| std::sync::Arc::strong_count(turn) > 1);
+        fetching.retain(|_, turn| Arc::strong_count(turn) > 1);
     }
+}
+
+/// A stream of the blob protocol on which a blob comes.
+pub(super) type Bringing = StreamPair<AsyncReadRecvStream<SizeChecked>, SendStream>;
+
+/// A place among the transfers, and the connection that is in use.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    used: Use,
+    _place: SemaphorePermit<'a>,
 }
 
 async fn local(store: &FsStore, hash: BlobHash) -> Result<LocalInfo, PeerFetchError> {
     let content = HashAndFormat::raw(Hash::from_bytes(hash.0));
     let local = store.remote().local(content).await;
     local.map_err(|source| PeerFetchError::Write(source.into()))
-}
-
-fn finished(guard: Use) -> Result<(), PeerFetchError> {
-    drop(guard);
-    Ok(())
 }
 
 fn whole(blob: BlobRef, found: BlobRef, progress: Option<&watch::Sender<u64>>) -> Result<(), FetchError> {
@@ -202,7 +229,7 @@ fn tell(progress: Option<&watch::Sender<u64>>, bytes: u64) {
 }
 
 /// What a failed transfer says about the peer.
-fn classify(error: GetError) -> PeerFetchError {
+pub(super) fn classify(error: GetError) -> PeerFetchError {
     let lie = |error: &io::Error| {
         error
             .get_ref()
@@ -238,11 +265,12 @@ fn classify(error: GetError) -> PeerFetchError {
     }
 }
 
-/// Reads a response and stops at its first eight bytes when they announce another size than agreed.
-struct SizeChecked {
+/// Reads a response, counts its bytes, and stops at its first eight bytes when they announce another size than agreed.
+pub(super) struct SizeChecked {
     recv: RecvStream,
     head: Vec<u8>,
     expected: u64,
+    counters: Arc<Counters>,
 }
 
 /// How many bytes announce the size.
@@ -260,6 +288,10 @@ impl AsyncRead for SizeChecked {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.recv).poll_read(cx, buf))?;
+        add(
+            &self.counters.blob_bytes_received,
+            buf.filled().len().saturating_sub(before),
+        );
         if self.head.len() < HEAD {
             let missing = HEAD - self.head.len();
             let fresh = buf.filled().get(before..).unwrap_or_default();

@@ -3,9 +3,10 @@
 //! Invariant: a blob without a keeper is deleted at the next collection, one with a keeper never is.
 
 use crate::{
-    blobs::{error::StoreError, open::OpenStore},
+    blobs::{error::StoreError, open::OpenStore, senders::Senders},
     config::Limits,
     connections::{Cause, Connections},
+    stats::Counters,
 };
 use gpux_types::{BlobHash, JobId, LeaseId};
 use iroh_blobs::{
@@ -71,6 +72,8 @@ pub(crate) struct Blobs {
     pub(crate) stall: Duration,
     /// Held by the one transfer of a blob that runs; others wait and then find it here.
     pub(crate) fetching: Mutex<HashMap<BlobHash, Arc<tokio::sync::Mutex<()>>>>,
+    pub(crate) senders: Senders,
+    pub(crate) counters: Arc<Counters>,
 }
 
 impl fmt::Display for Keeper {
@@ -85,13 +88,20 @@ impl fmt::Display for Keeper {
 }
 
 impl Blobs {
-    pub(crate) fn new(store: OpenStore, connections: Arc<Connections>, limits: &Limits) -> Self {
+    pub(crate) fn new(
+        store: OpenStore,
+        connections: Arc<Connections>,
+        counters: Arc<Counters>,
+        limits: &Limits,
+    ) -> Self {
         Self {
             store: Arc::new(store),
             connections,
             downloads: Semaphore::new(limits.blob_downloads.clamp(1, Semaphore::MAX_PERMITS)),
             stall: limits.blob_stall,
             fetching: Mutex::default(),
+            senders: Senders::new(limits),
+            counters,
         }
     }
 
@@ -139,6 +149,7 @@ impl Blobs {
     async fn keep_added(&self, added: Result<TempTag, Cause>, keeper: Keeper) -> Result<BlobRef, Cause> {
         let added = added?;
         let hash = BlobHash(*added.hash().as_bytes());
+        self.senders.mixed(hash);
         self.keep(hash, keeper).await?;
         self.find(hash).await?.ok_or_else(|| StoreError::Missing(hash).into())
     }

@@ -11,5 +11,6 @@ mod blobs;
 mod calls;
 mod folders;
 mod offers;
+mod senders;
 mod small_disk;
 mod support;

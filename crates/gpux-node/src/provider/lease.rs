@@ -671,8 +671,9 @@ impl LeaseTask {
         self.provider.release(self.record.lease);
         // For a while the renter may still ask how the lease ended, and fetch what it made.
         let (node, lease, provider) = (self.node.clone(), self.record.lease, self.provider.clone());
+        let request = self.record.request.clone();
         self.node.tasks.spawn(async move {
-            outputs::clean_up(&node, lease).await;
+            outputs::clean_up(&node, lease, &request).await;
             provider.forget(lease);
         });
     }

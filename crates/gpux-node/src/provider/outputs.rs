@@ -1,6 +1,7 @@
 //! Performs the steps of parts: starts them, keeps what they wrote, tells the renter.
 
 use super::{
+    inputs,
     lease::LeaseInput,
     parts::{Step, Told, failed},
 };
@@ -240,13 +241,15 @@ async fn keep(node: &Node, lease: LeaseId, request: &LeaseRequest, key: PartKey)
 }
 
 /// Removes what is left of a lease that is over, once the renter had time to fetch its outputs.
-pub(super) async fn clean_up(node: &Node, lease: LeaseId) {
+pub(super) async fn clean_up(node: &Node, lease: LeaseId, request: &LeaseRequest) {
     tokio::select! {
         biased;
         // What a stopping daemon leaves is removed by the next one.
         () = node.cancel.cancelled() => return,
         () = tokio::time::sleep(OUTPUTS_KEPT) => {}
     }
+    // What found no room when the work ended, since what went for it was not deleted yet, may find it now.
+    inputs::keep(node, request).await;
     remove(node, lease).await;
 }
 

@@ -4,15 +4,15 @@
 
 use super::{
     disk::{Disk, NoDisk, Wanted},
-    room,
+    inputs, room,
 };
-use crate::{node::Node, renter::MANIFEST_LIMIT};
+use crate::node::Node;
 use gpux_lease::{Actor, INTERVAL};
 use gpux_net::{BlobRef, ExportMode, FetchError, Keeper, Retry, WriteFolderError};
-use gpux_proto::{BadFolder, BlobSpec, Folder, FolderSpec, ImageSpec, InputSpec, LayerSpec, LeaseRequest};
+use gpux_proto::{BadFolder, BlobSpec, ImageSpec, LayerSpec, LeaseRequest};
 use gpux_runtime::{
-    Compression, CreateLeaseError, Digest, ImageConfig, InputMount, LayerDescriptor, LayerHold, LeaseSpec,
-    MAX_CONFIG_BYTES, ParsedConfig, ReadConfigError, UnpackError, UnpackLimits,
+    Compression, CreateLeaseError, Digest, ImageConfig, LayerDescriptor, LayerHold, LeaseSpec, MAX_CONFIG_BYTES,
+    ParsedConfig, ReadConfigError, UnpackError, UnpackLimits,
 };
 use gpux_types::{ByteSize, LeaseId, Millis, NodeId, shown};
 use std::{
@@ -186,7 +186,7 @@ pub(super) async fn prepare(
         stop,
     };
     let (image, layers) = unpack_image(&mut hold, &fetch, &request.job.image, &scratch).await?;
-    let inputs = fetch_inputs(&fetch, &request.job.inputs, &scratch).await?;
+    let inputs = inputs::fetch(&fetch, &request.job.inputs, &scratch).await?;
     if stop.is_cancelled() {
         return Err(PrepareError::Stopped);
     }
@@ -221,13 +221,8 @@ async fn reserve(
         }
     }
     for input in &request.job.inputs {
-        // As a blob, and as the file that containers see.
-        let copies = if input.folder.is_none() && node.net.find(input.blob.hash).await?.is_some() {
-            1
-        } else {
-            2
-        };
-        missing = missing.saturating_add(input.size().0.saturating_mul(copies));
+        // As a blob, and as the file that containers see: also when it is here, which is the affair of whoever sent it.
+        missing = missing.saturating_add(input.size().0.saturating_mul(2));
         let entries = input.folder.map_or(0, |folder| u64::from(folder.entries));
         missing = missing.saturating_add(entries.saturating_mul(ENTRY_BYTES));
     }
@@ -264,20 +259,33 @@ fn space_of_layer(layer: &LayerSpec) -> u64 {
 }
 
 /// Where the blobs of one lease come from and who counts them.
-struct Fetch<'a> {
-    node: &'a Node,
+pub(super) struct Fetch<'a> {
+    pub(super) node: &'a Node,
     renter: NodeId,
     lease: LeaseId,
     fetched: &'a Arc<AtomicU64>,
     /// Without what was here before.
     brought: &'a AtomicU64,
     disk: &'a Disk,
-    stop: &'a CancellationToken,
+    pub(super) stop: &'a CancellationToken,
+}
+
+/// Who must have sent a blob that is here.
+#[derive(Debug, Clone, Copy)]
+enum Owner {
+    /// Anybody: layers of images are everybody's.
+    Anybody,
+    /// The renter.
+    Renter,
 }
 
 impl Fetch<'_> {
-    /// Brings a blob here, counting its bytes as they come.
-    async fn blob(&self, blob: BlobSpec, keeper: Keeper) -> Result<(), PrepareError> {
+    /// Brings what only the renter may read here, counting its bytes as they come.
+    pub(super) async fn own(&self, blob: BlobSpec) -> Result<(), PrepareError> {
+        self.blob(blob, Owner::Renter).await
+    }
+
+    async fn blob(&self, blob: BlobSpec, owner: Owner) -> Result<(), PrepareError> {
         let wanted = BlobRef {
             hash: blob.hash,
             size: blob.size.0,
@@ -294,7 +302,7 @@ impl Fetch<'_> {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => return Err(PrepareError::Stopped),
-            result = self.bring(wanted, keeper, &progress) => result.map_err(|source| PrepareError::Fetch { size: blob.size, source })?,
+            result = self.bring(wanted, owner, &progress) => result.map_err(|source| PrepareError::Fetch { size: blob.size, source })?,
             () = count => {}
         }
         self.fetched.store(before + blob.size.0, Ordering::Relaxed);
@@ -304,10 +312,9 @@ impl Fetch<'_> {
 
     /// Fetches, and tries again what may go better: what came is kept, so each try goes further. The lease's own limit on
     /// preparation ends it.
-    async fn bring(&self, wanted: BlobRef, keeper: Keeper, progress: &watch::Sender<u64>) -> Result<(), FetchError> {
-        let from = [self.renter];
+    async fn bring(&self, wanted: BlobRef, owner: Owner, progress: &watch::Sender<u64>) -> Result<(), FetchError> {
         for _ in 1..FETCH_TRIES {
-            match self.node.net.fetch(&from, wanted, keeper, Some(progress)).await {
+            match self.try_once(wanted, owner, progress).await {
                 Err(error) if !matches!(error.retry(), Retry::Never) => {
                     tracing::debug!(lease = %self.lease.short(), error = %crate::error_chain(&error), "fetching a blob");
                     tokio::time::sleep(FETCH_AGAIN).await;
@@ -315,7 +322,15 @@ impl Fetch<'_> {
                 done => return done,
             }
         }
-        self.node.net.fetch(&from, wanted, keeper, Some(progress)).await
+        self.try_once(wanted, owner, progress).await
+    }
+
+    async fn try_once(&self, wanted: BlobRef, owner: Owner, progress: &watch::Sender<u64>) -> Result<(), FetchError> {
+        let (net, keeper) = (&self.node.net, Keeper::Lease(self.lease));
+        match owner {
+            Owner::Anybody => net.fetch(&[self.renter], wanted, keeper, Some(progress)).await,
+            Owner::Renter => net.take(self.renter, wanted, keeper, Some(progress)).await,
+        }
     }
 
     fn skip(&self, blob: BlobSpec) {
@@ -330,7 +345,7 @@ async fn unpack_image(
     image: &ImageSpec,
     scratch: &Path,
 ) -> Result<(ImageConfig, Vec<PathBuf>), PrepareError> {
-    fetch.blob(image.config, Keeper::Lease(fetch.lease)).await?;
+    fetch.own(image.config).await?;
     let bytes = fetch.node.net.read_bytes(image.config.hash, MAX_CONFIG_BYTES).await?;
     let parsed = ParsedConfig::read(&bytes)?;
     if parsed.diff_ids.len() != image.layers.len()
@@ -361,7 +376,7 @@ async fn unpack_layer(
         fetch.skip(layer.blob);
         return Ok(folder);
     }
-    fetch.blob(layer.blob, Keeper::Lease(fetch.lease)).await?;
+    fetch.blob(layer.blob, Owner::Anybody).await?;
     let file = scratch.join(format!("layer-{}", descriptor.digest.hex()));
     fetch.node.net.export(layer.blob.hash, &file, ExportMode::Copy).await?;
     let mut limits = UnpackLimits::default();
@@ -389,42 +404,6 @@ pub(crate) fn descriptor(layer: &LayerSpec) -> Result<LayerDescriptor, PrepareEr
         size: layer.blob.size.0,
         blake3: layer.blob.hash,
     })
-}
-
-async fn fetch_inputs(
-    fetch: &Fetch<'_>,
-    inputs: &[InputSpec],
-    scratch: &Path,
-) -> Result<Vec<InputMount>, PrepareError> {
-    let mut mounts = Vec::with_capacity(inputs.len());
-    for (index, input) in inputs.iter().enumerate() {
-        fetch.blob(input.blob, Keeper::Lease(fetch.lease)).await?;
-        let source = scratch.join(format!("input-{index}"));
-        let net = &fetch.node.net;
-        match input.folder {
-            None => net.export(input.blob.hash, &source, ExportMode::Copy).await?,
-            Some(told) => fetch_folder(fetch, input.blob, told, &source).await?,
-        }
-        mounts.push(InputMount {
-            source,
-            target: PathBuf::from(&input.to),
-        });
-    }
-    Ok(mounts)
-}
-
-/// A folder by the manifest that was fetched: nothing of it is believed before it was checked.
-async fn fetch_folder(fetch: &Fetch<'_>, manifest: BlobSpec, told: FolderSpec, to: &Path) -> Result<(), PrepareError> {
-    let bytes = fetch.node.net.read_bytes(manifest.hash, MANIFEST_LIMIT).await?;
-    let folder = Folder::read(&bytes, told)?;
-    for pack in &folder.packs {
-        fetch.blob(pack.blob, Keeper::Lease(fetch.lease)).await?;
-    }
-    tokio::select! {
-        biased;
-        () = fetch.stop.cancelled() => Err(PrepareError::Stopped),
-        written = gpux_net::write_folder(fetch.node.net.as_ref(), folder, to) => Ok(written?),
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Leases that never held money: how many wait for a late deposit, and that nothing else stays of them. Whoever asks for a lease and
 //! stops it again, in a loop and with nothing to lose, leaves neither files nor layers nor rows nor tasks behind.
 
-use super::{lease::LeaseTask, outputs, room};
+use super::{inputs, lease::LeaseTask, outputs, room};
 use crate::store::Role;
 use gpux_lease::{EscrowView, ProviderState};
 use gpux_types::{LeaseId, Millis};
@@ -59,14 +59,16 @@ impl LeaseTask {
         self.disk = None;
         self.provider.release(self.record.lease);
         let (node, lease) = (self.node.clone(), self.record.lease);
-        let image = self.record.request.job.image.clone();
+        let request = self.record.request.clone();
         let worked = self.record.machine.receipt().is_some();
         self.effects.spawn(async move {
             // Without a receipt nothing ran: there is nothing to fetch back, nor to read.
-            if !worked {
+            if worked {
+                inputs::keep(&node, &request).await;
+            } else {
                 outputs::remove(&node, lease).await;
             }
-            room::let_go(&node, &image, worked).await;
+            room::let_go(&node, &request.job.image, worked).await;
             super::lease::LeaseInput::Done
         });
     }
