@@ -15,12 +15,14 @@ pub enum Command {
     Shell(String),
     /// A program and its arguments, run without a shell.
     Argv(Vec<String>),
+    /// What the image says, with these arguments in the place of its own where there are any.
+    Image(Vec<String>),
 }
 
 impl Command {
-    /// The program and its arguments.
+    /// The program and its arguments, in an image with that entrypoint; none for the image's own.
     #[must_use]
-    pub fn argv(&self) -> Vec<String> {
+    pub fn argv(&self, entrypoint: &[String]) -> Vec<String> {
         match self {
             Self::Shell(script) => SHELL
                 .iter()
@@ -29,6 +31,8 @@ impl Command {
                 .map(str::to_owned)
                 .collect(),
             Self::Argv(words) => words.clone(),
+            Self::Image(words) if words.is_empty() => Vec::new(),
+            Self::Image(words) => entrypoint.iter().chain(words).cloned().collect(),
         }
     }
 
@@ -36,7 +40,7 @@ impl Command {
     pub(crate) fn texts(&self) -> &[String] {
         match self {
             Self::Shell(script) => std::slice::from_ref(script),
-            Self::Argv(words) => words,
+            Self::Argv(words) | Self::Image(words) => words,
         }
     }
 }
@@ -55,6 +59,8 @@ impl fmt::Display for Command {
                 }
             }
             Self::Argv(words) => f.write_str(&words.join(" ")),
+            Self::Image(words) if words.is_empty() => f.write_str("the image's own command"),
+            Self::Image(words) => write!(f, "the image's entrypoint with {}", words.join(" ")),
         }
     }
 }

@@ -87,7 +87,7 @@ pub enum Advice {
 }
 
 /// Keys that people know from elsewhere, or that a later version will have, and what to do now.
-const ELSEWHERE: &[(&str, &str)] = &[
+pub(crate) const ELSEWHERE: &[(&str, &str)] = &[
     ("args", "write the whole command as run"),
     ("checkpoint", "this version does not have checkpoints"),
     ("command", "write the command as run"),
@@ -122,8 +122,13 @@ const ELSEWHERE: &[(&str, &str)] = &[
 ];
 
 impl Advice {
-    pub(crate) fn for_key<'a>(key: &str, known: impl Iterator<Item = &'a str> + Clone) -> Self {
-        let elsewhere = ELSEWHERE.iter().find(|(name, _)| *name == key);
+    /// About a key that is not known here, as far as `elsewhere` says what to write in its place.
+    pub(crate) fn for_key<'a>(
+        key: &str,
+        elsewhere: &[(&str, &'static str)],
+        known: impl Iterator<Item = &'a str> + Clone,
+    ) -> Self {
+        let elsewhere = elsewhere.iter().find(|(name, _)| *name == key);
         elsewhere.map_or_else(|| Self::for_word(key, known), |(_, instead)| Self::Instead(instead))
     }
 

@@ -7,7 +7,8 @@ use crate::{
     builder::BuilderFile,
     collect::Collect,
     command::CommandText,
-    error::{JobFileError, JobFileProblem},
+    compose,
+    error::{ELSEWHERE, JobFileError, JobFileProblem},
     gpu::GpuText,
     image::ImageSource,
     job::RetryOn,
@@ -275,7 +276,7 @@ struct Head {
 }
 
 impl JobFile {
-    /// Reads a job file.
+    /// Reads a job file, or a Compose file with one service.
     ///
     /// # Errors
     /// The first thing found wrong, with its line and column.
@@ -288,15 +289,23 @@ impl JobFile {
             };
             return Err(JobFileError::nowhere(problem));
         }
-        // A file of another version or kind is told so, before its keys are called unknown.
-        let head: Result<Head, _> = serde_saphyr::from_str_with_options(text, options());
-        head.map_err(|error| JobFileError::from_yaml(&error))?;
-        let mut file: Self =
-            serde_saphyr::from_str_with_options(text, options()).map_err(|error| JobFileError::from_yaml(&error))?;
+        let mut file = if compose::is_compose(text)? {
+            compose::parse(text)?
+        } else {
+            Self::parse_own(text)?
+        };
         for param in file.params.values_mut() {
             respell(param, text);
         }
         Ok(file)
+    }
+
+    fn parse_own(text: &str) -> Result<Self, JobFileError> {
+        let wrong = |error| JobFileError::from_yaml(&error, ELSEWHERE);
+        // A file of another version or kind is told so, before its keys are called unknown.
+        let head: Result<Head, _> = serde_saphyr::from_str_with_options(text, options());
+        head.map_err(wrong)?;
+        serde_saphyr::from_str_with_options(text, options()).map_err(wrong)
     }
 }
 
@@ -309,7 +318,7 @@ impl FromStr for JobFile {
 }
 
 /// YAML 1.2 without what a job file has no use for, and limits far above what any job needs.
-fn options() -> Options {
+pub(crate) fn options() -> Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_aliases: 0,

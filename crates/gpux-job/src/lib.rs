@@ -7,6 +7,7 @@
 mod builder;
 mod collect;
 mod command;
+mod compose;
 mod error;
 mod explain;
 mod file;

@@ -73,6 +73,9 @@ pub(crate) fn command(what: &str, command: &Command) -> Result<(), LimitError> {
     under(what, texts.len(), gpux_types::MAX_ARGUMENTS)?;
     under(what, texts.iter().map(String::len).sum(), MAX_COMMAND)?;
     texts.iter().try_for_each(|text| no_nul(what, text))?;
+    if let Command::Image(_) = command {
+        return Ok(());
+    }
     // The program itself; further arguments may be empty.
     if texts.first().is_none_or(|program| program.trim().is_empty()) {
         return Err(LimitError::Empty(what.to_owned()));

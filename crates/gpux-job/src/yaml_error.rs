@@ -10,9 +10,10 @@ use serde_saphyr::{Error as YamlError, MessageFormatter, UserMessageFormatter, b
 const MAX_MESSAGE: usize = 400;
 
 impl JobFileError {
-    pub(crate) fn from_yaml(error: &YamlError) -> Self {
+    /// `elsewhere` says what to write in the place of keys that people know from other tools.
+    pub(crate) fn from_yaml(error: &YamlError, elsewhere: &[(&str, &'static str)]) -> Self {
         let error = error.without_snippet();
-        let problem = problem_of(error);
+        let problem = problem_of(error, elsewhere);
         // What is missing has no place; the parser names the end of the table.
         let place = error
             .location()
@@ -28,12 +29,12 @@ impl JobFileError {
     clippy::wildcard_enum_match_arm,
     reason = "the parser's error is open-ended, and its own words will do"
 )]
-fn problem_of(error: &YamlError) -> JobFileProblem {
+fn problem_of(error: &YamlError, elsewhere: &[(&str, &'static str)]) -> JobFileProblem {
     use JobFileProblem as Problem;
     match error {
         YamlError::SerdeUnknownField { field, expected, .. } => Problem::UnknownKey {
             key: cut(field),
-            advice: Advice::for_key(field, expected.iter().copied()),
+            advice: Advice::for_key(field, elsewhere, expected.iter().copied()),
         },
         YamlError::SerdeUnknownVariant { variant, expected, .. } => Problem::UnknownWord {
             word: cut(variant),

@@ -78,7 +78,7 @@ pub(crate) fn write_image_with(dir: &Path, ballast: &[u8]) {
     fs::create_dir_all(&blobs).unwrap();
     let (layer, layer_size) = write_layer(dir, &blobs, ballast);
     let config = format!(
-        r#"{{"architecture":"amd64","os":"linux","config":{{"Env":["PATH=/bin"]}},"rootfs":{{"type":"layers","diff_ids":["sha256:{layer}"]}}}}"#
+        r#"{{"architecture":"amd64","os":"linux","config":{{"Env":["PATH=/bin"],"Entrypoint":["{SHELL}"]}},"rootfs":{{"type":"layers","diff_ids":["sha256:{layer}"]}}}}"#
     )
     .replace("amd64", architecture());
     let (config, config_size) = write_blob(&blobs, &config);

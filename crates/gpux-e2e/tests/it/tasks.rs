@@ -72,6 +72,33 @@ fn a_task_hands_back_what_it_made_and_its_exit_code_is_that_of_gpux_run() {
     );
 }
 
+#[test]
+fn a_compose_file_runs_as_it_does_at_home() {
+    let market = Market::start(1);
+    fs::create_dir(market.path().join("data")).unwrap();
+    fs::write(market.path().join("data/word.txt"), "heard").unwrap();
+    let path = market.path().join("compose.yaml");
+    let text = r#"
+services:
+  at_home:
+    image: oci:image:e2e
+    command: -euc 'read word < /in/data/word.txt || true; echo "$$word, $$LEVEL" > /out/made.txt'
+    environment: [LEVEL=3]
+    volumes: ["./data:/in/data:ro", "./results:/out"]
+    deploy: { resources: { limits: { cpus: "0.5", memory: 256m } } }
+x-gpux: { task: { collect: /out/*.txt }, budget: { max_duration: 10m } }
+"#;
+    fs::write(&path, text).unwrap();
+    let ended = market.run(&["run", path.to_str().unwrap(), "-y"]);
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let made = fs::read_to_string(market.path().join("results/made.txt")).unwrap();
+    assert_eq!(
+        made, "heard, 3\n",
+        "the image's entrypoint ran the command of the service"
+    );
+    assert_eq!(market.job("at-home").state, JobState::Succeeded);
+}
+
 /// Each rank's state and why it ended, in their order.
 fn ranks(job: &JobView) -> Vec<(RankState, Option<&str>)> {
     job.ranks.iter().map(|rank| (rank.state, rank.why.as_deref())).collect()

@@ -1,6 +1,6 @@
 //! Text that nobody who wants a job would write.
 
-use super::{FULL, TASK};
+use super::{FULL, TASK, compose::COMPOSE};
 use gpux_job::{JobFile, JobFileProblem, MAX_FILE_BYTES, Overrides, Work};
 use proptest::prelude::*;
 use std::path::Path;
@@ -102,5 +102,11 @@ proptest! {
     fn a_damaged_task_gets_an_answer(at in 0..TASK.len(), cut in 0usize..20, with in "[ \\n:{}\\[\\]*&!a0%\"'-]{0,4}") {
         let end = (at + cut).min(TASK.len());
         answer(&format!("{}{with}{}", &TASK[..at], &TASK[end..]));
+    }
+
+    #[test]
+    fn a_damaged_compose_file_gets_an_answer(at in 0..COMPOSE.len(), cut in 0usize..20, with in "[ \\n:{}\\[\\]*&!a0%$\"'-]{0,4}") {
+        let end = (at + cut).min(COMPOSE.len());
+        answer(&format!("{}{with}{}", &COMPOSE[..at], &COMPOSE[end..]));
     }
 }

@@ -58,7 +58,7 @@ fn every_key_reaches_the_job() {
     assert_eq!(job.run, Command::Argv(vec!["render".into(), "--quiet".into()]));
     assert_eq!(job.then, Some(Command::Shell("film\n".into())));
     assert_eq!(
-        job.preflight.unwrap().argv(),
+        job.preflight.unwrap().argv(&[]),
         ["bash", "-euo", "pipefail", "-c", "preflight"]
     );
     assert_eq!(

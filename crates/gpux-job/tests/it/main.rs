@@ -1,6 +1,7 @@
 //! The job file from text to job, as its users see it.
 
 #[cfg(test)]
+mod compose;
 mod errors;
 #[cfg(test)]
 mod hostile;

@@ -54,7 +54,7 @@ async fn store(node: &Node, id: JobId, job: &Job, image: &ResolvedImage) -> Resu
         },
         inputs: publish_inputs(node, keep, job).await?,
         command: Command {
-            argv: job.run.argv(),
+            argv: job.run.argv(&image.config.entrypoint),
             environment: job.environment(Some(id)).into_iter().collect(),
         },
         collect: job.work.collect().map(ToString::to_string).unwrap_or_default(),

@@ -105,7 +105,7 @@ async fn run_under(local: &LocalRuntime, lease: LeaseId, run: LocalRun<'_>) -> R
     let part = PartSpec {
         part: PartIndex(0),
         attempt: 1,
-        argv: run.command.argv(),
+        argv: run.command.argv(&run.image.config.entrypoint),
         env: run
             .environment
             .into_iter()

@@ -22,6 +22,8 @@ pub(crate) enum Template {
     Task,
     /// A Blender animation, a part for each frame, over three nodes
     Render,
+    /// A Compose file, which docker compose runs too
+    Compose,
 }
 
 #[derive(Debug, Args)]

@@ -14,6 +14,7 @@ impl Template {
             Self::Hello => include_str!("../../templates/hello.yaml"),
             Self::Task => include_str!("../../templates/task.yaml"),
             Self::Render => include_str!("../../templates/render.yaml"),
+            Self::Compose => include_str!("../../templates/compose.yaml"),
         }
     }
 }

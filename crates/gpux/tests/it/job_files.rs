@@ -3,7 +3,7 @@
 use crate::home::Home;
 use serde_json::Value;
 
-const TEMPLATES: [&str; 3] = ["hello", "task", "render"];
+const TEMPLATES: [&str; 4] = ["hello", "task", "render", "compose"];
 
 #[test]
 fn every_template_is_a_job_file() {
