@@ -1,6 +1,6 @@
 //! All of a job, and the GPUs of a market: what is asked for by one command alone.
 
-use crate::job::JobView;
+use crate::job::{EndView, JobView};
 use gpux_types::{LeaseId, NodeId, PartIndex, PricePerHour, Token, UnixSeconds};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,9 @@ pub struct JobDetails {
 pub struct RetriedPart {
     /// Which.
     pub part: PartIndex,
+    /// Its values of the array's param, such as `9-12`, where a part may have more than one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub values: Option<String>,
     /// How often it was tried.
     pub tries: u32,
     /// Which lease has the newest try, or had it.
@@ -34,6 +37,9 @@ pub struct RetriedPart {
     pub node: NodeId,
     /// Whether the newest try failed.
     pub failed: bool,
+    /// Why it failed, or why the one before it did. Absent of jobs that ran before it was noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<EndView>,
 }
 
 /// The GPUs that are sold.

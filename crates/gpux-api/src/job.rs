@@ -314,6 +314,9 @@ pub struct LogLine {
     pub node: NodeId,
     /// The part.
     pub part: PartIndex,
+    /// Its values of the array's param, such as `9-12`, where a part may have more than one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub values: Option<String>,
     /// The text, without control characters other than tabs.
     pub text: String,
 }

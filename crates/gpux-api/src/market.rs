@@ -104,7 +104,8 @@ pub struct PlanView {
     pub max_duration: Millis,
     /// The sum of the deposits.
     pub deposit: Amount,
-    /// The most that can be spent: the same, since nothing can take more than the deposits without another yes.
+    /// The most that can be spent: the same, since nothing can take more than the deposits without another yes; or the job's
+    /// limit where it says that deposits are topped up by themselves.
     pub worst_case: Amount,
     /// What the wallet has.
     pub balance: Amount,

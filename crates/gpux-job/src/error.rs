@@ -1,6 +1,9 @@
 //! What is wrong with a job file: where, what, and what was probably meant.
 
-use crate::{collect::Collect, limits::LimitError, names::Label, param::ParamValueError, range::ParseRangeError};
+use crate::{
+    bounds::ParamBoundError, collect::Collect, limits::LimitError, names::Label, param::ParamValueError,
+    range::ParseRangeError,
+};
 use gpux_types::Millis;
 use serde_saphyr::Location;
 use std::fmt;
@@ -235,6 +238,9 @@ pub enum ResolveProblem {
     /// A value that does not fit its param.
     #[error(transparent)]
     Param(#[from] ParamValueError),
+    /// A value outside what its param takes, or bounds that nothing fits.
+    #[error(transparent)]
+    Bound(#[from] ParamBoundError),
     /// The values of the array's param are no range.
     #[error("param {name}: {source}")]
     Range {
@@ -309,6 +315,12 @@ pub enum ResolveProblem {
     /// Nothing bounds how long a lease may last.
     #[error("budget.max_duration is missing: how long may each lease last, such as 2h")]
     NoDuration,
+    /// Money that is added by itself needs an end.
+    #[error("budget.at_zero: top-up adds what budget.max_total leaves, and that is missing")]
+    NoLimit,
+    /// A part of nothing.
+    #[error("array.chunk: 0 values are no part; write at least 1")]
+    EmptyChunk,
     /// A duration that no lease can have.
     #[error("budget.max_duration: {got} is outside {min} to {max}")]
     Duration {

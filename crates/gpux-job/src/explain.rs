@@ -1,7 +1,7 @@
 //! A job in words, for a person who decides whether to pay for it.
 
 use crate::{
-    job::{Array, Job, RetryOn, Work},
+    job::{Array, AtZero, Job, RetryOn, Work},
     text::printable,
 };
 use std::{fmt, fmt::Write};
@@ -49,12 +49,7 @@ impl Job {
             )?;
         }
         match &self.work {
-            Work::Array(Array { over, values, .. }) => {
-                fact(
-                    "each part",
-                    &format!("{}, on a node, for one of {over} {values}", self.run),
-                )?;
-            }
+            Work::Array(array) => fact("each part", &self.part_text(array))?,
             Work::Task(_) => fact("run", &format!("{}, once on each node", self.run))?,
         }
         if let Some(collect) = self.work.collect() {
@@ -78,10 +73,21 @@ impl Job {
     fn shape_text(&self) -> String {
         let nodes = count(self.nodes.get(), "node");
         match &self.work {
-            Work::Array(array) => format!("{} over {nodes}", count(array.values.count(), "part")),
+            Work::Array(array) => format!("{} over {nodes}", count(array.part_count(), "part")),
             Work::Task(_) if self.is_gang() => format!("a task on {nodes}, which start together or not at all"),
             Work::Task(_) => format!("a task on {nodes}"),
         }
+    }
+
+    fn part_text(&self, array: &Array) -> String {
+        let share = match array.chunk.get() {
+            1 => "one".to_owned(),
+            most => format!("up to {most} in a row"),
+        };
+        format!(
+            "{}, on a node, for {share} of {} {}",
+            self.run, array.over, array.values
+        )
     }
 
     fn retry_text(&self) -> String {
@@ -102,7 +108,9 @@ impl Job {
         let price = budget.max_price.as_ref().map(|price| format!("{price} for each node"));
         let total = budget.max_total.as_ref().map(|total| format!("{total} in all"));
         let duration = Some(format!("{} for each lease", budget.max_duration));
-        let limits: Vec<_> = [price, total, duration].into_iter().flatten().collect();
+        let added = "topped up by itself until then".to_owned();
+        let added = (budget.at_zero == AtZero::TopUp).then_some(added);
+        let limits: Vec<_> = [price, total, added, duration].into_iter().flatten().collect();
         limits.join(", ")
     }
 }

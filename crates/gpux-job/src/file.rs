@@ -11,7 +11,7 @@ use crate::{
     error::{ELSEWHERE, JobFileError, JobFileProblem},
     gpu::GpuText,
     image::ImageSource,
-    job::RetryOn,
+    job::{AtZero, RetryOn},
     money::{Money, Price},
     names::{EnvName, JobName, Label},
     param::{ParamFile, respell},
@@ -150,6 +150,10 @@ pub(crate) struct ArrayFile {
     /// The param whose values the parts are; each part gets its value as GPUX_ARRAY_VALUE.
     #[schemars(with = "Label")]
     pub(crate) over: Spanned<Label>,
+    /// How many consecutive values one part takes at most, from GPUX_FRAME_START to GPUX_FRAME_END; 1 when not given.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "u32", range(min = 1))]
+    pub(crate) chunk: Option<Spanned<u32>>,
     /// Files that come back as soon as they are written.
     #[serde(default, deserialize_with = "given")]
     #[schemars(with = "Collect")]
@@ -196,6 +200,10 @@ pub(crate) struct BudgetFile {
     #[serde(deserialize_with = "given")]
     #[schemars(schema_with = "duration_schema")]
     pub(crate) max_duration: Option<Spanned<Text<Millis>>>,
+    /// What happens when a deposit runs out while there is work: stop, or top-up within max_total; stop when not given.
+    #[serde(deserialize_with = "given")]
+    #[schemars(with = "AtZero")]
+    pub(crate) at_zero: Option<Spanned<AtZero>>,
 }
 
 impl Default for ResourcesFile {

@@ -12,7 +12,7 @@ use crate::{
     names::{EnvName, JobName, Label},
     path::ContainerPath,
     placement::Placement,
-    range::PartRange,
+    range::{PartRange, Run},
 };
 use gpux_types::{Address, BasisPoints, JobId, Millis, PartIndex, Resources};
 use serde::{Deserialize, Serialize};
@@ -97,8 +97,11 @@ pub struct Task {
 pub struct Array {
     /// The param whose values the parts are.
     pub over: Label,
-    /// One part for each.
+    /// What the parts go over.
     pub values: PartRange,
+    /// How many consecutive values one part takes at most.
+    #[serde(default = "one")]
+    pub chunk: NonZeroU32,
     /// Which files of a part come back.
     pub collect: Option<Collect>,
 }
@@ -131,6 +134,20 @@ pub struct Budget {
     pub max_total: Option<Money>,
     /// How long each lease may last.
     pub max_duration: Millis,
+    /// What happens when a deposit runs out while there is work. Journals of before there was a choice stop.
+    #[serde(default)]
+    pub at_zero: AtZero,
+}
+
+/// What happens when a deposit runs out while there is work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AtZero {
+    /// The lease ends.
+    #[default]
+    Stop,
+    /// It is topped up by itself before that, as long as `max_total` allows.
+    TopUp,
 }
 
 /// Who published the app, and earns a share of what providers are paid.
@@ -150,11 +167,29 @@ pub enum Part {
     Piece {
         /// Its position.
         index: PartIndex,
-        /// Its value of the param that the array runs over, such as a frame's number.
-        value: u32,
+        /// Its values of the param that the array runs over, such as the numbers of frames: one, unless the array is chunked.
+        values: Run,
     },
     /// One process of a `task`: its position is its rank.
     Rank(PartIndex),
+}
+
+const fn one() -> NonZeroU32 {
+    NonZeroU32::MIN
+}
+
+impl Array {
+    /// How many parts there are.
+    #[must_use]
+    pub fn part_count(&self) -> u32 {
+        self.values.run_count(self.chunk)
+    }
+
+    /// The values of the part at that position.
+    #[must_use]
+    pub fn values_of(&self, part: PartIndex) -> Option<Run> {
+        self.values.run(self.chunk, part.0)
+    }
 }
 
 impl Work {
@@ -186,8 +221,29 @@ impl Job {
         match &self.work {
             Work::Task(_) => (0..self.nodes.get()).map(|rank| Part::Rank(PartIndex(rank))).collect(),
             Work::Array(array) => {
-                let indexed = (0..).map(PartIndex).zip(array.values.values());
-                indexed.map(|(index, value)| Part::Piece { index, value }).collect()
+                let indexed = (0..).map(PartIndex).zip(array.values.runs(array.chunk));
+                indexed.map(|(index, values)| Part::Piece { index, values }).collect()
+            }
+        }
+    }
+
+    /// How many parts there are.
+    #[must_use]
+    pub fn part_count(&self) -> u32 {
+        match &self.work {
+            Work::Task(_) => self.nodes.get(),
+            Work::Array(array) => array.part_count(),
+        }
+    }
+
+    /// The part at that position.
+    #[must_use]
+    pub fn part(&self, index: PartIndex) -> Option<Part> {
+        match &self.work {
+            Work::Task(_) => (index.0 < self.nodes.get()).then_some(Part::Rank(index)),
+            Work::Array(array) => {
+                let values = array.values_of(index)?;
+                Some(Part::Piece { index, values })
             }
         }
     }
@@ -217,7 +273,7 @@ impl Job {
         ];
         let count = match &self.work {
             Work::Task(_) => None,
-            Work::Array(array) => Some(("GPUX_ARRAY_COUNT".to_owned(), array.values.count().to_string())),
+            Work::Array(array) => Some(("GPUX_ARRAY_COUNT".to_owned(), array.part_count().to_string())),
         };
         own.chain(params).chain(facts).chain(count).chain(id).collect()
     }
@@ -228,9 +284,11 @@ impl Part {
     #[must_use]
     pub fn environment(&self) -> BTreeMap<String, String> {
         match self {
-            Self::Piece { index, value } => BTreeMap::from([
+            Self::Piece { index, values } => BTreeMap::from([
                 ("GPUX_ARRAY_INDEX".to_owned(), index.to_string()),
-                ("GPUX_ARRAY_VALUE".to_owned(), value.to_string()),
+                ("GPUX_ARRAY_VALUE".to_owned(), values.to_string()),
+                ("GPUX_FRAME_START".to_owned(), values.first.to_string()),
+                ("GPUX_FRAME_END".to_owned(), values.last.to_string()),
             ]),
             Self::Rank(rank) => BTreeMap::from([("GPUX_NODE_RANK".to_owned(), rank.to_string())]),
         }

@@ -4,6 +4,7 @@
 //! Pure: paths are values that nobody opens here, and every text is taken for hostile.
 #![forbid(unsafe_code)]
 
+mod bounds;
 mod builder;
 mod collect;
 mod command;
@@ -28,13 +29,14 @@ mod schema;
 mod text;
 mod yaml_error;
 
+pub use bounds::ParamBoundError;
 pub use collect::{Collect, OUT, ParseCollectError, path_matches};
 pub use command::Command;
 pub use error::{Advice, JobFileError, JobFileProblem, Place, ResolveError, ResolveProblem};
 pub use file::{JobFile, MAX_FILE_BYTES};
 pub use gpu::{GpuNeed, ParseGpuError};
 pub use image::{ImageSource, ParseImageError};
-pub use job::{Array, Budget, Builder, Input, Job, Part, Retry, RetryOn, Task, Work};
+pub use job::{Array, AtZero, Budget, Builder, Input, Job, Part, Retry, RetryOn, Task, Work};
 pub use limits::LimitError;
 pub use money::{Money, MoneyInTokenError, ParseMoneyError, Price};
 pub use names::{EnvName, JobName, Label, ParseNameError};
@@ -43,5 +45,5 @@ pub use overrides::{OverrideError, Overrides};
 pub use param::ParamValueError;
 pub use path::{ContainerPath, ParsePathError};
 pub use placement::{Placement, Together};
-pub use range::{ParseRangeError, PartRange};
+pub use range::{ParseRangeError, PartRange, Run};
 pub use schema::job_schema;

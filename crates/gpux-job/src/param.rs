@@ -95,6 +95,18 @@ pub(crate) struct ParamTable {
     #[serde(default, deserialize_with = "given")]
     #[schemars(with = "String")]
     pub(crate) help: Option<Text<String>>,
+    /// The least that it takes: of a number, or of each value of a range.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "ScalarSchema")]
+    pub(crate) min: Option<Spanned<Scalar>>,
+    /// The most that it takes.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "ScalarSchema")]
+    pub(crate) max: Option<Spanned<Scalar>>,
+    /// All that it takes.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Vec<ScalarSchema>")]
+    pub(crate) one_of: Option<Vec<Spanned<Scalar>>>,
 }
 
 /// A text, a number, or true or false.
@@ -167,7 +179,7 @@ impl<'de> Deserialize<'de> for ParamFile {
             type Value = ParamFile;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a default value, or a table of default, type and help")
+                f.write_str("a default value, or a table of default, type, help, min, max and one_of")
             }
 
             fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<ParamFile, A::Error> {
@@ -206,8 +218,10 @@ pub(crate) fn respell(param: &mut Spanned<ParamFile>, source: &str) {
     match &mut param.value {
         ParamFile::Short(scalar) => respell_scalar(scalar, place, source),
         ParamFile::Long(table) => {
-            if let Some(default) = &mut table.default {
-                respell_scalar(&mut default.value, default.defined, source);
+            let bounds = table.min.iter_mut().chain(&mut table.max);
+            let listed = table.one_of.iter_mut().flatten();
+            for scalar in table.default.iter_mut().chain(bounds).chain(listed) {
+                respell_scalar(&mut scalar.value, scalar.defined, source);
             }
         }
     }

@@ -1,7 +1,8 @@
 //! The values that an array runs over, written as people write frames: `1-48`, `7`, `3,5-10,20-24`.
 
 use crate::text::{cut, serde_as_text};
-use std::{fmt, str::FromStr};
+use serde::{Deserialize, Serialize};
+use std::{fmt, num::NonZeroU32, str::FromStr};
 
 /// The most parts of one job. Each part is at least one start of a container.
 const MAX_PARTS: u32 = 100_000;
@@ -13,6 +14,25 @@ const MAX_SPANS: usize = 1_000;
 pub struct PartRange {
     /// Inclusive, never empty.
     spans: Vec<(u32, u32)>,
+}
+
+/// Consecutive values: what one part of an array works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Run {
+    /// The first of them.
+    pub first: u32,
+    /// The last, which may be the first.
+    pub last: u32,
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last {
+            write!(f, "{}", self.first)
+        } else {
+            write!(f, "{}-{}", self.first, self.last)
+        }
+    }
 }
 
 /// A text that is not a range of parts.
@@ -56,6 +76,51 @@ impl PartRange {
         self.spans.iter().map(|(first, last)| last - first + 1).sum()
     }
 
+    /// The values cut into runs of at most `longest`, in the order in which they were written. A run never spans a gap, so that
+    /// its first and last value say all of it.
+    pub fn runs(&self, longest: NonZeroU32) -> impl Iterator<Item = Run> {
+        self.stretches().into_iter().flat_map(move |(first, last)| {
+            (0..pieces((first, last), longest)).map(move |position| cut_at((first, last), longest, position))
+        })
+    }
+
+    /// How many runs there are.
+    #[must_use]
+    pub fn run_count(&self, longest: NonZeroU32) -> u32 {
+        self.stretches().into_iter().map(|span| pieces(span, longest)).sum()
+    }
+
+    /// The run at that position, without a look at each of those before it.
+    #[must_use]
+    pub fn run(&self, longest: NonZeroU32, position: u32) -> Option<Run> {
+        let mut left = position;
+        for span in self.stretches() {
+            match left.checked_sub(pieces(span, longest)) {
+                Some(after) => left = after,
+                None => return Some(cut_at(span, longest, left)),
+            }
+        }
+        None
+    }
+
+    /// The least value and the greatest.
+    pub(crate) fn ends(&self) -> Option<(u32, u32)> {
+        let least = self.spans.iter().map(|(first, _)| *first).min();
+        least.zip(self.spans.iter().map(|(_, last)| *last).max())
+    }
+
+    /// The spans with those made one that follow each other without a gap.
+    fn stretches(&self) -> Vec<(u32, u32)> {
+        let mut stretches: Vec<(u32, u32)> = Vec::new();
+        for (first, last) in &self.spans {
+            match stretches.last_mut() {
+                Some(before) if before.1.checked_add(1) == Some(*first) => before.1 = *last,
+                _ => stretches.push((*first, *last)),
+            }
+        }
+        stretches
+    }
+
     /// Every value, in the order in which they were written.
     pub fn values(&self) -> impl Iterator<Item = u32> {
         self.spans.iter().flat_map(|(first, last)| *first..=*last)
@@ -92,6 +157,21 @@ impl FromStr for PartRange {
             });
         }
         Ok(Self { spans })
+    }
+}
+
+/// How many runs a span makes.
+const fn pieces((first, last): (u32, u32), longest: NonZeroU32) -> u32 {
+    (last - first) / longest.get() + 1
+}
+
+/// The run at that position of a span that has one there.
+fn cut_at((first, last): (u32, u32), longest: NonZeroU32, position: u32) -> Run {
+    let first = first.saturating_add(position.saturating_mul(longest.get()));
+    let end = first.saturating_add(longest.get() - 1);
+    Run {
+        first,
+        last: end.min(last),
     }
 }
 
@@ -175,7 +255,40 @@ mod tests {
         assert!(matches!(error("1-100001"), ParseRangeError::TooMany { .. }));
     }
 
+    #[test]
+    fn a_run_never_spans_a_gap() {
+        let runs = |text: &str, longest: u32| {
+            let range: PartRange = text.parse().unwrap();
+            let runs: Vec<String> = range
+                .runs(longest.try_into().unwrap())
+                .map(|run| run.to_string())
+                .collect();
+            runs.join(" ")
+        };
+        assert_eq!(runs("3,5-10,47-49", 4), "3 5-8 9-10 47-49");
+        assert_eq!(runs("1-3,4-6", 6), "1-6", "nothing is between them");
+        assert_eq!(runs("1-10", 1), "1 2 3 4 5 6 7 8 9 10");
+        assert_eq!(runs("4294967290-4294967295,0", u32::MAX), "4294967290-4294967295 0");
+    }
+
     proptest! {
+        #[test]
+        fn runs_have_every_value_once_and_each_is_found_by_its_position(
+            text in "[0-9]{1,2}(-[0-9]{1,3})?(,[0-9]{1,3}(-[0-9]{1,3})?){0,3}", longest in 1u32..40,
+        ) {
+            if let Ok(range) = text.parse::<PartRange>() {
+                let longest = NonZeroU32::new(longest).unwrap();
+                let runs: Vec<Run> = range.runs(longest).collect();
+                let values: Vec<u32> = runs.iter().flat_map(|run| run.first..=run.last).collect();
+                prop_assert_eq!(values, range.values().collect::<Vec<_>>());
+                prop_assert!(runs.iter().all(|run| run.last - run.first < longest.get()));
+                prop_assert_eq!(range.run_count(longest) as usize, runs.len());
+                for position in 0..=range.run_count(longest) {
+                    prop_assert_eq!(range.run(longest, position), runs.get(position as usize).copied());
+                }
+            }
+        }
+
         #[test]
         fn a_range_has_as_many_different_values_as_it_says(text in "[0-9]{1,2}(-[0-9]{1,3})?(,[0-9]{1,3}(-[0-9]{1,3})?){0,3}") {
             if let Ok(range) = text.parse::<PartRange>() {

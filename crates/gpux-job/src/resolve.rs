@@ -1,12 +1,13 @@
 //! From what was written to what it means: defaults, overrides, and the references between keys.
 
 use crate::{
+    bounds::Bounds,
     collect::Collect,
     command::{Command, CommandText},
     error::{Advice, ResolveError, ResolveProblem},
     file::{ArrayFile, BudgetFile, JobFile, Kind},
     image::ImageSource,
-    job::{Array, Budget, Builder, Input, Job, Retry, Task, Work},
+    job::{Array, AtZero, Budget, Builder, Input, Job, Retry, Task, Work},
     limits,
     names::Label,
     overrides::Overrides,
@@ -117,9 +118,16 @@ impl JobFile {
         } else {
             param.referenced
         };
+        let bounds = Bounds::of(&param.value, if ranged { ParamKind::Range } else { kind });
+        bounds
+            .check_itself(name.as_str())
+            .map_err(|error| ResolveError::at(param.referenced, error))?;
         let missing = || ResolveError::at(param.referenced, ResolveProblem::MissingParam(name.clone()));
         let value = set.or(default.map(|scalar| &scalar.text)).ok_or_else(missing)?;
         kind.check(name.as_str(), value)
+            .map_err(|error| ResolveError::at(place, error))?;
+        bounds
+            .check(name.as_str(), value)
             .map_err(|error| ResolveError::at(place, error))?;
         Ok(value.clone())
     }
@@ -166,9 +174,14 @@ impl JobFile {
                 },
             )
         })?;
+        let chunk = array.chunk.as_ref().map_or(Ok(NonZeroU32::MIN), |chunk| {
+            let empty = || ResolveError::at(chunk.referenced, ResolveProblem::EmptyChunk);
+            NonZeroU32::new(chunk.value).ok_or_else(empty)
+        });
         Ok(Array {
             over: over.value.clone(),
             values,
+            chunk: chunk?,
             collect: resolve_collect(Work::ARRAY_COLLECT, array.collect.as_ref())?,
         })
     }
@@ -296,7 +309,19 @@ impl BudgetFile {
             max_price: self.max_price.clone(),
             max_total: self.max_total.clone(),
             max_duration: got,
+            at_zero: self.resolve_at_zero()?,
         })
+    }
+
+    /// Nothing tops up by itself without a limit.
+    fn resolve_at_zero(&self) -> Result<AtZero, ResolveError> {
+        match &self.at_zero {
+            None => Ok(AtZero::Stop),
+            Some(at_zero) if at_zero.value == AtZero::TopUp && self.max_total.is_none() => {
+                Err(ResolveError::at(at_zero.referenced, ResolveProblem::NoLimit))
+            }
+            Some(at_zero) => Ok(at_zero.value),
+        }
     }
 }
 

@@ -18,6 +18,7 @@ mod plan;
 mod quotes;
 mod record;
 mod set_aside;
+mod trouble;
 mod view;
 mod why;
 
@@ -68,6 +69,8 @@ pub(crate) struct JobHandle {
     tries: watch::Receiver<BTreeMap<PartIndex, Try>>,
     /// No transaction of the job is older.
     from_block: u64,
+    /// The split of an array whose parts are more than one value each.
+    chunked: Option<gpux_job::Array>,
 }
 
 impl JobHandle {
@@ -79,6 +82,12 @@ impl JobHandle {
     /// The job whenever it changes.
     pub(crate) fn watch(&self) -> watch::Receiver<JobView> {
         self.view.clone()
+    }
+
+    /// The values of a part, where it may have more than one.
+    fn values_of(&self, part: PartIndex) -> Option<String> {
+        let values = self.chunked.as_ref()?.values_of(part)?;
+        Some(values.to_string())
     }
 
     /// Where the newest try of each part is or was, whenever that changes.
@@ -160,6 +169,7 @@ impl Renter {
                 view,
                 tries,
                 from_block: record.from_block,
+                chunked: view::chunked(&record.job).cloned(),
             },
         );
         drop(registry);
@@ -324,7 +334,7 @@ pub(crate) async fn start(node: &Arc<Node>, request: RunRequest) -> Result<JobVi
         head.number,
     );
     record.batches = request.batch.then(Batches::default);
-    record.fund = fund;
+    record.fund = fund.or_else(|| Fund::at_zero(&record.job.budget, planned.wanted.max_total, &leases));
     record.max_total = planned.wanted.max_total;
     let job = begin(node, record, leases, receipt_key, planned.image)?;
     // From here on the job sends deposits for them.
@@ -482,7 +492,7 @@ fn pieces(job: &gpux_job::Job, leases: &[LeaseRecord]) -> Pieces {
         let policy = JobTask::gang_policy(&job.retry);
         return Pieces::Gang(Gang::new(policy, leases.iter().map(|lease| lease.lease)));
     }
-    let count = u32::try_from(job.parts().len()).unwrap_or(u32::MAX);
+    let count = job.part_count();
     let nodes = u32::try_from(leases.len()).unwrap_or(u32::MAX);
     Pieces::Parts(PartQueue::new(JobTask::part_policy(&job.retry), count).over(nodes))
 }

@@ -2,7 +2,7 @@
 
 use gpux_api::{
     Actor, AddressView, AwayLease, AwayView, ContextView, ContextsView, DaemonView, DevnetView, DoctorCheck,
-    DoctorView, ExitView, FilesView, GpuModelView, GpuRegionView, GpusView, JobDetails, JobList, LastLogView,
+    DoctorView, EndView, ExitView, FilesView, GpuModelView, GpuRegionView, GpusView, JobDetails, JobList, LastLogView,
     LeasePlan, LeaseSide, LogLine, LogView, MistakeView, MoveView, PlanView, PreflightFinding, PreflightView,
     ProcessView, ReceiptView, ReceiptsView, RecordStanding, RejectedOffer, RejectionCounts, RetriedPart, StatementView,
     TermsView, TopUpReply, TransactionKind, TransactionView, ValidationView, WalletView,
@@ -113,10 +113,11 @@ fn a_line_of_a_log_is_written_so() {
     let line = LogView::from(LogLine {
         node: NodeId([0xcd; 32]),
         part: PartIndex(3),
-        text: "frame 4".into(),
+        values: Some("13-16".into()),
+        text: "frame 14".into(),
     });
     let expected = json!({
-        "schema": "gpux.log-line/v1", "node": "cd".repeat(32), "part": 3, "text": "frame 4",
+        "schema": "gpux.log-line/v1", "node": "cd".repeat(32), "part": 3, "values": "13-16", "text": "frame 14",
     });
     assert_written(&line, &expected);
 }
@@ -421,10 +422,16 @@ fn all_of_a_job_is_written_so() {
         ends_by_itself: Some(UnixSeconds(1_800_000_600)),
         retried: vec![RetriedPart {
             part: PartIndex(3),
+            values: None,
             tries: 2,
             lease: LeaseId([0xab; 32]),
             node: NodeId([0xcd; 32]),
             failed: true,
+            why: Some(EndView {
+                reason: "exited with 3".into(),
+                actor: Actor::Renter,
+                exit_code: Some(3),
+            }),
         }],
         retried_in_all: 1,
     };
@@ -434,6 +441,7 @@ fn all_of_a_job_is_written_so() {
         "ends_by_itself": 1_800_000_600,
         "retried": [{
             "part": 3, "tries": 2, "lease": "ab".repeat(32), "node": "cd".repeat(32), "failed": true,
+            "why": { "reason": "exited with 3", "actor": "renter", "exit_code": 3 },
         }],
         "retried_in_all": 1,
     });

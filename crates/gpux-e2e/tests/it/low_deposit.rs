@@ -1,7 +1,7 @@
 //! A job that lasts longer than its deposits.
 
 use super::{job::Job, market::Market};
-use gpux_api::{CostView, JobState, JobView, TransactionKind, WalletView};
+use gpux_api::{CostView, JobState, JobView, PlanView, TransactionKind, WalletView};
 use gpux_types::Amount;
 use std::{fs, time::Duration};
 
@@ -13,24 +13,18 @@ const JOB: Job = Job {
 };
 
 #[test]
-fn a_deposit_that_runs_low_is_added_to_within_what_was_set_aside_and_the_job_ends_well() {
+fn a_deposit_that_runs_low_is_added_to_within_the_jobs_limit_and_the_job_ends_well() {
     let market = Market::start(1);
     let file = market.write_job(&JOB);
     // The deposit pays for two parts of three.
-    let text = JOB.text().replace("max_duration: 10m", "max_duration: 1m");
+    let budget = "max_duration: 1m, max_total: 0.024, at_zero: top-up";
+    let text = JOB.text().replace("max_duration: 10m", budget);
     fs::write(&file, text).unwrap();
     let output = market.output(&JOB);
-    let words = [
-        "run",
-        &file,
-        "-y",
-        "--detach",
-        "--top-up-within",
-        "0.02",
-        "--output",
-        &output,
-    ];
-    let job: JobView = market.ask(&words);
+    let plan: PlanView = market.ask(&["plan", &file]);
+    let most = plan.token.parse("0.024").unwrap();
+    assert!(plan.deposit < plan.worst_case && plan.worst_case == most, "{plan:?}");
+    let job: JobView = market.ask(&["run", &file, "-y", "--detach", "--output", &output]);
     let limit = Duration::from_secs(240);
     market.job_when(
         "longer",
@@ -55,7 +49,7 @@ fn a_deposit_that_runs_low_is_added_to_within_what_was_set_aside_and_the_job_end
         "the deposit alone would not have paid for it: {bill:?}"
     );
     assert!(
-        bill.topped_up <= job.token.parse("0.02").unwrap(),
+        bill.deposit.saturating_add(bill.topped_up) <= most && job.token == plan.token,
         "within the limit: {bill:?}"
     );
 }

@@ -19,12 +19,13 @@ params:
   greeting: hello
 array:
   over: pieces
+  chunk: 4
   collect: /out/*.txt
 preflight: ["/bin/sh", "-euc", "if [ $GPUX_PARAM_GREETING = rude ]; then
   echo '{\"level\": \"error\", \"message\": \"that is rude\"}'; exit 3; fi;
   echo '{\"level\": \"warning\", \"message\": \"nobody may listen\"}'"]
 run: ["/bin/sh", "-euc", "read words < /in/words.txt;
-  echo $GPUX_PARAM_GREETING $words $GPUX_ARRAY_VALUE > /out/part-$GPUX_ARRAY_INDEX.txt"]
+  echo $GPUX_PARAM_GREETING $words $GPUX_FRAME_START $GPUX_FRAME_END > /out/part-$GPUX_ARRAY_INDEX.txt"]
 then: ["/bin/sh", "-euc", "for file in /collected/*.txt; do read line < $file; echo $line; done > /out/all.txt;
   if [ $GPUX_PARAM_GREETING = servus ]; then echo nobody came; exit 4; fi"]
 budget: { max_duration: 10m }
@@ -55,7 +56,7 @@ fn a_plan_says_who_is_too_dear(market: &Market) {
     let all: PlanView = market.ask(&["plan", "greetings.yaml", "--why"]);
     assert_eq!(
         (all.schema.as_str(), all.parts, all.worst_case),
-        ("gpux.plan/v1", 9, all.deposit)
+        ("gpux.plan/v1", 3, all.deposit)
     );
     let ([cheap], [dear]) = (all.leases.as_slice(), all.alternatives.as_slice()) else {
         unreachable!("{all:?}");
@@ -106,7 +107,7 @@ fn a_changed_input_and_parameter_reach_the_work_and_a_warning_stops_nothing(mark
         "--set",
         "greeting=moin",
         "--set",
-        "pieces=4,7",
+        "pieces=4-5,7",
     ];
     let ran = market.run(&words);
     assert_eq!(ran.status.code(), Some(0), "{ran:?}");
@@ -117,10 +118,10 @@ fn a_changed_input_and_parameter_reach_the_work_and_a_warning_stops_nothing(mark
         output.to_str().unwrap()
     );
     let read = |name: &str| fs::read_to_string(output.join(name)).unwrap();
-    assert_eq!(read("part-0.txt"), "moin dear world 4\n");
+    assert_eq!(read("part-0.txt"), "moin dear world 4 5\n");
     assert_eq!(
         read("all.txt"),
-        "moin dear world 4\nmoin dear world 7\n",
+        "moin dear world 4 5\nmoin dear world 7 7\n",
         "its last step saw both"
     );
     let again: PlanView = market.ask(&["plan", "greetings.yaml"]);
@@ -151,7 +152,7 @@ fn a_failing_last_step_gives_its_exit_code_and_keeps_what_was_made(market: &Mark
         "{told}"
     );
     let made = fs::read_to_string(market.path().join("broken/part-0.txt")).unwrap();
-    assert_eq!(made, "servus nobody 5\n", "the default input, and what was paid for");
+    assert_eq!(made, "servus nobody 5 5\n", "the default input, and what was paid for");
     // A second job of the name has a number behind it.
     let job = market.job("greetings-2");
     assert_eq!((job.state, job.parts.done), (JobState::Failed, 1));

@@ -351,3 +351,91 @@ fn a_param_without_a_default_must_be_set() {
     overrides.set_param("samples=16").unwrap();
     assert!(file.resolve(&overrides, Path::new("/jobs")).is_ok());
 }
+
+#[test]
+fn a_part_of_nothing_and_money_without_an_end_are_refused() {
+    check(&[
+        (
+            "over: frames",
+            "over: frames\n  chunk: 0",
+            "line 17, column 10: array.chunk: 0 values are no part; write at least 1",
+        ),
+        (
+            "max_total: 5 DAI",
+            "at_zero: top-up",
+            "line 23, column 46: budget.at_zero: top-up adds what budget.max_total leaves, and that is missing",
+        ),
+        (
+            "max_total: 5 DAI",
+            "at_zero: freeze",
+            r#"line 23, column 46: unknown value "freeze"; there are stop, top-up"#,
+        ),
+    ]);
+}
+
+#[test]
+fn values_outside_what_a_param_takes_name_the_bound() {
+    let bounded = |table: &str| message_of(&FULL.replacen("samples: 64", &format!("samples: {{ {table} }}"), 1));
+    let cases = [
+        ("default: 64, min: 1, max: 128", "no error"),
+        (
+            "default: 0, min: 1",
+            "line 13, column 12: param samples: 0 is under its min of 1",
+        ),
+        (
+            "default: 129, max: 128",
+            "line 13, column 12: param samples: 129 is over its max of 128",
+        ),
+        (
+            "default: -0.5, min: -0.25",
+            "line 13, column 12: param samples: -0.5 is under its min of -0.25",
+        ),
+        ("default: 1.50, one_of: [1.5, 2]", "no error"),
+        (
+            "default: 3, one_of: [1, 2]",
+            r#"line 13, column 12: param samples: "3" is none of its one_of; there are 1, 2"#,
+        ),
+        (
+            "default: cyles, one_of: [cycles, eevee]",
+            r#"line 13, column 12: param samples: "cyles" is none of its one_of, did you mean "cycles"?"#,
+        ),
+        (
+            "default: a, max: 3",
+            "line 13, column 12: param samples: min and max bound numbers and ranges, and it is neither; its type says which",
+        ),
+        (
+            "default: 1, max: many",
+            r#"line 13, column 12: param samples: its max, "many", is not a number"#,
+        ),
+        (
+            "type: integer, default: 5, min: 9, max: 8",
+            "line 13, column 12: param samples: its min of 9 is over its max of 8",
+        ),
+        (
+            "default: 1, one_of: []",
+            "line 13, column 12: param samples: one_of lists 0 values; 1 to 64 make a choice",
+        ),
+    ];
+    for (table, wanted) in cases {
+        assert_eq!(bounded(table), wanted, "{table}");
+    }
+}
+
+#[test]
+fn what_is_typed_is_bounded_too_and_so_are_the_values_of_an_array() {
+    let text = FULL
+        .replacen("samples: 64", "samples: { default: 64, min: 1 }", 1)
+        .replacen("frames: 1-48", "frames: { default: 1-48, min: 1, max: 250 }", 1);
+    let file = JobFile::parse(&text).unwrap();
+    let message = |set: &str| {
+        let mut overrides = Overrides::default();
+        overrides.set_param(set).unwrap();
+        let resolved = file.resolve(&overrides, Path::new("/jobs"));
+        resolved.map_or_else(|error| error.to_string(), |_| "no error".to_owned())
+    };
+    assert_eq!(message("samples=0"), "param samples: 0 is under its min of 1");
+    assert_eq!(message("samples=1"), "no error");
+    assert_eq!(message("frames=3,240-251"), "param frames: 251 is over its max of 250");
+    assert_eq!(message("frames=7,0"), "param frames: 0 is under its min of 1");
+    assert_eq!(message("frames=250"), "no error");
+}

@@ -11,7 +11,7 @@ fn answer(text: &str) {
         Ok(file) => match file.resolve(&Overrides::default(), Path::new("/jobs")) {
             Ok(job) => {
                 let parts = match &job.work {
-                    Work::Array(array) => array.values.count(),
+                    Work::Array(array) => array.part_count(),
                     Work::Task(_) => job.nodes.get(),
                 };
                 assert_eq!(job.parts().len(), usize::try_from(parts).unwrap());

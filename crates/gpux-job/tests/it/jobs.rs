@@ -1,7 +1,9 @@
 //! What files mean.
 
 use super::{FULL, SHORT, TASK};
-use gpux_job::{Array, Command, ImageSource, Job, JobFile, Overrides, Part, Placement, RetryOn, Together, Work};
+use gpux_job::{
+    Array, AtZero, Command, ImageSource, Job, JobFile, Overrides, Part, Placement, RetryOn, Run, Together, Work,
+};
 use gpux_types::{ByteSize, Cpu, JobId, Millis, PartIndex, Resources};
 use std::{num::NonZeroU32, path::Path};
 
@@ -20,7 +22,8 @@ fn array(job: &Job) -> &Array {
 
 fn values(job: &Job) -> Vec<u32> {
     let value = |part| match part {
-        Part::Piece { value, .. } => value,
+        Part::Piece { values, .. } if values.first == values.last => values.first,
+        Part::Piece { values, .. } => panic!("{values}"),
         Part::Rank(rank) => panic!("{rank}"),
     };
     job.parts().into_iter().map(value).collect()
@@ -139,14 +142,80 @@ fn parts_carry_their_place_and_their_value() {
     let parts = job.parts();
     let piece = |index, value| Part::Piece {
         index: PartIndex(index),
-        value,
+        values: Run {
+            first: value,
+            last: value,
+        },
     };
     assert_eq!(parts, [piece(0, 7), piece(1, 3), piece(2, 4)]);
     let environment: Vec<_> = parts[1].environment().into_iter().collect();
-    let wanted = [("GPUX_ARRAY_INDEX", "1"), ("GPUX_ARRAY_VALUE", "3")];
+    let wanted = [
+        ("GPUX_ARRAY_INDEX", "1"),
+        ("GPUX_ARRAY_VALUE", "3"),
+        ("GPUX_FRAME_END", "3"),
+        ("GPUX_FRAME_START", "3"),
+    ];
     assert_eq!(
         environment,
         wanted.map(|(name, value)| (name.to_owned(), value.to_owned()))
+    );
+}
+
+#[test]
+fn a_chunked_array_has_a_part_for_each_run_of_values() {
+    let mut overrides = Overrides::default();
+    overrides.set_param("frames=3,5-10").unwrap();
+    let text = FULL.replace("  over: frames\n", "  over: frames\n  chunk: 4\n");
+    let job = resolve(&text, &overrides);
+    let told: Vec<String> = job
+        .parts()
+        .iter()
+        .map(|part| {
+            let environment = part.environment();
+            let value = |name: &str| environment[name].clone();
+            format!(
+                "{} {} {} {}",
+                value("GPUX_ARRAY_INDEX"),
+                value("GPUX_ARRAY_VALUE"),
+                value("GPUX_FRAME_START"),
+                value("GPUX_FRAME_END")
+            )
+        })
+        .collect();
+    assert_eq!(told, ["0 3 3 3", "1 5-8 5 8", "2 9-10 9 10"]);
+    assert_eq!(job.part_count(), 3);
+    assert_eq!(job.environment(None)["GPUX_ARRAY_COUNT"], "3");
+    let alone: Vec<Part> = (0..4).filter_map(|index| job.part(PartIndex(index))).collect();
+    assert_eq!(alone, job.parts());
+    let explained = job.explain();
+    assert!(explained.starts_with("shot-03: 3 parts over 3 nodes\n"), "{explained}");
+    assert!(
+        explained.contains("on a node, for up to 4 in a row of frames 3,5-10"),
+        "{explained}"
+    );
+}
+
+#[test]
+fn a_job_of_a_journal_before_there_were_chunks_has_a_part_for_each_value() {
+    let job = resolve(FULL, &Overrides::default());
+    let mut json = serde_json::to_value(&job).unwrap();
+    assert_eq!(json["array"].as_object_mut().unwrap().remove("chunk"), Some(1.into()));
+    assert_eq!(
+        json["budget"].as_object_mut().unwrap().remove("at_zero"),
+        Some("stop".into())
+    );
+    assert_eq!(serde_json::from_value::<Job>(json).unwrap(), job);
+}
+
+#[test]
+fn a_job_that_tops_up_by_itself_says_so() {
+    let text = FULL.replace("max_duration: 2h", "max_duration: 2h, at_zero: top-up");
+    let job = resolve(&text, &Overrides::default());
+    assert_eq!(job.budget.at_zero, AtZero::TopUp);
+    let explained = job.explain();
+    assert!(
+        explained.contains("5 DAI in all, topped up by itself until then, 2h for each lease"),
+        "{explained}"
     );
 }
 

@@ -1,6 +1,6 @@
 //! What is known of a job beside how it stands: when it ends by itself, and which parts had to be tried again. Called by the API.
 
-use super::JobHandle;
+use super::{JobHandle, trouble::Trouble};
 use gpux_api::{JobDetails, RetriedPart};
 
 /// How many parts that were tried again are named. The others are counted.
@@ -14,10 +14,12 @@ pub(crate) fn details(job: &JobHandle) -> JobDetails {
     let again = || tries.iter().filter(|(_, newest)| newest.attempt > 0 || newest.failed);
     let retried = again().take(NAMED).map(|(part, newest)| RetriedPart {
         part: *part,
+        values: job.values_of(*part),
         tries: newest.attempt.saturating_add(1),
         lease: newest.lease,
         node: newest.node,
         failed: newest.failed,
+        why: newest.why.map(Trouble::view),
     });
     JobDetails {
         schema: "gpux.job-details/v1".into(),

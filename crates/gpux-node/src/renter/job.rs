@@ -25,8 +25,9 @@ mod waiting;
 pub(crate) use fetch::KEPT_FREE;
 
 use super::{
-    pieces::{Failed, PieceEffect, PieceEvent, TryKey},
+    pieces::{PieceEffect, PieceEvent, TryKey},
     record::{JobRecord, LeaseRecord, Try},
+    trouble::Trouble,
     view,
 };
 use crate::{node::Node, store::Role};
@@ -382,7 +383,7 @@ impl JobTask {
             JobInput::Polled(lease, report) => self.polled(lease, report),
             JobInput::ChainSeen(lease, seen) => self.chain_seen(lease, seen),
             JobInput::PartRefused { lease, part, attempt } => {
-                self.part_failed((lease, part, attempt), Failed::PROVIDER);
+                self.part_failed((lease, part, attempt), Trouble::Refused);
             }
             JobInput::Fetched {
                 lease,

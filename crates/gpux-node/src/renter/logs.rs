@@ -92,6 +92,7 @@ async fn read_one(
     let line = |text: String| LogLine {
         node: at.node,
         part,
+        values: job.values_of(part),
         text,
     };
     let request = LogsRequest {

@@ -69,19 +69,6 @@ pub(super) struct Failed {
     pub(super) exit_code: Option<i32>,
 }
 
-impl Failed {
-    /// Through its node.
-    pub(super) const PROVIDER: Self = Self {
-        fault: PartFault::Provider,
-        exit_code: None,
-    };
-    /// By itself, without a code that says so.
-    pub(super) const ERROR: Self = Self {
-        fault: PartFault::Error,
-        exit_code: None,
-    };
-}
-
 /// Something for the job's task to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PieceEffect {

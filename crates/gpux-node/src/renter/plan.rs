@@ -9,7 +9,7 @@ use gpux_api::{
     ErrorBody, ErrorCode, LeasePlan, PlanRequest, PlanView, PreflightFinding, PreflightView, RejectedOffer,
     RejectionCounts,
 };
-use gpux_job::{GpuNeed, Job, JobFile, Overrides, Together};
+use gpux_job::{AtZero, GpuNeed, Job, JobFile, Overrides, Together};
 use gpux_market::{Candidate, Closeness, GpuWish, Known, Plan, Reliability, Request, Topology};
 use gpux_runtime::ResolvedImage;
 use gpux_types::{Amount, BasisPoints, Millis, Token, shown};
@@ -70,6 +70,9 @@ pub(crate) async fn plan(node: &Node, request: PlanRequest) -> Result<Planned, E
         .clone()
         .unwrap_or_else(|| Path::new(&request.working_directory).join(job.name.to_string()));
     let mut view = view(&job, &market, token, balance);
+    if job.budget.at_zero == AtZero::TopUp {
+        view.worst_case = wanted.max_total.unwrap_or(deposit).max(deposit);
+    }
     view.offers = as_count(offers);
     view.preflight = preflight;
     view.output = output.display().to_string();
@@ -94,7 +97,7 @@ fn view(job: &Job, market: &Plan, token: Token, balance: Amount) -> PlanView {
         schema: "gpux.plan/v1".into(),
         name: job.name.to_string(),
         image: job.image.to_string(),
-        parts: u32::try_from(job.parts().len()).unwrap_or(u32::MAX),
+        parts: job.part_count(),
         resources: job.resources,
         leases: market.chosen.iter().map(lease_plan).collect(),
         offers: 0,

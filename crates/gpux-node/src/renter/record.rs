@@ -1,6 +1,6 @@
 //! What is kept of a job and of each of its leases over restarts.
 
-use super::pieces::Pieces;
+use super::{pieces::Pieces, trouble::Trouble};
 use crate::store::known_version;
 use gpux_api::{EndView, OutputView};
 use gpux_job::Job;
@@ -94,6 +94,9 @@ pub(super) struct Try {
     pub(super) node: NodeId,
     pub(super) attempt: u32,
     pub(super) failed: bool,
+    /// Why it failed, or, of one that did not, why there was another before it.
+    #[serde(default)]
+    pub(super) why: Option<Trouble>,
 }
 
 /// A try of a part that ended well, whose outputs are to be fetched: once this machine's disk takes them, or because they were on

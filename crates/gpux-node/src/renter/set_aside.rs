@@ -4,7 +4,7 @@ use super::record::JobRecord;
 use crate::{node::Node, store::StoreError};
 use gpux_types::Amount;
 
-/// What `--top-up-within` allows the jobs that are not over, and was not used yet.
+/// What `--top-up-within` and `budget.at_zero` allow the jobs that are not over, and was not used yet.
 pub(crate) fn set_aside(node: &Node) -> Result<Amount, StoreError> {
     let jobs = node.store.jobs::<JobRecord>()?;
     let open = jobs.readable.iter().filter(|job| !job.over);

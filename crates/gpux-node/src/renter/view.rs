@@ -5,12 +5,13 @@ use super::{
     record::{Finishing, JobRecord, LeaseRecord},
 };
 use gpux_api::{Actor, AtRiskView, EndView, JobState, JobView, LeaseState, LeaseView, PartsView, RankState, RankView};
+use gpux_job::{Array, Job};
 use gpux_lease::{
     End, EndReason, Gang, GangEnd, GangFailure, PartFault, RankSeen, RenterState, Runway, Work, provider_at_risk,
     renter_at_risk,
 };
 use gpux_proto::{LeaseReport, Phase};
-use gpux_types::{ByteSize, Millis, Token, UnixSeconds};
+use gpux_types::{ByteSize, Millis, PartIndex, Token, UnixSeconds};
 
 /// A lease with what its node said last.
 pub(super) struct Seen<'a> {
@@ -49,9 +50,23 @@ fn waits(record: &JobRecord) -> Option<String> {
         more => format!(" and {} more", more - 1),
     };
     Some(format!(
-        "the results of part {}{others} wait at their nodes, which keep them for ten minutes after a lease's end: {why}",
-        first.part
+        "the results of {}{others} wait at their nodes, which keep them for ten minutes after a lease's end: {why}",
+        part_name(&record.job, first.part)
     ))
+}
+
+/// The split of an array whose parts may be more than one value each.
+pub(super) fn chunked(job: &Job) -> Option<&Array> {
+    match &job.work {
+        gpux_job::Work::Array(array) => Some(array).filter(|array| array.chunk.get() > 1),
+        gpux_job::Work::Task(_) => None,
+    }
+}
+
+/// A part as people are told of it: `part 3`, of a chunked array `part 3 (13-16)`.
+pub(super) fn part_name(job: &Job, part: PartIndex) -> String {
+    let values = chunked(job).and_then(|array| array.values_of(part));
+    values.map_or_else(|| format!("part {part}"), |values| format!("part {part} ({values})"))
 }
 
 fn state(record: &JobRecord, leases: &[Seen<'_>]) -> JobState {

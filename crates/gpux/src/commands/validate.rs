@@ -35,7 +35,7 @@ fn valid(file: String, job: &Job) -> ValidationView {
         valid: true,
         name: Some(job.name.to_string()),
         nodes: Some(job.nodes.get()),
-        parts: u32::try_from(job.parts().len()).ok(),
+        parts: Some(job.part_count()),
         explanation: Some(job.explain()),
         mistake: None,
     }

@@ -102,9 +102,17 @@ fn retried(view: &JobDetails) -> String {
     }
     let mut text = "\n  tried again, or failed:\n".to_owned();
     for part in view.retried.iter().take(SHOWN) {
-        let failed = if part.failed { ", which failed" } else { "" };
+        let why = part.why.as_ref().map(|why| why.reason.as_str());
+        let failed = match (part.failed, why) {
+            (true, Some(why)) => format!(", which failed: {why}"),
+            (true, None) => ", which failed".to_owned(),
+            (false, Some(why)) => format!(", after one that failed: {why}"),
+            (false, None) => String::new(),
+        };
+        let values = part.values.as_ref().map(|values| format!(" ({values})"));
+        let values = values.unwrap_or_default();
         text.push_str(&format!(
-            "    part {}: try {} on {}{failed}\n",
+            "    part {}{values}: try {} on {}{failed}\n",
             part.part,
             part.tries,
             part.node.short()

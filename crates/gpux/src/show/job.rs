@@ -118,7 +118,9 @@ const fn rank_word(state: RankState) -> &'static str {
 }
 
 pub(crate) fn log_line(line: &LogLine) -> String {
-    format!("[{} part {}] {}", line.node.short(), line.part, line.text)
+    let values = line.values.as_ref().map(|values| format!(" ({values})"));
+    let values = values.unwrap_or_default();
+    format!("[{} part {}{values}] {}", line.node.short(), line.part, line.text)
 }
 
 pub(crate) fn end(job: &JobView, cost: &CostView) -> String {

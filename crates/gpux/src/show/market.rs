@@ -60,11 +60,24 @@ pub(crate) fn plan(view: &PlanView, why: bool) -> String {
     text.push_str(&line("Lasts at most", clock(view.max_duration)));
     text.push_str(&line(
         "Deposit to escrow",
-        format!(
-            "{}  (the most that can be spent)",
+        if view.worst_case > view.deposit {
             money_at_most(&view.token, view.deposit)
-        ),
+        } else {
+            format!(
+                "{}  (the most that can be spent)",
+                money_at_most(&view.token, view.deposit)
+            )
+        },
     ));
+    if view.worst_case > view.deposit {
+        text.push_str(&line(
+            "Topped up by itself",
+            format!(
+                "until {} in all  (the most that can be spent)",
+                money_at_most(&view.token, view.worst_case)
+            ),
+        ));
+    }
     text.push_str(&line("You have", money(&view.token, view.balance)));
     if view.builder_share > 0 {
         let share = format!(

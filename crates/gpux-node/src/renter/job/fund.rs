@@ -8,12 +8,29 @@ use super::{
     leases::Unchanged,
     top_up::{self, Undone, is_send},
 };
-use crate::renter::view;
+use crate::renter::{
+    record::{Fund, LeaseRecord},
+    view,
+};
+use gpux_job::{AtZero, Budget};
 use gpux_lease::{RenterEvent, RenterState, TopUp};
 use gpux_types::{Amount, LeaseId, Millis};
 
 /// How long to wait after a top-up that failed.
 const AGAIN: Millis = Millis::from_secs(60);
+
+impl Fund {
+    /// What the job file's own word sets aside: all that its limit leaves over the first deposits.
+    pub(in crate::renter) fn at_zero(budget: &Budget, total: Option<Amount>, leases: &[LeaseRecord]) -> Option<Self> {
+        let deposits = leases.iter().map(|lease| lease.deposit);
+        let deposits = deposits.fold(Amount::ZERO, Amount::saturating_add);
+        let limit = total.filter(|_| budget.at_zero == AtZero::TopUp)?;
+        Some(Self {
+            limit: limit.saturating_sub(deposits),
+            spent: Amount::ZERO,
+        })
+    }
+}
 
 impl JobTask {
     pub(super) fn add_to_low_deposits(&mut self) {

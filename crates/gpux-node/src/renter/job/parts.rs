@@ -7,8 +7,10 @@ use super::{
 };
 use crate::renter::{
     outputs,
-    pieces::{Failed, PieceEffect, PieceEvent, TryKey},
+    pieces::{PieceEffect, PieceEvent, TryKey},
     record::Try,
+    trouble::Trouble,
+    view,
 };
 use gpux_api::{EndView, OutputView};
 use gpux_job::{Part, RetryOn, Work};
@@ -86,9 +88,7 @@ impl JobTask {
 
     /// Gives a try of a part or rank to its node, by the request that `ask` makes of it.
     pub(super) fn give(&mut self, (lease, part, attempt): TryKey, ask: fn(LeaseId, PartSpec) -> Request) {
-        let parts = self.record.job.parts();
-        let index = usize::try_from(part.0).unwrap_or(usize::MAX);
-        let (Some(live), Some(piece)) = (self.leases.get(&lease), parts.get(index)) else {
+        let (Some(live), Some(piece)) = (self.leases.get(&lease), self.record.job.part(part)) else {
             return;
         };
         if self
@@ -100,18 +100,25 @@ impl JobTask {
             // It ended before this daemon was started: only its outputs are missing.
             return;
         }
+        let before = self.record.tries.get(&part);
         let newest = Try {
             lease,
             node: live.record.node,
             attempt,
             failed: false,
+            why: before.and_then(|before| {
+                let known = before.attempt == attempt || before.failed;
+                // Nothing else takes a part from a node that works on it; ranks are stopped with the one that failed.
+                let lost = (!known && !self.record.job.is_gang()).then_some(Trouble::NodeLost);
+                if known { before.why } else { lost }
+            }),
         };
         self.record.tries.insert(part, newest);
         self.tries.send_replace(self.record.tries.clone());
         let spec = PartSpec {
             part,
             attempt,
-            environment: self.environment(piece),
+            environment: self.environment(&piece),
         };
         let (node, peer) = (self.node.clone(), live.record.node);
         self.effects.spawn(async move {
@@ -150,12 +157,14 @@ impl JobTask {
         });
     }
 
-    pub(super) fn part_failed(&mut self, key: TryKey, failed: Failed) -> Noted {
+    pub(super) fn part_failed(&mut self, key: TryKey, trouble: Trouble) -> Noted {
         let (_, part, attempt) = key;
+        let failed = trouble.failed();
         if let Some(last) = self.record.tries.get_mut(&part)
             && last.attempt == attempt
         {
             last.failed = true;
+            last.why = Some(trouble);
             self.tries.send_replace(self.record.tries.clone());
         }
         self.piece_event(PieceEvent::Failed { key, failed })
@@ -201,33 +210,22 @@ impl JobTask {
             } => {
                 tracing::warn!(lease = %lease.short(), %part, attempt, exit_code, out_of_memory, "a part failed");
                 self.note_exit(part, exit_code, out_of_memory);
-                let exit_code = Some(exit_code);
-                self.part_failed(
-                    key,
-                    Failed {
-                        exit_code,
-                        ..Failed::ERROR
-                    },
-                )
+                let code = exit_code;
+                self.part_failed(key, Trouble::Exited { code, out_of_memory })
             }
             PartReport::Failed {
                 bad_program, message, ..
             } => {
                 tracing::warn!(lease = %lease.short(), %part, attempt, %message, "a part did not run");
-                if !bad_program {
-                    return self.part_failed(key, Failed::PROVIDER);
+                let trouble = if bad_program {
+                    Trouble::NoProgram
+                } else {
+                    Trouble::NotRun
+                };
+                if let Some(exit_code) = trouble.exit_code() {
+                    self.note_exit(part, exit_code, false);
                 }
-                // What shells answer when a program cannot be executed.
-                let exit_code = 126;
-                self.note_exit(part, exit_code, false);
-                let exit_code = Some(exit_code);
-                self.part_failed(
-                    key,
-                    Failed {
-                        exit_code,
-                        ..Failed::ERROR
-                    },
-                )
+                self.part_failed(key, trouble)
             }
         }
     }
@@ -245,7 +243,7 @@ impl JobTask {
         // Of a gang one rank often writes for all.
         if specs.is_empty() && self.record.job.work.collect().is_some() && !self.record.job.is_gang() {
             tracing::warn!(lease = %lease.short(), %part, "a part ended well but wrote nothing that `collect` names");
-            self.part_failed(key, Failed::ERROR);
+            self.part_failed(key, Trouble::NothingCollected);
             return;
         }
         let job = &self.record.job;
@@ -296,7 +294,7 @@ impl JobTask {
     fn wrong_outputs(&mut self, key: TryKey, what: &str) {
         let (lease, part, _) = key;
         tracing::warn!(lease = %lease.short(), %part, "a node hands back {what}");
-        self.part_failed(key, Failed::PROVIDER);
+        self.part_failed(key, Trouble::WrongOutputs);
     }
 
     /// The outputs of a try are here under names of their own, or are not. They get their names before the part counts as done.
@@ -327,7 +325,7 @@ impl JobTask {
                     self.lost_for_disk = waited.why.or(self.lost_for_disk.take());
                 }
                 tracing::warn!(lease = %lease.short(), %part, error = %crate::error_chain(&error), "fetching outputs");
-                self.part_failed(key, Failed::PROVIDER);
+                self.part_failed(key, Trouble::NotFetched);
             }
         }
         self.tell_end_put_off(lease);
@@ -364,7 +362,7 @@ impl JobTask {
     fn give_up(&mut self, part: PartIndex, fault: PartFault) {
         let exit_code = self.record.first_exit.filter(|_| fault == PartFault::Error);
         let (what, code) = match (&self.record.job.work, exit_code) {
-            (Work::Array(_), _) => (format!("part {part}"), None),
+            (Work::Array(_), _) => (view::part_name(&self.record.job, part), None),
             (Work::Task(_), code) => ("the task".to_owned(), code),
         };
         let (reason, actor) = match (fault, code) {

@@ -1,7 +1,7 @@
 //! Golden screens of what is looked up: all of a job, why it failed, the GPUs of a market.
 
 use super::*;
-use gpux_api::{GpuModelView, GpuRegionView, GpusView, JobDetails, RetriedPart};
+use gpux_api::{EndView, GpuModelView, GpuRegionView, GpusView, JobDetails, RetriedPart};
 use gpux_types::PartIndex;
 
 #[test]
@@ -12,10 +12,16 @@ fn all_of_a_job_looks_so() {
         ends_by_itself: Some(UnixSeconds(700)),
         retried: vec![RetriedPart {
             part: PartIndex(3),
+            values: Some("13-16".into()),
             tries: 2,
             lease: LeaseId([2; 32]),
             node: NodeId([0xcc; 32]),
             failed: true,
+            why: Some(EndView {
+                reason: "exited with 3".into(),
+                actor: gpux_api::Actor::Renter,
+                exit_code: Some(3),
+            }),
         }],
         retried_in_all: 12,
     };
@@ -26,7 +32,7 @@ fn all_of_a_job_looks_so() {
         "  parts     2 done, 0 running, 0 queued, 0 failed, of 48",
         "  results   /tmp/first-light, 0 files",
         "  ends      by itself in 8:58, with its last lease",
-        "    part 3: try 2 on cccccccc, which failed",
+        "    part 3 (13-16): try 2 on cccccccc, which failed: exited with 3",
         "    and 2 more",
     ] {
         assert!(lines.contains(&expected), "{expected}\n{text}");
