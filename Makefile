@@ -61,8 +61,9 @@ sim: deps  ## more and larger simulated worlds than CI's: make sim SEEDS=100000 
 	$(if $(or $(ALL),$(WORLDS)),GPUX_WORLD_SEEDS=$(or $(WORLDS),1000) GPUX_WORLD_NODES=$(or $(NODES),5) \
 	    cargo test --package gpux-world --test it -- --nocapture no_seed)
 
-gossip: deps  ## the gossip of offers of many simulated nodes, what it costs and how fast it is: make gossip NODES=10000
-	GPUX_GOSSIP_NODES=$(or $(NODES),1000) cargo test --package gpux-net --lib -- --nocapture offers::sim
+gossip: deps  ## the gossip of offers of many simulated nodes, what it costs and how fast it is: make gossip NODES=10000 SELLERS=1000
+	GPUX_GOSSIP_NODES=$(or $(NODES),1000) GPUX_GOSSIP_SELLERS=$(SELLERS) GPUX_GOSSIP_FLOOD=$(FLOOD) \
+		cargo test --package gpux-net --lib -- --nocapture --test-threads 1 offers::sim
 
 mutants: deps  ## plants small bugs in the escrow and the collector one by one and counts those that no test notices; half an hour
 	contracts/tools/mutation

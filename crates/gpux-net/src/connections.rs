@@ -170,6 +170,11 @@ impl Connections {
         }
     }
 
+    /// Sees to it that there is a connection to `node`. Every other dial to it that is under way learns by this where it is.
+    pub(crate) async fn reach(&self, node: NodeId) -> Result<(), DialError> {
+        self.get(node, None).await.map(|_| ())
+    }
+
     /// The kept connection to `node`, unless it is `broken`, and whether it was dialled just now.
     async fn get(&self, node: NodeId, broken: Option<&Arc<Kept>>) -> Result<(Arc<Kept>, bool), DialError> {
         let slot = self.slot(node);

@@ -20,6 +20,7 @@ mod own;
 mod page;
 #[cfg(test)]
 mod sim;
+mod syncs;
 mod task;
 mod wants;
 mod watchdog;

@@ -176,6 +176,11 @@ impl Caller {
         }
     }
 
+    /// Sees to it that `peer` is connected.
+    pub(crate) async fn reach(&self, peer: NodeId) -> Result<(), CallError> {
+        self.connections.reach(peer).await.map_err(CallError::dial)
+    }
+
     /// The bytes of one page of the digests that `peer` knows.
     pub(crate) async fn offer_page(&self, peer: NodeId, request: PageRequest) -> Result<Vec<u8>, CallError> {
         self.ask(peer, StreamKind::OfferPage, &request).await

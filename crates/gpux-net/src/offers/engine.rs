@@ -23,6 +23,7 @@ use crate::{
         feed::{HeardOffer, OfferEvent},
         own::OwnOffer,
         page::DetailsRequest,
+        syncs::Syncs,
         wants::Wants,
     },
     ticket::PeerTicket,
@@ -37,15 +38,6 @@ use std::{
 pub(crate) const HOLD: Duration = Duration::from_secs(2);
 /// How many questions are held at a time; more are answered with what is here.
 const MAX_HELD: usize = 256;
-/// How many neighbours are asked for their digests after this node was alone. All know the same; one may lie.
-const FIRST_SYNCS: usize = 2;
-/// After those, a new neighbour is asked so often: two halves of a market that were parted find together again.
-const SYNC_AGAIN: Duration = Duration::from_secs(600);
-/// How many neighbours are asked for their digests at a time.
-const MAX_SYNCS: usize = 3;
-/// A neighbour is asked again only after so long: a flood that makes us miss gossip must not make us ask without end.
-const ASK_AGAIN: Duration = Duration::from_secs(2);
-
 /// What the engine is told of time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Now {
@@ -118,13 +110,7 @@ pub(crate) struct Engine {
     rates: HashMap<NodeId, TokenBucket>,
     held: Vec<Held>,
     draw: Draw,
-    /// When neighbours were asked for their digests, for as long as they are not asked again.
-    synced: HashMap<NodeId, Instant>,
-    /// How many were asked since this node was alone, and when the last was.
-    syncs: usize,
-    last_sync: Instant,
-    /// Whether gossip was lost since then.
-    missed: bool,
+    syncs: Syncs,
 }
 
 impl Engine {
@@ -150,10 +136,7 @@ impl Engine {
             rates: HashMap::new(),
             held: Vec::new(),
             draw: Draw::new(*blake3::hash(blake3::hash(&draws).as_bytes()).as_bytes()),
-            synced: HashMap::new(),
-            syncs: 0,
-            last_sync: now,
-            missed: false,
+            syncs: Syncs::new(now),
         }
     }
 
@@ -229,7 +212,7 @@ impl Engine {
             bucket.or_insert_with(|| TokenBucket::new(rate.saturating_mul(4), rate.saturating_mul(60), now.at));
         if !bucket.take(now.at) {
             // It may have been an honest node's, which this neighbour only passed on.
-            self.missed = true;
+            self.syncs.missed();
             return vec![Effect::Refused(Refusal::Flooded(from))];
         }
         self.judge(now, from, digest, Duration::ZERO)
@@ -259,9 +242,9 @@ impl Engine {
                 effects.push(Effect::Tell(OfferEvent::Withdrawn(node)));
             }
             Ok(Heard::Wanted(want)) => {
-                let known = self.book.lists(want.node);
+                let (node, known) = (want.node, self.book.lists(want.node));
                 match self.wants.add(now.at, from, want, known) {
-                    Ok(()) => self.pull(now.at, &mut effects),
+                    Ok(()) => begin(self.wants.due_of(now.at, node), &mut effects),
                     Err(refusal) => effects.push(Effect::Refused(refusal)),
                 }
             }
@@ -271,9 +254,7 @@ impl Engine {
     }
 
     fn pull(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        for (id, from, request) in self.wants.due(now) {
-            effects.push(Effect::Pull { id, from, request });
-        }
+        begin(self.wants.due(now), effects);
     }
 
     /// Hears the answer to pull `id`: some details, or `None` when the neighbour could not be asked.
@@ -307,9 +288,7 @@ impl Engine {
             until: now.at + HOLD,
         };
         let details = self.find(&held.request);
-        // What nobody has told us of will not come.
-        let coming = || held.request.wanted.iter().any(|(node, _)| self.wants.has(*node));
-        if !details.is_empty() || self.held.len() >= MAX_HELD || !coming() {
+        if !details.is_empty() || self.held.len() >= MAX_HELD || !self.expects(&held.request) {
             return vec![Effect::Answer { asker, details }];
         }
         self.held.push(held);
@@ -327,11 +306,17 @@ impl Engine {
             .collect()
     }
 
+    /// Whether some of it may come soon. What nobody has told us of will not, nor what its teller turned out not to have:
+    /// such a word travels at once, so that keys without details keep nobody waiting.
+    fn expects(&self, request: &DetailsRequest) -> bool {
+        request.wanted.iter().any(|(node, _)| self.wants.expects(*node))
+    }
+
     fn answer_held(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let held = std::mem::take(&mut self.held);
         for question in held {
             let details = self.find(&question.request);
-            if details.is_empty() && question.until > now {
+            if details.is_empty() && question.until > now && self.expects(&question.request) {
                 self.held.push(question);
             } else {
                 let asker = question.asker;
@@ -347,9 +332,8 @@ impl Engine {
             self.neighbours.push(node);
         }
         let mut effects = Vec::new();
-        let long_ago = now.at.saturating_duration_since(self.last_sync) >= SYNC_AGAIN;
-        if self.syncs < FIRST_SYNCS || long_ago {
-            self.sync(now.at, node, &mut effects);
+        if self.syncs.neighbour(now.at, node) {
+            effects.push(Effect::Sync(node));
         }
         if alone {
             // What was announced before had nobody to hear it.
@@ -363,7 +347,7 @@ impl Engine {
         self.neighbours.retain(|known| *known != node);
         self.rates.remove(&node);
         if self.neighbours.is_empty() {
-            self.syncs = 0;
+            self.syncs.alone();
         }
     }
 
@@ -374,17 +358,7 @@ impl Engine {
 
     /// Gossip came faster than it could be heard; what was missed is asked for when there is time.
     pub(crate) fn lagged(&mut self) {
-        self.missed = true;
-    }
-
-    fn sync(&mut self, now: Instant, node: NodeId, effects: &mut Vec<Effect>) {
-        if self.synced.contains_key(&node) || self.synced.len() >= MAX_SYNCS {
-            return;
-        }
-        self.synced.insert(node, now);
-        self.syncs += 1;
-        self.last_sync = now;
-        effects.push(Effect::Sync(node));
+        self.syncs.missed();
     }
 
     /// Looks at every timer. To be called twice a second.
@@ -394,14 +368,8 @@ impl Engine {
         if self.own.again.is_some_and(|at| at <= now.at) {
             effects.extend(self.announce(now));
         }
-        self.synced
-            .retain(|_, asked| now.at.saturating_duration_since(*asked) < ASK_AGAIN);
-        if self.missed && self.synced.is_empty() {
-            self.missed = false;
-            for node in self.neighbours.clone() {
-                self.sync(now.at, node, &mut effects);
-            }
-        }
+        let asked = self.syncs.due(now.at, &self.neighbours);
+        effects.extend(asked.into_iter().map(Effect::Sync));
         self.answer_held(now.at, &mut effects);
         let untold = self.wants.expire(now.at, &self.neighbours);
         effects.extend(untold.into_iter().map(|node| Effect::Refused(Refusal::Untold(node))));
@@ -446,6 +414,11 @@ impl Engine {
         let (offers, marks) = self.book.held();
         [offers, marks, self.wants.len(), self.held.len()]
     }
+}
+
+fn begin(pulls: Vec<(u64, NodeId, DetailsRequest)>, effects: &mut Vec<Effect>) {
+    let pulls = pulls.into_iter();
+    effects.extend(pulls.map(|(id, from, request)| Effect::Pull { id, from, request }));
 }
 
 /// A beat above the last one, and above those of earlier runs.

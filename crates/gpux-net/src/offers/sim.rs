@@ -5,6 +5,7 @@
 //! message, in order, nothing lost while both live), and crashes, which neighbours notice after 30 s. Bytes are those of
 //! messages with their length; QUIC, UDP and IP come on top.
 
+mod flood;
 mod report;
 
 use super::{
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::offers::draw::Draw;
 use gpux_proto::{decode, encode};
-use gpux_types::NodeId;
+use gpux_types::{Millis, NodeId};
 use iroh_gossip::proto::{Command, Config, Event as Gossiped, InEvent, OutEvent, PeerData, Scope, State, TopicId};
 use rand::{SeedableRng, rngs::StdRng};
 use std::{
@@ -77,10 +78,12 @@ enum Step {
     Paged(usize, Vec<u8>),
     Ask(usize, u64, DetailsRequest),
     Told(u64, Vec<u8>),
+    /// The next message of a node that floods.
+    Lie,
 }
 
 /// A step of a node at a time; earlier ones first, in the order of their making.
-struct Timed(Duration, u64, usize, Step);
+struct Timed(Duration, u64, usize, Box<Step>);
 
 impl PartialEq for Timed {
     fn eq(&self, other: &Self) -> bool {
@@ -104,7 +107,10 @@ struct Watched {
     node: NodeId,
     sequence: u64,
     since: Duration,
-    seen: Vec<Duration>,
+    /// Nodes from this one on came later.
+    there: usize,
+    /// When which of the others heard of it.
+    seen: Vec<(usize, Duration)>,
 }
 
 struct World {
@@ -114,19 +120,22 @@ struct World {
     queue: BinaryHeap<Timed>,
     peers: Vec<Option<Peer>>,
     index: HashMap<NodeId, usize>,
-    /// When the last message of a link arrives, by direction.
-    arrived: HashMap<(usize, usize), Duration>,
+    /// How long a message takes over a link, and when the last one arrives, by direction.
+    arrived: HashMap<(usize, usize), (Duration, Duration)>,
     /// Questions that an engine holds: who asked, under which number of its own.
     asking: HashMap<(usize, u64), (usize, u64)>,
     next_asker: u64,
     watched: Vec<Watched>,
+    flood: flood::Flood,
+    /// How many offers the book of each node holds.
+    book: usize,
     judge: Arc<Memo>,
     topic: TopicId,
     draw: Draw,
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(book: usize) -> Self {
         Self {
             start: Instant::now(),
             time: Duration::ZERO,
@@ -138,6 +147,8 @@ impl World {
             asking: HashMap::new(),
             next_asker: 0,
             watched: Vec::new(),
+            flood: flood::Flood::default(),
+            book,
             judge: Arc::default(),
             topic: TopicId::from_bytes(super::nodes::TOPIC),
             draw: Draw::new([5; 32]),
@@ -153,7 +164,7 @@ impl World {
 
     fn at(&mut self, time: Duration, to: usize, step: Step) {
         self.count += 1;
-        self.queue.push(Timed(time, self.count, to, step));
+        self.queue.push(Timed(time, self.count, to, Box::new(step)));
     }
 
     /// A node that joins by somebody who is there.
@@ -161,7 +172,7 @@ impl World {
         let at = self.peers.len();
         let node = Node::new(u32::try_from(at).unwrap());
         let id = node.id();
-        let mut config = node.engine(16_384);
+        let mut config = node.engine(self.book);
         config.book.judge = self.judge.clone();
         config.book.offers_per_minute = 30;
         let engine = Engine::new(config, node.ticket(), self.now().at);
@@ -219,6 +230,7 @@ impl World {
                 node: peer.id,
                 sequence: peer.sequence,
                 since: time,
+                there: self.peers.len(),
                 seen: Vec::new(),
             });
         }
@@ -250,7 +262,7 @@ impl World {
             let Timed(time, _, to, step) = self.queue.pop().unwrap();
             self.time = time;
             if self.peers[to].is_some() {
-                self.step(to, step);
+                self.step(to, *step);
             }
         }
         self.time = until;
@@ -268,16 +280,26 @@ impl World {
                 self.perform(to, effects);
             }
             Step::Page(from, request) => {
-                let page = answer_page(&peer.engine, now.at, request);
+                let page = self.page_of(to, request);
                 self.send(to, from, page.len(), Step::Paged(to, page));
             }
             Step::Paged(from, page) => self.paged(to, from, &page),
             Step::Ask(from, id, request) => {
+                if let Some(details) = self.made_up(to, &request) {
+                    let answer = encode(&DetailsAnswer { details });
+                    self.send(to, from, answer.len(), Step::Told(id, answer));
+                    return;
+                }
                 self.next_asker += 1;
                 self.asking.insert((to, self.next_asker), (from, id));
-                let effects = peer.engine.asked(now, self.next_asker, request);
+                let effects = self.peers[to]
+                    .as_mut()
+                    .unwrap()
+                    .engine
+                    .asked(now, self.next_asker, request);
                 self.perform(to, effects);
             }
+            Step::Lie => self.lie(to),
             Step::Told(id, answer) => {
                 let answer: DetailsAnswer = decode(&answer).unwrap();
                 let effects = peer.engine.told(now, id, Some(answer.details));
@@ -362,12 +384,20 @@ impl World {
 
     /// A message arrives after its link's delay and not before the one sent before it; to a node that is gone, never.
     fn send(&mut self, from: usize, to: usize, size: usize, step: Step) {
-        let (low, high) = (from.min(to), from.max(to));
-        let hash = blake3::hash(&[low.to_le_bytes(), high.to_le_bytes()].concat());
-        let delay = Duration::from_millis(5 + u64::from(hash.as_bytes()[0]) * 95 / 255);
-        let last = self.arrived.get(&(from, to)).copied();
-        let arrives = last.map_or(self.time + delay * 3, |last| last.max(self.time + delay));
-        self.arrived.insert((from, to), arrives);
+        let arrives = match self.arrived.get_mut(&(from, to)) {
+            Some((delay, last)) => {
+                *last = (*last).max(self.time + *delay);
+                *last
+            }
+            None => {
+                let (low, high) = (from.min(to), from.max(to));
+                let hash = blake3::hash(&[low.to_le_bytes(), high.to_le_bytes()].concat());
+                let delay = Duration::from_millis(5 + u64::from(hash.as_bytes()[0]) * 95 / 255);
+                let first = self.time + delay * 3;
+                self.arrived.insert((from, to), (delay, first));
+                first
+            }
+        };
         let size = u64::try_from(size).unwrap();
         if let Some(peer) = &mut self.peers[from] {
             peer.sent += size;
@@ -381,7 +411,7 @@ impl World {
     fn perform(&mut self, at: usize, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Flood(digest) => self.flood(at, digest),
+                Effect::Flood(digest) => self.broadcast(at, digest),
                 Effect::Sync(from) => {
                     let (from, request) = (self.index[&from], PageRequest { after: None });
                     self.send(at, from, encode(&request).len() + 1, Step::Page(at, request));
@@ -402,7 +432,7 @@ impl World {
                     let (offer, time) = (&heard.offer, self.time);
                     let watched = self.watched.iter_mut();
                     for watched in watched.filter(|w| w.node == offer.node && w.sequence == offer.sequence) {
-                        watched.seen.push(time - watched.since);
+                        watched.seen.push((at, time - watched.since));
                     }
                 }
                 Effect::Tell(_) | Effect::Learn(_) | Effect::Refused(_) => {}
@@ -410,7 +440,7 @@ impl World {
         }
     }
 
-    fn flood(&mut self, at: usize, bytes: Vec<u8>) {
+    fn broadcast(&mut self, at: usize, bytes: Vec<u8>) {
         let topic = self.topic;
         self.gossip(
             at,

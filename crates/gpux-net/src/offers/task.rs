@@ -72,6 +72,7 @@ pub(crate) struct OffersTask {
 /// The end of a question to a neighbour.
 enum Done {
     Synced,
+    Reached,
     Pulled(u64, Option<Vec<Vec<u8>>>),
 }
 
@@ -156,7 +157,7 @@ impl OffersTask {
                 Some(done) = state.questions.join_next() => match done {
                     Ok(Done::Pulled(id, details)) => self.engine().told(now(), id, details),
                     // A question that panicked is given up like one without an answer.
-                    Ok(Done::Synced) | Err(_) => Vec::new(),
+                    Ok(Done::Synced | Done::Reached) | Err(_) => Vec::new(),
                 },
                 Some(Paged { from, digest, age }) = paged.recv(), if room =>
                     self.engine().hear_paged(now(), from, &digest, age),
@@ -226,18 +227,35 @@ impl OffersTask {
     async fn on_tick(&self, state: &mut State) -> Vec<Effect> {
         if self.neighbours.borrow().is_empty() && state.rejoin_at <= Instant::now() {
             state.rejoin_at = Instant::now() + REJOIN;
-            let known = self.bootstrap.iter().copied().chain(self.peers.ids(REJOIN_PEERS));
-            let mut peers: BTreeSet<_> = known.chain(self.peers.hinted()).collect();
-            peers.remove(&self.endpoint.id());
-            if !peers.is_empty() {
-                in_time(state.sender.join_peers(peers.into_iter().collect())).await;
-            }
+            self.rejoin(state).await;
         }
         let ticket = PeerTicket::of_endpoint(&self.endpoint);
         let mut engine = self.engine();
         let mut effects = engine.move_to(now(), ticket);
         effects.extend(engine.tick(now()));
         effects
+    }
+
+    /// Asks known and hinted peers for a place in the market.
+    async fn rejoin(&self, state: &mut State) {
+        let hinted = self.peers.hinted();
+        let known = self.bootstrap.iter().copied().chain(self.peers.ids(REJOIN_PEERS));
+        let mut peers: BTreeSet<_> = known.chain(hinted.iter().copied()).collect();
+        peers.remove(&self.endpoint.id());
+        if !peers.is_empty() {
+            in_time(state.sender.join_peers(peers.into_iter().collect())).await;
+        }
+        // The gossip library begins no second dial to a peer while one is under way, and that one knows only the addresses
+        // of its beginning: of a peer that has moved it would hold up the right ones until it is given up.
+        for peer in hinted {
+            let caller = self.caller.clone();
+            state.questions.spawn(async move {
+                if let Err(reason) = caller.reach(node_id(peer)).await {
+                    tracing::debug!(%reason, "reaching a hinted node failed");
+                }
+                Done::Reached
+            });
+        }
     }
 
     async fn leave(&self, state: &mut State) {

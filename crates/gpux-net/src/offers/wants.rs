@@ -21,9 +21,10 @@ use std::{
 /// The most wants; at about 300 bytes each.
 const MAX_WANTS: usize = 4_096;
 /// The most pulls at a time, in all and of one neighbour: one that holds a question must not keep others from being
-/// asked.
-const MAX_PULLS: usize = 32;
-const MAX_PULLS_OF_ONE: usize = 8;
+/// asked. Nodes without an offer in the book take at most half of each: questions for keys that a flood made up and nobody
+/// has details of are held by everybody, and must not hold up what is new of nodes that are known.
+const MAX_PULLS: usize = 48;
+const MAX_PULLS_OF_ONE: usize = 12;
 /// How long a pull may take. Above the time that a question is held.
 const PULL_TIMEOUT: Duration = Duration::from_secs(4);
 /// How often details are asked for: the neighbour that told of them, others, at last the node itself.
@@ -108,8 +109,10 @@ impl Wants {
         self.wanted.remove(&node);
     }
 
-    pub(crate) fn has(&self, node: NodeId) -> bool {
-        self.wanted.contains_key(&node)
+    /// Whether the details of `node` are on their way, as far as is known: the neighbour that told of them was asked, and has
+    /// not said that it does not have them.
+    pub(crate) fn expects(&self, node: NodeId) -> bool {
+        self.wanted.get(&node).is_some_and(|wanted| wanted.tries == 0)
     }
 
     /// Whether half is free: pages are read only then.
@@ -131,16 +134,27 @@ impl Wants {
 
     /// The pulls to begin now.
     pub(crate) fn due(&mut self, now: Instant) -> Vec<(u64, NodeId, DetailsRequest)> {
+        let nodes: Vec<_> = self.wanted.keys().copied().collect();
+        self.begin(now, nodes)
+    }
+
+    /// The pull for `node`, when it can begin now. To look at all for each digest would let a flood make much work.
+    pub(crate) fn due_of(&mut self, now: Instant, node: NodeId) -> Vec<(u64, NodeId, DetailsRequest)> {
+        self.begin(now, vec![node])
+    }
+
+    fn begin(&mut self, now: Instant, nodes: Vec<NodeId>) -> Vec<(u64, NodeId, DetailsRequest)> {
         let mut begun: Vec<(u64, NodeId, DetailsRequest)> = Vec::new();
         let mut open: HashMap<NodeId, usize> = HashMap::new();
         for pull in self.pulls.values() {
             *open.entry(pull.from).or_default() += 1;
         }
-        for (node, wanted) in &mut self.wanted {
-            if wanted.pull.is_some() || wanted.after > now || wanted.tries >= TRIES {
+        for node in nodes {
+            let ready = |wanted: &&mut Wanted| wanted.pull.is_none() && wanted.after <= now && wanted.tries < TRIES;
+            let Some(wanted) = self.wanted.get_mut(&node).filter(ready) else {
                 continue;
-            }
-            let item: (NodeId, DetailsHash) = (*node, wanted.want.hash);
+            };
+            let item: (NodeId, DetailsHash) = (node, wanted.want.hash);
             let part = begun
                 .iter_mut()
                 .find(|(_, from, request)| *from == wanted.from && request.wanted.len() < MAX_ASKED);
@@ -150,7 +164,8 @@ impl Wants {
                 continue;
             }
             let of_one = open.entry(wanted.from).or_default();
-            if self.pulls.len() + begun.len() >= MAX_PULLS || *of_one >= MAX_PULLS_OF_ONE {
+            let share = if wanted.known { 1 } else { 2 };
+            if self.pulls.len() + begun.len() >= MAX_PULLS / share || *of_one >= MAX_PULLS_OF_ONE / share {
                 continue;
             }
             *of_one += 1;

@@ -440,3 +440,27 @@ async fn renter_and_provider_that_both_come_back_elsewhere_find_each_other_again
         node.net.shutdown().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_peer_moved_finds_it_by_a_hint_while_it_still_dials_where_it_was() {
+    let seller = start(1, &[]).await;
+    let stale = seller.ticket();
+    let seller = moved(seller, &[]).await;
+    seller.net.publish_offer(seller.offer(1, TTL)).unwrap();
+    let renter = start(2, std::slice::from_ref(&stale)).await;
+    // The dial to the old address has begun: nobody answers there, so it lasts until it is given up.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(renter.net.neighbours().is_empty());
+    renter.net.hint(vec![seller.ticket()]);
+    eventually("the offer is known", || renter.knows() == [(seller.id(), 1)]).await;
+    assert!(
+        renter.net.known_peers().iter().any(|known| {
+            let told = seller.ticket().addresses;
+            told.iter().all(|address| known.addresses.contains(address))
+        }),
+        "and where it is now is remembered"
+    );
+    for node in [renter, seller] {
+        node.net.shutdown().await;
+    }
+}

@@ -1,7 +1,10 @@
 //! What the engine announces, asks for, holds and forgets.
 
 use super::*;
-use crate::offers::nodes::Node;
+use crate::offers::{
+    nodes::Node,
+    syncs::{AGAIN, MISSED_AGAIN},
+};
 use std::collections::BTreeSet;
 
 const TTL: Duration = Duration::from_secs(30);
@@ -53,6 +56,11 @@ fn pulls(effects: &[Effect]) -> Vec<(u64, NodeId, usize)> {
         }
     });
     pulls.collect()
+}
+
+fn synced(effects: &[Effect]) -> usize {
+    let syncs = effects.iter().filter(|effect| matches!(effect, Effect::Sync(_)));
+    syncs.count()
 }
 
 fn flooded(effects: &[Effect]) -> Vec<&[u8]> {
@@ -146,6 +154,22 @@ fn a_question_for_what_is_on_its_way_is_held_until_it_comes() {
     let effects = middle.engine.told(middle.now, id, Some(vec![details]));
     assert_eq!(answered(&effects), [(8, 1)]);
     assert_eq!(answered(&middle.engine.asked(middle.now, 9, request)), [(9, 1)]);
+}
+
+#[test]
+fn a_question_for_what_its_teller_does_not_have_is_answered_at_once() {
+    let (mut middle, seller) = (Bench::new(1), Node::new(2));
+    let (digest, details) = seller.says(1, 1);
+    let request = DetailsRequest {
+        wanted: vec![(seller.id(), DetailsHash::of(&details))],
+    };
+    let (id, ..) = pulls(&middle.hear(&seller, &digest))[0];
+    assert!(middle.engine.asked(middle.now, 8, request.clone()).is_empty());
+    assert_eq!(
+        answered(&middle.engine.told(middle.now, id, Some(Vec::new()))),
+        [(8, 0)]
+    );
+    assert_eq!(answered(&middle.engine.asked(middle.now, 9, request)), [(9, 0)]);
 }
 
 #[test]
@@ -247,11 +271,7 @@ fn neighbours_that_come_and_go_are_not_all_asked_for_everything() {
     let mut node = Bench::new(1);
     let mut syncs = 0;
     let mut up = |node: &mut Bench, seed: u32| {
-        let effects = node.engine.neighbour_up(node.now, Node::new(seed).id());
-        syncs += effects
-            .iter()
-            .filter(|effect| matches!(effect, Effect::Sync(_)))
-            .count();
+        syncs += synced(&node.engine.neighbour_up(node.now, Node::new(seed).id()));
         syncs
     };
     up(&mut node, 2);
@@ -261,8 +281,55 @@ fn neighbours_that_come_and_go_are_not_all_asked_for_everything() {
         node.engine.neighbour_down(Node::new(seed - 1).id());
     }
     assert_eq!(up(&mut node, 50), 2, "two after it was alone");
-    node.wait(SYNC_AGAIN);
+    node.wait(AGAIN);
     assert_eq!(up(&mut node, 51), 3, "and one after a long time");
+}
+
+/// A node with five neighbours that is flooded by one of them in every second of `seconds`: when it asks neighbours.
+fn asks_under_flood(node: &mut Bench, flooder: &Node, seconds: u64) -> Vec<u64> {
+    let mut asks = Vec::new();
+    for second in 0..seconds {
+        // Above any burst.
+        for _ in 0..2_500 {
+            node.hear(flooder, b"nonsense");
+        }
+        let asked = synced(&node.wait(Duration::from_secs(1)));
+        assert!(asked <= 3, "{asked} neighbours at a time");
+        asks.extend((asked > 0).then_some(second));
+    }
+    asks
+}
+
+#[test]
+fn keys_without_details_do_not_hold_up_questions_for_nodes_that_are_known() {
+    let (mut buyer, neighbour, seller) = (Bench::new(1), Node::new(2), Node::new(3));
+    let (digest, details) = seller.says(1, 1);
+    let (id, ..) = pulls(&buyer.hear(&neighbour, &digest))[0];
+    buyer.engine.told(buyer.now, id, Some(vec![details]));
+    let asked = (100..200).map(|seed| pulls(&buyer.hear(&neighbour, &Node::new(seed).says(1, 1).0)).len());
+    assert!(
+        asked.sum::<usize>() < 100,
+        "no more are asked for than may be at a time"
+    );
+    assert_eq!(pulls(&buyer.hear(&neighbour, &Node::new(300).says(1, 1).0)), []);
+    assert_eq!(pulls(&buyer.hear(&neighbour, &seller.says(2, 2).0)).len(), 1);
+}
+
+#[test]
+fn a_flood_makes_a_node_ask_its_neighbours_ever_more_rarely() {
+    let (mut node, flooder) = (Bench::new(1), Node::new(2));
+    for seed in 2..7 {
+        node.engine.neighbour_up(node.now, Node::new(seed).id());
+    }
+    node.wait(MISSED_AGAIN);
+    let asks = asks_under_flood(&mut node, &flooder, 4_000);
+    let pauses: Vec<_> = asks.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert_eq!(pauses, [2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600, 600, 600]);
+
+    // The loss of the last second is looked for once more, then a pause goes by in peace.
+    assert_eq!(synced(&node.wait(AGAIN)), 3);
+    assert_eq!(synced(&node.wait(AGAIN)), 0);
+    assert_eq!(asks_under_flood(&mut node, &flooder, 10), [0, 2, 6]);
 }
 
 #[test]
