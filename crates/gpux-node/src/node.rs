@@ -5,7 +5,7 @@ use crate::{
     config::{Assurance, DaemonConfig},
     dir::DaemonDir,
     entropy::Entropy,
-    fault::fault,
+    fault::{fault, internal},
     market::Market,
     provider::Provider,
     records::Records,
@@ -95,6 +95,17 @@ impl Node {
             offers: u32::try_from(self.market.count(self.clock.now())).unwrap_or(u32::MAX),
             leases: u32::try_from(leases).unwrap_or(u32::MAX),
         }
+    }
+
+    /// Does `work`, which reads or parses much, on a thread that may take its time: neither gossip nor calls wait for it.
+    pub(crate) async fn apart<T: Send + 'static>(
+        self: &Arc<Self>,
+        attempted: &str,
+        work: impl FnOnce(&Self) -> Result<T, ErrorBody> + Send + 'static,
+    ) -> Result<T, ErrorBody> {
+        let node = self.clone();
+        let done = crate::blocking(move || Ok(work(&node))).await;
+        done.map_err(|error| internal(attempted, &error))?
     }
 
     /// The wallet with what it has now.

@@ -130,23 +130,34 @@ pub(super) async fn cost(State(node): State<Arc<Node>>, Path(name): Path<String>
 }
 
 pub(super) async fn receipts(State(node): State<Arc<Node>>) -> Answer<ReceiptsView> {
-    Ok(Json(crate::records::receipts(&node, None)?))
+    Ok(Json(receipts_for(&node, None).await?))
 }
 
 pub(super) async fn receipts_of(State(node): State<Arc<Node>>, Path(of): Path<String>) -> Answer<ReceiptsView> {
-    Ok(Json(crate::records::receipts(&node, Some(&of))?))
+    Ok(Json(receipts_for(&node, Some(of)).await?))
+}
+
+async fn receipts_for(node: &Arc<Node>, of: Option<String>) -> Result<ReceiptsView, ErrorBody> {
+    let found = node.apart("showing receipts", move |node| {
+        crate::records::receipts(node, of.as_deref())
+    });
+    found.await
 }
 
 pub(super) async fn owned_node(State(node): State<Arc<Node>>) -> Answer<NodeView> {
-    Ok(Json(owner::view(&node)?))
+    Ok(Json(node.apart("showing this node", owner::view).await?))
 }
 
 pub(super) async fn set_taking(State(node): State<Arc<Node>>, request: Body) -> Answer<NodeView> {
-    Ok(Json(owner::set_taking(&node, body::<TakingRequest>(request)?.taking)?))
+    let taking = body::<TakingRequest>(request)?.taking;
+    let set = node.apart("deciding about new leases", move |node| owner::set_taking(node, taking));
+    Ok(Json(set.await?))
 }
 
 pub(super) async fn set_prices(State(node): State<Arc<Node>>, request: Body) -> Answer<NodeView> {
-    Ok(Json(owner::set_prices(&node, &body::<PricesRequest>(request)?)?))
+    let prices = body::<PricesRequest>(request)?;
+    let set = node.apart("changing prices", move |node| owner::set_prices(node, &prices));
+    Ok(Json(set.await?))
 }
 
 pub(super) async fn earnings(State(node): State<Arc<Node>>, wanted: Wanted<EarningsQuery>) -> Answer<EarningsView> {

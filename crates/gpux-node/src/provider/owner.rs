@@ -197,15 +197,13 @@ fn changed(token: &Token, before: Rates, request: &PricesRequest) -> Result<Rate
     })
 }
 
-/// The node for its owner.
+/// The node for its owner. It looks at every offer and every lease: not for the runtime's own threads.
 pub(crate) fn view(node: &Node) -> Result<NodeView, ErrorBody> {
     let provider = provider(node)?;
     let (total, free, _) = provider.load();
     let asked = provider.selling_now().rates;
     let own = node.net.node_id();
-    let standing = node
-        .market
-        .with_book(node.clock.now(), |book| standing(book, own, &asked, node));
+    let standing = standing(&node.market.copy(node.clock.now())(), own, &asked, node);
     let leases = leases(node, provider)?;
     let neighbours = node.net.neighbours().len();
     let desk = provider.lock();

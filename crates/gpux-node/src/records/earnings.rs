@@ -6,7 +6,10 @@ use futures_util::{StreamExt, stream};
 use gpux_api::{DayEarnings, EarningsView, ErrorBody, FeesView, OpenEarnings, ProvidedState};
 use gpux_lease::{MoveKind, Side, Standing, Statement};
 use gpux_types::{Address, Amount, B256, Millis, Token, UnixSeconds};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// One day.
 const DAY_SECS: u64 = 86_400;
@@ -16,20 +19,27 @@ const MAX_FEES: usize = 500;
 const ASKED_AT_ONCE: usize = 8;
 
 /// What ended since `since`, and what is still open.
-pub(crate) async fn earnings(node: &Node, since: UnixSeconds) -> Result<EarningsView, ErrorBody> {
+pub(crate) async fn earnings(node: &Arc<Node>, since: UnixSeconds) -> Result<EarningsView, ErrorBody> {
+    let folded = node.apart("adding up earnings", move |node| of_records(node, since));
+    let (mut view, payments) = folded.await?;
+    view.fees = fees(node, payments).await;
+    Ok(view)
+}
+
+/// All of it that the disk tells, and the payments.
+fn of_records(node: &Node, since: UnixSeconds) -> Result<(EarningsView, Vec<B256>), ErrorBody> {
     let sold = owner::view(node)?;
     let kept = node.store.records::<Kept>(Role::Provider);
     let kept = kept.map_err(|error| internal("reading closing records", &error))?;
     let until = node.clock.date();
     let ends = kept.iter().filter_map(ended).filter(|(own, _)| own.date >= since);
     let (mut view, payments) = fold(ends, (since, until), node.chain.token().token.clone());
-    view.fees = fees(node, payments).await;
     let open = sold.leases.iter().filter(|lease| lease.state != ProvidedState::Ended);
     view.open = open.fold(OpenEarnings::default(), |sum, lease| OpenEarnings {
         leases: sum.leases.saturating_add(1),
         signed: sum.signed.saturating_add(lease.signed),
     });
-    Ok(view)
+    Ok((view, payments))
 }
 
 /// What this node said of an end, and whether the renter said something else. Nothing while this node has not signed: what the

@@ -14,7 +14,7 @@ use gpux_lease::{EscrowRef, Side, SignedStatement, Standing, Terms, statement_di
 use gpux_types::UnixSeconds;
 
 /// The records of this node, the newest first; of one job or lease only where `wanted` names it, whole or by the beginning of
-/// its name or id.
+/// its name or id. It reads every record: not for the runtime's own threads.
 pub(crate) fn receipts(node: &Node, wanted: Option<&str>) -> Result<ReceiptsView, ErrorBody> {
     let mut all = Vec::new();
     for side in [Side::Renter, Side::Provider] {
