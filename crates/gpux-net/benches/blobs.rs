@@ -11,7 +11,11 @@
 
 #![expect(clippy::panic, reason = "a measurement that fails must end at once")]
 
-use futures_util::future::{BoxFuture, FutureExt as _};
+use futures_util::{
+    StreamExt as _, TryStreamExt as _,
+    future::{BoxFuture, FutureExt as _},
+    stream,
+};
 use gpux_net::{
     AddMode, BlobRef, CallHandler, ExportMode, Keeper, Limits, LogSink, Net, NetConfig, add_folder, write_folder,
 };
@@ -168,13 +172,14 @@ async fn folder(giver: &Node, (manifest, told): (BlobRef, gpux_proto::FolderSpec
     fetched.expect("the manifest");
     let bytes = taker.net.read_bytes(manifest.hash, manifest.size).await.expect("it");
     let folder = Folder::read(&bytes, told).expect("a folder");
-    for pack in &folder.packs {
-        let blob = BlobRef {
-            hash: pack.blob.hash,
-            size: pack.blob.size.0,
-        };
-        taker.net.take(from, blob, KEEPER, None).await.expect("a pack");
-    }
+    let packs = stream::iter(&folder.packs).map(|pack| {
+        let (hash, size) = (pack.blob.hash, pack.blob.size.0);
+        let net = &taker.net;
+        async move { net.take(from, BlobRef { hash, size }, KEEPER, None).await }
+    });
+    // As many at a time as a provider does.
+    let fetched = packs.buffer_unordered(4).try_collect::<()>().await;
+    fetched.expect("the packs");
     let there = start.elapsed();
     let target = taker.dir.path().join("input");
     let written = write_folder(&taker.net, folder, &target).await;

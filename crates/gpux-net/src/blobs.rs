@@ -10,6 +10,7 @@ mod senders;
 mod serve;
 mod shelf;
 mod store;
+mod streams;
 mod take;
 mod unpack;
 

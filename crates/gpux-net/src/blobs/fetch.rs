@@ -7,33 +7,30 @@ use crate::{
     blobs::{
         error::{FetchError, PeerFetchError, StoreError},
         store::{BlobRef, Blobs, Keeper},
+        streams::{Receiving, SizeLie},
     },
     calls::Retry,
     connections::Use,
-    stats::{Counters, add},
 };
-use futures_util::StreamExt;
 use gpux_types::{BlobHash, NodeId};
-use iroh::endpoint::{RecvStream, SendStream, VarInt};
+use iroh::endpoint::SendStream;
 use iroh_blobs::{
-    Hash, HashAndFormat,
-    api::remote::{GetProgressItem, LocalInfo},
+    Hash,
+    api::remote::LocalInfo,
     get::{
         GetError, StreamPair,
-        fsm::{AtBlobHeaderNextError, DecodeError},
+        fsm::{AtBlobHeaderNextError, AtConnected, BlobContentNext, ConnectedNext, DecodeError, RequestCounters},
     },
-    protocol::{ERR_LIMIT, ERR_PERMISSION},
+    protocol::{ChunkRanges, ERR_LIMIT, ERR_PERMISSION, GetRequest},
     store::fs::FsStore,
-    util::{AsyncReadRecvStream, AsyncReadRecvStreamExtra},
 };
 use std::{
     io,
-    pin::{Pin, pin},
+    num::NonZeroU64,
     sync::{Arc, PoisonError},
-    task::{Context, Poll, ready},
+    time::Duration,
 };
 use tokio::{
-    io::{AsyncRead, ReadBuf},
     sync::{SemaphorePermit, watch},
     time::timeout,
 };
@@ -43,6 +40,10 @@ use tokio::{
 pub(super) const TRIES_PER_PEER: usize = 3;
 /// A try that brought so many bytes does not count: a large blob may be cut many times on its way.
 const WORTH_A_TRY: u64 = 1 << 20;
+/// How many bytes more are worth telling of.
+const TOLD: u64 = 1 << 18;
+/// Verified chunks that wait for the disk.
+const AHEAD: usize = 64;
 
 impl Blobs {
     /// Brings `blob` here, keeps it for `keeper`, and tells `progress` how many of its bytes are here.
@@ -98,7 +99,13 @@ impl Blobs {
                     return whole(blob, found, progress);
                 }
                 let (mut received, store) = (0, self.store.now());
-                let Err(source) = self.fetch_from(&store, *peer, blob, (progress, &mut received)).await else {
+                let ask = Try {
+                    peer: *peer,
+                    wanted: ChunkRanges::all(),
+                    stall: self.stall,
+                    limit: None,
+                };
+                let Err(source) = self.fetch_from(&store, ask, blob, (progress, &mut received)).await else {
                     // The blob is here now, unless it was incomplete at the peer when the transfer began.
                     tries += 1;
                     continue;
@@ -128,37 +135,39 @@ impl Blobs {
     }
 
     /// One try with one peer.
-    async fn fetch_from(
+    pub(super) async fn fetch_from(
         &self,
         store: &FsStore,
-        peer: NodeId,
+        ask: Try,
         blob: BlobRef,
         (progress, received): (Option<&watch::Sender<u64>>, &mut u64),
     ) -> Result<(), PeerFetchError> {
-        let local = local(store, blob.hash).await?;
-        let here = local.local_bytes();
-        let (place, pair) = self.open(peer, blob).await?;
-        let items = store.remote().execute_get(pair, local.missing()).stream();
-        let mut items = pin!(items);
-        loop {
-            let Ok(item) = timeout(self.stall, items.next()).await else {
-                self.discard(peer, &place);
-                return Err(PeerFetchError::Stalled(self.stall));
-            };
-            match item {
-                Some(GetProgressItem::Progress(bytes)) => {
-                    *received = bytes;
-                    tell(progress, here.saturating_add(bytes).min(blob.size));
-                }
-                Some(GetProgressItem::Done(_)) => return Ok(()),
-                Some(GetProgressItem::Error(error)) => return Err(classify(error)),
-                None => {
-                    return Err(PeerFetchError::Cut(
-                        io::Error::from(io::ErrorKind::UnexpectedEof).into(),
-                    ));
-                }
-            }
+        let local = local(store, blob.hash, ask.wanted).await?;
+        if local.is_complete() {
+            return Ok(());
         }
+        let here = local.local_bytes();
+        let (place, pair) = self.open(ask.peer, blob).await?;
+        let mut told = 0;
+        let came = |bytes: u64| {
+            *received = bytes;
+            if bytes.saturating_sub(told) >= TOLD {
+                told = bytes;
+                tell(progress, here.saturating_add(bytes).min(blob.size));
+            }
+        };
+        let receiving = receive(store, pair, local.missing(), ask.stall, came);
+        let result = match ask.limit {
+            None => receiving.await,
+            Some(limit) => {
+                let received = timeout(limit, receiving).await;
+                received.unwrap_or(Err(PeerFetchError::Stalled(limit)))
+            }
+        };
+        if matches!(result, Err(PeerFetchError::Stalled(_))) {
+            self.discard(ask.peer, &place);
+        }
+        result
     }
 
     /// A stream that brings `blob` from `peer`, once there is a place among the transfers.
@@ -167,12 +176,7 @@ impl Blobs {
         let place = place.map_err(|source| PeerFetchError::Connect(source.into()))?;
         let opened = self.connections.open(peer).await;
         let (used, send, recv) = opened.map_err(|source| PeerFetchError::Connect(source.into()))?;
-        let recv = AsyncReadRecvStream::new(SizeChecked {
-            recv,
-            head: Vec::new(),
-            expected: blob.size,
-            counters: self.counters.clone(),
-        });
+        let recv = Receiving::new(recv, blob.size, self.counters.clone());
         let place = Place { used, _place: place };
         Ok((place, StreamPair::new(0, recv, send)))
     }
@@ -195,7 +199,19 @@ impl Blobs {
 }
 
 /// A stream of the blob protocol on which a blob comes.
-pub(super) type Bringing = StreamPair<AsyncReadRecvStream<SizeChecked>, SendStream>;
+pub(super) type Bringing = StreamPair<Receiving, SendStream>;
+
+/// What one peer is asked for, and its time.
+#[derive(Debug)]
+pub(super) struct Try {
+    pub(super) peer: NodeId,
+    /// Of these ranges, those that are not here.
+    pub(super) wanted: ChunkRanges,
+    /// How long nothing may come.
+    pub(super) stall: Duration,
+    /// How long all may take.
+    pub(super) limit: Option<Duration>,
+}
 
 /// A place among the transfers, and the connection that is in use.
 #[derive(Debug)]
@@ -204,9 +220,57 @@ pub(super) struct Place<'a> {
     _place: SemaphorePermit<'a>,
 }
 
-async fn local(store: &FsStore, hash: BlobHash) -> Result<LocalInfo, PeerFetchError> {
-    let content = HashAndFormat::raw(Hash::from_bytes(hash.0));
-    let local = store.remote().local(content).await;
+/// Writes what comes into the store, chunk by verified chunk, and says how many bytes came.
+async fn receive(
+    store: &FsStore,
+    pair: Bringing,
+    request: GetRequest,
+    stall: Duration,
+    mut came: impl FnMut(u64),
+) -> Result<(), PeerFetchError> {
+    let hash = request.hash;
+    let stalled = |_| PeerFetchError::Stalled(stall);
+    let connected = AtConnected::new(pair.t0, pair.recv, pair.send, request, RequestCounters::default());
+    let begun = async {
+        let ConnectedNext::StartRoot(root) = connected.next().await? else {
+            return Ok(None);
+        };
+        Ok::<_, GetError>(Some(root.next().next().await?))
+    };
+    let begun = timeout(stall, begun).await.map_err(stalled)?.map_err(classify)?;
+    let Some((mut content, size)) = begun else {
+        return Ok(());
+    };
+    // The one blob without bytes is always here.
+    let size = NonZeroU64::new(size).ok_or_else(|| PeerFetchError::Corrupt("only one blob has no bytes".into()))?;
+    let import = store.import_bao(hash, size, AHEAD).await;
+    let import = import.map_err(|source| PeerFetchError::Write(source.into()))?;
+    let (into, written) = (import.tx, import.rx);
+    let read = async move {
+        loop {
+            let next = timeout(stall, content.next()).await.map_err(stalled)?;
+            let BlobContentNext::More((rest, item)) = next else {
+                return Ok(());
+            };
+            let item = item.map_err(|error| classify(error.into()))?;
+            if item.is_leaf() {
+                came(rest.stats().payload_bytes_read);
+            }
+            let sent = into.send(item).await;
+            sent.map_err(|source| PeerFetchError::Write(source.into()))?;
+            content = rest;
+        }
+    };
+    // What came before a cut is written down too.
+    let (read, written) = tokio::join!(read, written);
+    let written = written.map_err(|source| PeerFetchError::Write(source.into()))?;
+    written.map_err(|source| PeerFetchError::Write(source.into()))?;
+    read
+}
+
+async fn local(store: &FsStore, hash: BlobHash, wanted: ChunkRanges) -> Result<LocalInfo, PeerFetchError> {
+    let request = GetRequest::blob_ranges(Hash::from_bytes(hash.0), wanted);
+    let local = store.remote().local_for_request(request).await;
     local.map_err(|source| PeerFetchError::Write(source.into()))
 }
 
@@ -262,65 +326,6 @@ pub(super) fn classify(error: GetError) -> PeerFetchError {
         | GetError::AtBlobHeaderNext { .. }
         | GetError::Decode { .. }
         | GetError::AtClosingNext { .. } => PeerFetchError::Cut(error.into()),
-    }
-}
-
-/// Reads a response, counts its bytes, and stops at its first eight bytes when they announce another size than agreed.
-pub(super) struct SizeChecked {
-    recv: RecvStream,
-    head: Vec<u8>,
-    expected: u64,
-    counters: Arc<Counters>,
-}
-
-/// How many bytes announce the size.
-const HEAD: usize = 8;
-
-/// A peer announced another size.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("reading a blob: {expected} bytes were agreed on, {got} announced")]
-struct SizeLie {
-    expected: u64,
-    got: u64,
-}
-
-impl AsyncRead for SizeChecked {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.recv).poll_read(cx, buf))?;
-        add(
-            &self.counters.blob_bytes_received,
-            buf.filled().len().saturating_sub(before),
-        );
-        if self.head.len() < HEAD {
-            let missing = HEAD - self.head.len();
-            let fresh = buf.filled().get(before..).unwrap_or_default();
-            self.head.extend(fresh.iter().take(missing));
-            if let Ok(head) = <[u8; HEAD]>::try_from(self.head.as_slice()) {
-                let (expected, got) = (self.expected, u64::from_le_bytes(head));
-                if expected != got {
-                    return Poll::Ready(Err(io::Error::new(
-                        io::ErrorKind::InvalidData,
-                        SizeLie { expected, got },
-                    )));
-                }
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncReadRecvStreamExtra for SizeChecked {
-    fn inner(&mut self) -> &mut (impl AsyncRead + Unpin + Send) {
-        self
-    }
-
-    fn stop(&mut self, code: VarInt) -> io::Result<()> {
-        Ok(self.recv.stop(code)?)
-    }
-
-    fn id(&self) -> u64 {
-        self.recv.id().index()
     }
 }
 

@@ -1,19 +1,17 @@
 //! Giving blobs to peers: only what a lease of theirs names, refused before a byte of it is read.
 
 use crate::{
-    blobs::{grants::Grants, open::OpenStore},
-    stats::{Counters, add, bump},
+    blobs::{grants::Grants, open::OpenStore, streams::Sending},
+    stats::{Counters, bump},
 };
 use gpux_types::{BlobHash, NodeId};
-use iroh::endpoint::{RecvStream, SendStream, VarInt};
+use iroh::endpoint::{RecvStream, SendStream};
 use iroh_blobs::{
     protocol::{ChunkRangesSeq, ERR_LIMIT, ERR_PERMISSION, GetRequest, Request},
     provider::{StreamPair, events::EventSender, handle_get},
-    util,
 };
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::timeout};
-use tokio_util::bytes::Bytes;
 
 /// How long a peer may take to send its request, and to wait for a place among the transfers.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -59,10 +57,7 @@ impl BlobServer {
             return;
         };
         bump(&self.counters.blobs_served);
-        let send = Counted {
-            send,
-            counters: self.counters.clone(),
-        };
+        let send = Sending::new(send, self.counters.clone());
         let pair = StreamPair::new(0, recv, send, EventSender::DEFAULT);
         let store = self.store.now();
         // Either arm may be dropped: what the peer has is verified chunk by chunk, the rest it asks for again.
@@ -90,41 +85,4 @@ impl BlobServer {
 
 fn is_of_one_blob(ranges: &ChunkRangesSeq) -> bool {
     ranges.is_blob()
-}
-
-/// A stream that counts what is written to it.
-struct Counted {
-    send: SendStream,
-    counters: Arc<Counters>,
-}
-
-impl util::SendStream for Counted {
-    async fn send_bytes(&mut self, bytes: Bytes) -> io::Result<()> {
-        let len = bytes.len();
-        util::SendStream::send_bytes(&mut self.send, bytes).await?;
-        add(&self.counters.blob_bytes_sent, len);
-        Ok(())
-    }
-
-    async fn send(&mut self, buf: &[u8]) -> io::Result<()> {
-        util::SendStream::send(&mut self.send, buf).await?;
-        add(&self.counters.blob_bytes_sent, buf.len());
-        Ok(())
-    }
-
-    async fn sync(&mut self) -> io::Result<()> {
-        util::SendStream::sync(&mut self.send).await
-    }
-
-    fn reset(&mut self, code: VarInt) -> io::Result<()> {
-        util::SendStream::reset(&mut self.send, code)
-    }
-
-    async fn stopped(&mut self) -> io::Result<Option<VarInt>> {
-        util::SendStream::stopped(&mut self.send).await
-    }
-
-    fn id(&self) -> u64 {
-        util::SendStream::id(&self.send)
-    }
 }

@@ -5,13 +5,17 @@
 
 use super::{error::StoreError, store::ExportMode};
 use crate::seam::PeerNet;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use gpux_proto::{Folder, FolderFile, FolderLink, MAX_PACK_BYTES, Pack};
 use std::{
-    fs::{self, File, Permissions},
+    fs::{self, OpenOptions, Permissions},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, symlink},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink},
     path::{Path, PathBuf},
 };
+
+/// Packs that are written at a time: a file system waits for its journal at each file.
+const AT_A_TIME: usize = 4;
 
 /// A folder that could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -38,9 +42,8 @@ pub async fn write_folder(net: &dyn PeerNet, folder: Folder, to: &Path) -> Resul
     let Folder { folders, packs, links } = folder;
     let root = to.to_owned();
     blocking(to, move || make_folders(&root, &folders)).await?;
-    for pack in packs {
-        write_pack(net, pack, to).await?;
-    }
+    let packs = stream::iter(packs).map(|pack| write_pack(net, pack, to));
+    packs.buffer_unordered(AT_A_TIME).try_collect::<()>().await?;
     let root = to.to_owned();
     blocking(to, move || make_links(&root, &links)).await
 }
@@ -86,9 +89,14 @@ fn write_files(root: &Path, files: &[FolderFile], mut bytes: &[u8]) -> Result<()
             .ok_or_else(|| io::ErrorKind::UnexpectedEof.into());
         let written = cut.and_then(|(own, rest)| {
             bytes = rest;
-            let mut new = File::create_new(&path)?;
+            let mode = mode(file).mode();
+            let mut new = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path)?;
             new.write_all(own)?;
-            new.set_permissions(mode(file))
+            // Whatever the umask.
+            if new.metadata()?.permissions().mode() & 0o777 == mode {
+                return Ok(());
+            }
+            new.set_permissions(Permissions::from_mode(mode))
         });
         written.map_err(write(&path))?;
     }

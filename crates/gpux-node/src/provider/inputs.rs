@@ -5,6 +5,7 @@
 
 use super::prepare::{Fetch, PrepareError};
 use crate::{node::Node, renter::MANIFEST_LIMIT};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use gpux_net::{BlobRef, ExportMode};
 use gpux_proto::{BlobSpec, Folder, FolderSpec, InputSpec, LeaseRequest};
 use gpux_runtime::InputMount;
@@ -14,6 +15,8 @@ use std::{
     time::Duration,
 };
 
+/// Packs that are fetched at a time: each costs a round trip.
+const AT_A_TIME: usize = 4;
 /// How often what was not used for long is let go.
 const LET_GO_EVERY: Duration = Duration::from_secs(3_600);
 
@@ -44,9 +47,9 @@ pub(super) async fn fetch(
 async fn folder(fetch: &Fetch<'_>, manifest: BlobSpec, told: FolderSpec, to: &Path) -> Result<(), PrepareError> {
     let bytes = fetch.node.net.read_bytes(manifest.hash, MANIFEST_LIMIT).await?;
     let folder = Folder::read(&bytes, told)?;
-    for pack in &folder.packs {
-        fetch.own(pack.blob).await?;
-    }
+    let packs: Vec<BlobSpec> = folder.packs.iter().map(|pack| pack.blob).collect();
+    let packs = stream::iter(packs).map(|pack| fetch.own(pack));
+    packs.buffer_unordered(AT_A_TIME).try_collect::<()>().await?;
     tokio::select! {
         biased;
         () = fetch.stop.cancelled() => Err(PrepareError::Stopped),

@@ -291,11 +291,15 @@ impl Fetch<'_> {
             size: blob.size.0,
         };
         let (progress, mut seen) = watch::channel(0);
-        let before = self.fetched.load(Ordering::Relaxed);
-        let fetched = self.fetched.clone();
-        let count = async move {
+        let told = AtomicU64::new(0);
+        // Others are fetched meanwhile: what is more of this one is added.
+        let tell = |bytes: u64| {
+            let before = told.fetch_max(bytes, Ordering::Relaxed);
+            self.fetched.fetch_add(bytes.saturating_sub(before), Ordering::Relaxed);
+        };
+        let count = async {
             while seen.changed().await.is_ok() {
-                fetched.store(before + *seen.borrow_and_update(), Ordering::Relaxed);
+                tell(*seen.borrow_and_update());
             }
             std::future::pending::<()>().await;
         };
@@ -305,7 +309,7 @@ impl Fetch<'_> {
             result = self.bring(wanted, owner, &progress) => result.map_err(|source| PrepareError::Fetch { size: blob.size, source })?,
             () = count => {}
         }
-        self.fetched.store(before + blob.size.0, Ordering::Relaxed);
+        tell(blob.size.0);
         self.brought.fetch_add(blob.size.0, Ordering::Relaxed);
         Ok(())
     }
