@@ -12,7 +12,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 GPUX := $(CARGO_TARGET_DIR)/debug/gpux
 export GPUX
 
-.PHONY: demo nat test sim gossip bench proofs mutants planted deps test-deps build image lint contracts unit e2e clean
+.PHONY: demo nat swarm test sim gossip bench proofs mutants planted deps test-deps build image lint contracts unit e2e clean
 
 demo: build image  ## three nodes render an animation, paid from escrow; ends with 0 only if the verifier does
 	demo/run --gpux $(GPUX) $(if $(BATCH),--batch)
@@ -73,6 +73,10 @@ planted: deps  ## every planted bug, of agents and contract, and what caught it;
 
 nat: deps  ## nodes behind every kind of router: who reaches whom, and how
 	cargo nextest run --workspace --no-capture -E 'package(gpux-e2e) and test(nat::)'
+
+swarm: deps  ## nodes of one job bring a blob together: what its sender sends: make swarm NODES=20 MIB=1024
+	GPUX_SWARM_NODES=$(or $(NODES),20) GPUX_SWARM_MIB=$(or $(MIB),64) \
+	    cargo nextest run --workspace --no-capture -E 'package(gpux-net) and test(swarm::twenty)'
 
 bench: deps  ## figures against peers, re-run in one go, of the release build
 	cargo build --release --package gpux

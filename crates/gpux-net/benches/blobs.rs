@@ -17,7 +17,8 @@ use futures_util::{
     stream,
 };
 use gpux_net::{
-    AddMode, BlobRef, CallHandler, ExportMode, Keeper, Limits, LogSink, Net, NetConfig, add_folder, write_folder,
+    AddMode, BlobRef, CallHandler, ExportMode, Givers, Keeper, Limits, LogSink, Net, NetConfig, add_folder,
+    write_folder,
 };
 use gpux_proto::{ErrorCode, Folder, LogsRequest, PeerError, Request, Response};
 use gpux_types::{LeaseId, NodeId};
@@ -147,7 +148,10 @@ async fn blob(giver: &Node, blob: BlobRef) -> (Duration, Duration) {
     taker.net.remember(giver.net.ticket());
     giver.net.allow(LEASE, taker.net.node_id(), [blob.hash]);
     let start = Instant::now();
-    let fetched = taker.net.take(giver.net.node_id(), blob, KEEPER, None).await;
+    let fetched = taker
+        .net
+        .take(Givers::alone(giver.net.node_id()), blob, KEEPER, None)
+        .await;
     fetched.expect("the blob");
     let there = start.elapsed();
     let target = taker.dir.path().join("input");
@@ -168,14 +172,17 @@ async fn folder(giver: &Node, (manifest, told): (BlobRef, gpux_proto::FolderSpec
     let blobs = packs.iter().map(|pack| pack.blob.hash).chain([manifest.hash]);
     giver.net.allow(LEASE, taker.net.node_id(), blobs);
     let start = Instant::now();
-    let fetched = taker.net.take(from, manifest, KEEPER, None).await;
+    let fetched = taker.net.take(Givers::alone(from), manifest, KEEPER, None).await;
     fetched.expect("the manifest");
     let bytes = taker.net.read_bytes(manifest.hash, manifest.size).await.expect("it");
     let folder = Folder::read(&bytes, told).expect("a folder");
     let packs = stream::iter(&folder.packs).map(|pack| {
         let (hash, size) = (pack.blob.hash, pack.blob.size.0);
         let net = &taker.net;
-        async move { net.take(from, BlobRef { hash, size }, KEEPER, None).await }
+        async move {
+            net.take(Givers::alone(from), BlobRef { hash, size }, KEEPER, None)
+                .await
+        }
     });
     // As many at a time as a provider does.
     let fetched = packs.buffer_unordered(4).try_collect::<()>().await;

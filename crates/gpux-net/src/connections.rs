@@ -4,7 +4,7 @@
 //! another address can be called as soon as it calls. The maps are behind mutexes that are never held over an await;
 //! one slot per peer is an async mutex so that callers who come together share one dial.
 
-use crate::ticket::endpoint_id;
+use crate::ticket::{endpoint_id, node_id};
 use gpux_types::NodeId;
 use iroh::{
     Endpoint, TransportAddr,
@@ -143,6 +143,11 @@ impl Connections {
             slots: Mutex::new(HashMap::new()),
             dialled,
         }
+    }
+
+    /// This node.
+    pub(crate) fn me(&self) -> NodeId {
+        node_id(self.endpoint.id())
     }
 
     /// A new stream to `node`, on the kept connection or a new one.

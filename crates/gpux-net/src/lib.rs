@@ -33,7 +33,7 @@ mod ticket;
 mod wire;
 
 pub use blobs::{
-    AddInputError, AddMode, BlobRef, ExportMode, FetchError, Keeper, PeerFetchError, ScanError, ScannedFolder,
+    AddInputError, AddMode, BlobRef, ExportMode, FetchError, Givers, Keeper, PeerFetchError, ScanError, ScannedFolder,
     StoreError, WriteFolderError, add_folder, add_steady_file, write_folder,
 };
 pub use calls::{CallError, CallHandler, LogSink, LogsClosed, Retry};

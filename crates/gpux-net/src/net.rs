@@ -2,7 +2,9 @@
 
 use crate::{
     accept::{self, Server},
-    blobs::{AddMode, BlobRef, BlobServer, Blobs, ExportMode, FetchError, Grants, Keeper, OpenStore, StoreError},
+    blobs::{
+        AddMode, BlobRef, BlobServer, Blobs, ExportMode, FetchError, Givers, Grants, Keeper, OpenStore, StoreError,
+    },
     bucket::PeerRates,
     calls::{AnswerLimits, Answerer, CallError, CallHandler, Caller},
     config::{Limits, NetConfig},
@@ -64,7 +66,7 @@ struct Inner {
     feed: broadcast::WeakSender<OfferEvent>,
     neighbours: watch::Receiver<Vec<NodeId>>,
     caller: Caller,
-    blobs: Blobs,
+    blobs: Arc<Blobs>,
     grants: Arc<Grants>,
     counters: Arc<Counters>,
     cancel: CancellationToken,
@@ -121,7 +123,7 @@ impl Net {
         let (feed, _) = broadcast::channel(FEED_EVENTS);
         let (neighbours_tx, neighbours) = watch::channel(Vec::new());
         let counters = Arc::<Counters>::default();
-        let blobs = Blobs::new(store, Arc::new(fetches), counters.clone(), &limits);
+        let blobs = Arc::new(Blobs::new(store, Arc::new(fetches), counters.clone(), &limits));
         let adopted = blobs.adopt_sent().await;
         adopted.map_err(|source| no_store(&config, source.into()))?;
         let inner = Inner {
@@ -355,14 +357,15 @@ impl Net {
         self.inner.blobs.fetch(from, blob, keeper, progress).await
     }
 
-    /// The same from `from` alone, which must send all of it unless it did once: whoever only knows the hash gets nothing here, and
-    /// learns nothing. For what only its owner may read, such as inputs.
+    /// The same from a sender, which must send all of it unless it did once: whoever only knows the hash gets nothing here, and
+    /// learns nothing. For what only its owner may read, such as inputs. What is not here at all may come from peers, to which it
+    /// sends it too: each piece comes from it once, and the others have it from each other ([`Net::share`]).
     ///
     /// # Errors
     /// When it did not give all of it; what came is kept for the next try until the keeper lets go.
     pub async fn take(
         &self,
-        from: NodeId,
+        from: Givers<'_>,
         blob: BlobRef,
         keeper: Keeper,
         progress: Option<&watch::Sender<u64>>,
@@ -397,7 +400,14 @@ impl Net {
 
     /// Lets `peer` fetch `blobs` under `lease`, besides what it may already. Not kept over a restart.
     pub fn allow(&self, lease: LeaseId, peer: NodeId, blobs: impl IntoIterator<Item = BlobHash>) {
-        self.inner.grants.allow(lease, peer, blobs);
+        self.inner.grants.allow(lease, peer, blobs, None);
+    }
+
+    /// Lets `peers` fetch `blobs` under `lease` as far as `of` sent them here. Not kept over a restart.
+    pub fn share(&self, lease: LeaseId, peers: &[NodeId], blobs: &[BlobHash], of: NodeId) {
+        for peer in peers {
+            self.inner.grants.allow(lease, *peer, blobs.iter().copied(), Some(of));
+        }
     }
 
     /// Ends everything allowed under `lease`, transfers that run included.
@@ -434,7 +444,7 @@ impl Inner {
             calls,
             answerer: Answerer::new(handler, (self.engine.clone(), asked), self.counters.clone(), answering),
             blobs: BlobServer::new(
-                self.blobs.store(),
+                self.blobs.clone(),
                 self.grants.clone(),
                 self.counters.clone(),
                 limits.blob_uploads,

@@ -4,7 +4,7 @@
 //! and faults by seed, is it for tests. The trait says what is done; what each call promises stands at [`Net`].
 
 use crate::{
-    blobs::{AddMode, BlobRef, ExportMode, FetchError, Keeper, StoreError},
+    blobs::{AddMode, BlobRef, ExportMode, FetchError, Givers, Keeper, StoreError},
     calls::CallError,
     net::Net,
     offers::{HeardOffer, OfferFeed, PublishOfferError},
@@ -99,13 +99,14 @@ pub trait PeerNet: fmt::Debug + Send + Sync + 'static {
         keeper: Keeper,
         progress: Option<&watch::Sender<u64>>,
     ) -> Result<(), FetchError>;
-    /// Brings `blob` here from `from`, which must have sent all of it once, and keeps it for `keeper`.
+    /// Brings `blob` here from its sender, which must have sent all of it once, or from those that it sends it to too, and keeps it
+    /// for `keeper`.
     ///
     /// # Errors
     /// When it did not give all of it.
     async fn take(
         &self,
-        from: NodeId,
+        from: Givers<'_>,
         blob: BlobRef,
         keeper: Keeper,
         progress: Option<&watch::Sender<u64>>,
@@ -131,6 +132,8 @@ pub trait PeerNet: fmt::Debug + Send + Sync + 'static {
     async fn read_bytes(&self, hash: BlobHash, max: u64) -> Result<Vec<u8>, StoreError>;
     /// Lets `peer` fetch `blobs` under `lease`, besides what it may already.
     fn allow(&self, lease: LeaseId, peer: NodeId, blobs: Vec<BlobHash>);
+    /// Lets `peers` fetch `blobs` under `lease` as far as `of` sent them here.
+    fn share(&self, lease: LeaseId, peers: &[NodeId], blobs: &[BlobHash], of: NodeId);
     /// Ends everything allowed under `lease`.
     fn revoke(&self, lease: LeaseId);
 }
@@ -221,7 +224,7 @@ impl PeerNet for Net {
 
     async fn take(
         &self,
-        from: NodeId,
+        from: Givers<'_>,
         blob: BlobRef,
         keeper: Keeper,
         progress: Option<&watch::Sender<u64>>,
@@ -251,6 +254,10 @@ impl PeerNet for Net {
 
     fn allow(&self, lease: LeaseId, peer: NodeId, blobs: Vec<BlobHash>) {
         Self::allow(self, lease, peer, blobs);
+    }
+
+    fn share(&self, lease: LeaseId, peers: &[NodeId], blobs: &[BlobHash], of: NodeId) {
+        Self::share(self, lease, peers, blobs, of);
     }
 
     fn revoke(&self, lease: LeaseId) {

@@ -38,7 +38,8 @@ use gpux_chain::{Depth, HotKey, Signature, SlotStatus};
 use gpux_lease::{Actor, End, EndReason, EscrowRef, Exposed, Exposure, closing_digest, recover_signer};
 use gpux_market::Rates;
 use gpux_proto::{
-    ClosingOffer, ErrorCode, LeaseReport, LeaseRequest, PeerError, QuoteRequest, Response, SignedQuoteRequest,
+    ClosingOffer, ErrorCode, LeaseReport, LeaseRequest, MAX_OTHERS, PeerError, QuoteRequest, Response,
+    SignedQuoteRequest,
 };
 use gpux_types::{Address, Amount, B256, LeaseId, Millis, NodeId, Resources};
 use lease::{LeaseInput, LeaseRecord, LeaseTask};
@@ -332,7 +333,8 @@ impl Provider {
             Ok(verified) if verified.0.provider_signer == self.signer_address() => verified,
             _ => return refuse(ErrorCode::NotAuthorised, "the quote is not this node's"),
         };
-        if request.job.hash() != request.request.job_hash || !request.job.within_limits() {
+        let within_limits = request.job.within_limits() && request.others.len() <= MAX_OTHERS;
+        if request.job.hash() != request.request.job_hash || !within_limits {
             return refuse(
                 ErrorCode::BadRequest,
                 "the job is not the one that was quoted, or over the limits",

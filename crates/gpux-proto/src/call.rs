@@ -5,7 +5,7 @@
 use crate::{JobSpec, OutputSpec, PartSpec, QuoteRequest, SignedQuote, SignedQuoteRequest};
 use alloy_primitives::{B256, Signature};
 use gpux_lease::{Actor, End, EndReason, Handover, SignedStatement, Work};
-use gpux_types::{Amount, ByteSize, LeaseId, Millis, PartIndex, UnixSeconds};
+use gpux_types::{Amount, ByteSize, LeaseId, Millis, NodeId, PartIndex, UnixSeconds};
 use serde::{Deserialize, Serialize};
 
 /// One call.
@@ -129,7 +129,13 @@ pub struct LeaseRequest {
     pub job: JobSpec,
     /// How to reach the renter's node: a peer ticket in its text form.
     pub renter_ticket: String,
+    /// The other nodes that prepare the same job: they give each other what the renter sends them. At most [`MAX_OTHERS`].
+    #[serde(default)]
+    pub others: Vec<NodeId>,
 }
+
+/// The most other nodes of a job that a node is told of.
+pub const MAX_OTHERS: usize = 256;
 
 /// Ends a lease.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

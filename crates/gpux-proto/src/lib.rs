@@ -14,8 +14,8 @@ mod quote;
 
 pub use address::{MAX_NODE_ADDRESSES, MAX_NODE_RELAY_BYTES, NodeAddress, ReadAddressError};
 pub use call::{
-    CancelPart, ClosingOffer, ErrorCode, GoPart, LeaseReport, LeaseRequest, LogsRequest, MeterReport, PartReport,
-    PeerError, Phase, Request, Response, StopRequest,
+    CancelPart, ClosingOffer, ErrorCode, GoPart, LeaseReport, LeaseRequest, LogsRequest, MAX_OTHERS, MeterReport,
+    PartReport, PeerError, Phase, Request, Response, StopRequest,
 };
 pub use codec::{DecodeError, MAX_MESSAGE_BYTES, VERSION, decode, encode};
 pub use folder::{

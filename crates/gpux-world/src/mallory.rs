@@ -265,6 +265,7 @@ fn telling(quoted: &Quoted) -> Request {
         expiry: UnixSeconds(crate::chain::BEGINNING + quoted.at.as_secs() + EXPIRY_SECS),
         job: quoted.job.clone(),
         renter_ticket: String::new(),
+        others: Vec::new(),
     }))
 }
 

@@ -8,7 +8,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use gpux_net::{
-    AddMode, BlobRef, CallError, ExportMode, FetchError, HeardOffer, Keeper, LogStream, NetStats, OfferFeed,
+    AddMode, BlobRef, CallError, ExportMode, FetchError, Givers, HeardOffer, Keeper, LogStream, NetStats, OfferFeed,
     PeerFetchError, PeerNet, PeerTicket, PublishOfferError, StoreError,
 };
 use gpux_proto::{LogsRequest, Request, Response, SignedOffer};
@@ -255,12 +255,13 @@ impl PeerNet for SimNet {
 
     async fn take(
         &self,
-        from: NodeId,
+        from: Givers<'_>,
         blob: BlobRef,
         keeper: Keeper,
         progress: Option<&watch::Sender<u64>>,
     ) -> Result<(), FetchError> {
         self.life.lives().await;
+        let from = from.sender;
         let shown = self.at_home(|host| host.shown.contains(&(from, blob.hash)));
         if !shown && self.network.blob(self.me, blob.hash).is_some() {
             // As if it were not here.
@@ -332,6 +333,8 @@ impl PeerNet for SimNet {
             allowed.extend(blobs);
         });
     }
+
+    fn share(&self, _: LeaseId, _: &[NodeId], _: &[BlobHash], _: NodeId) {}
 
     fn revoke(&self, lease: LeaseId) {
         self.at_home(|host| {

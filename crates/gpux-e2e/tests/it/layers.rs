@@ -2,6 +2,7 @@
 
 use super::{
     disk::Disk,
+    inputs,
     job::{self, Job},
     market::{Daemon, Market},
     wait::wait_for,
@@ -83,6 +84,11 @@ fn an_image_that_nobody_uses_makes_room_for_a_lease_that_finds_the_disk_short() 
     };
     let ran = run(&LARGE, "oci:large:e2e");
     assert_eq!(ran.status.code(), Some(0), "{ran:?}");
+    let sent = inputs::sent(&market, &market.daemon("renter").dir);
+    assert!(
+        (48 * MIB..72 * MIB).contains(&sent),
+        "{sent}: the two have most of it from each other"
+    );
     let large = layers(&provider).pop().expect("it is warm");
     disk.fill_but(LEFT);
     let ran = run(&NEXT, "oci:image:e2e");

@@ -4,12 +4,24 @@
 
 use gpux_types::{BlobHash, LeaseId, NodeId};
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::watch;
 
-type ByLease = HashMap<LeaseId, HashSet<BlobHash>>;
+/// The blobs of a lease, and whose they must be: of `None`, this node's own, so that it need not be asked who sent them.
+type ByLease = HashMap<LeaseId, HashMap<BlobHash, Option<NodeId>>>;
+
+/// Whether a peer may have a blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Allowed {
+    /// No lease names it.
+    No,
+    /// A lease of this node's does.
+    Yes,
+    /// It may have what one of these nodes sent.
+    Of(Vec<NodeId>),
+}
 
 /// The grants of this node, in memory only: the daemon grants again after a restart.
 #[derive(Debug)]
@@ -27,14 +39,20 @@ impl Grants {
         }
     }
 
-    /// Adds `blobs` to what `peer` may have under `lease`.
-    pub(crate) fn allow(&self, lease: LeaseId, peer: NodeId, blobs: impl IntoIterator<Item = BlobHash>) {
-        self.lock()
-            .entry(peer)
-            .or_default()
-            .entry(lease)
-            .or_default()
-            .extend(blobs);
+    /// Adds `blobs` to what `peer` may have under `lease`; with `of`, as far as that node sent them.
+    pub(crate) fn allow(
+        &self,
+        lease: LeaseId,
+        peer: NodeId,
+        blobs: impl IntoIterator<Item = BlobHash>,
+        of: Option<NodeId>,
+    ) {
+        let mut by_peer = self.lock();
+        let known = by_peer.entry(peer).or_default().entry(lease).or_default();
+        for blob in blobs {
+            let whose = known.entry(blob).or_insert(of);
+            *whose = whose.and(of);
+        }
     }
 
     /// Takes away everything granted under `lease`.
@@ -47,17 +65,23 @@ impl Grants {
     }
 
     /// Whether some lease lets `peer` have `blob`.
-    pub(crate) fn allows(&self, peer: NodeId, blob: BlobHash) -> bool {
+    pub(crate) fn allows(&self, peer: NodeId, blob: BlobHash) -> Allowed {
         let by_peer = self.lock();
-        by_peer
-            .get(&peer)
-            .is_some_and(|leases| leases.values().any(|blobs| blobs.contains(&blob)))
+        let leases = by_peer.get(&peer).into_iter().flat_map(HashMap::values);
+        let mut of = Vec::new();
+        for whose in leases.filter_map(|blobs| blobs.get(&blob)) {
+            match whose {
+                None => return Allowed::Yes,
+                Some(node) => of.push(*node),
+            }
+        }
+        if of.is_empty() { Allowed::No } else { Allowed::Of(of) }
     }
 
     /// Resolves when `peer` may not have `blob` any more.
     pub(crate) async fn until_revoked(&self, peer: NodeId, blob: BlobHash) {
         let mut revoked = self.revoked.subscribe();
-        while self.allows(peer, blob) {
+        while self.allows(peer, blob) != Allowed::No {
             if revoked.changed().await.is_err() {
                 return;
             }
@@ -78,14 +102,33 @@ mod tests {
         let grants = Grants::new();
         let (peer, other, blob) = (NodeId([1; 32]), NodeId([2; 32]), BlobHash([3; 32]));
         let (first, second) = (LeaseId([4; 32]), LeaseId([5; 32]));
-        assert!(!grants.allows(peer, blob));
-        grants.allow(first, peer, [blob]);
-        grants.allow(second, peer, [blob]);
-        assert!(grants.allows(peer, blob) && !grants.allows(other, blob) && !grants.allows(peer, BlobHash([9; 32])));
+        let allows = |peer, blob| grants.allows(peer, blob) == Allowed::Yes;
+        assert!(!allows(peer, blob));
+        grants.allow(first, peer, [blob], None);
+        grants.allow(second, peer, [blob], None);
+        assert!(allows(peer, blob) && !allows(other, blob) && !allows(peer, BlobHash([9; 32])));
         grants.revoke(first);
-        assert!(grants.allows(peer, blob));
+        assert!(allows(peer, blob));
         grants.revoke(second);
-        assert!(!grants.allows(peer, blob));
+        assert_eq!(grants.allows(peer, blob), Allowed::No);
         assert!(grants.lock().is_empty(), "nothing is kept of a revoked lease");
+    }
+
+    #[test]
+    fn what_others_sent_is_allowed_as_theirs_and_ones_own_without_a_question() {
+        let grants = Grants::new();
+        let (peer, blob) = (NodeId([1; 32]), BlobHash([3; 32]));
+        let (alice, bob) = (NodeId([7; 32]), NodeId([8; 32]));
+        grants.allow(LeaseId([4; 32]), peer, [blob], Some(alice));
+        grants.allow(LeaseId([5; 32]), peer, [blob], Some(bob));
+        let Allowed::Of(mut of) = grants.allows(peer, blob) else {
+            panic!("of both")
+        };
+        of.sort_unstable();
+        assert_eq!(of, [alice, bob]);
+        grants.allow(LeaseId([5; 32]), peer, [blob], None);
+        assert_eq!(grants.allows(peer, blob), Allowed::Yes);
+        grants.revoke(LeaseId([5; 32]));
+        assert_eq!(grants.allows(peer, blob), Allowed::Of(vec![alice]));
     }
 }

@@ -1,13 +1,19 @@
 //! Giving blobs to peers: only what a lease of theirs names, refused before a byte of it is read.
+//!
+//! What another node sent here is given to the nodes of that node's jobs alone, and a piece of it only when all of the piece is here.
 
 use crate::{
-    blobs::{grants::Grants, open::OpenStore, streams::Sending},
+    blobs::{
+        grants::{Allowed, Grants},
+        store::Blobs,
+        streams::Sending,
+    },
     stats::{Counters, bump},
 };
 use gpux_types::{BlobHash, NodeId};
-use iroh::endpoint::{RecvStream, SendStream};
+use iroh::endpoint::{RecvStream, SendStream, VarInt};
 use iroh_blobs::{
-    protocol::{ChunkRangesSeq, ERR_LIMIT, ERR_PERMISSION, GetRequest, Request},
+    protocol::{ERR_INTERNAL, ERR_LIMIT, ERR_PERMISSION, GetRequest, Request},
     provider::{StreamPair, events::EventSender, handle_get},
 };
 use std::{sync::Arc, time::Duration};
@@ -15,21 +21,23 @@ use tokio::{sync::Semaphore, time::timeout};
 
 /// How long a peer may take to send its request, and to wait for a place among the transfers.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// What a peer hears that may have what its renter sends here, while it is not here: whether another's is here is not told.
+const NOT_YET: VarInt = ERR_INTERNAL;
 
 /// Answers streams of the blob protocol. One for all connections.
 #[derive(Debug)]
 pub(crate) struct BlobServer {
-    store: Arc<OpenStore>,
+    blobs: Arc<Blobs>,
     grants: Arc<Grants>,
     counters: Arc<Counters>,
     uploads: Semaphore,
 }
 
 impl BlobServer {
-    pub(crate) fn new(store: Arc<OpenStore>, grants: Arc<Grants>, counters: Arc<Counters>, uploads: usize) -> Self {
+    pub(crate) fn new(blobs: Arc<Blobs>, grants: Arc<Grants>, counters: Arc<Counters>, uploads: usize) -> Self {
         let uploads = Semaphore::new(uploads.min(Semaphore::MAX_PERMITS));
         Self {
-            store,
+            blobs,
             grants,
             counters,
             uploads,
@@ -47,10 +55,15 @@ impl BlobServer {
             }
             Err(_) => return,
         };
-        let Some((hash, request)) = self.allowed(peer, request) else {
-            bump(&self.counters.blobs_refused);
-            send.reset(ERR_PERMISSION).ok();
-            return;
+        let (hash, request) = match self.allowed(peer, request).await {
+            Ok(allowed) => allowed,
+            Err(code) => {
+                if code == ERR_PERMISSION {
+                    bump(&self.counters.blobs_refused);
+                }
+                send.reset(code).ok();
+                return;
+            }
         };
         let Ok(Ok(_place)) = timeout(REQUEST_TIMEOUT, self.uploads.acquire()).await else {
             send.reset(ERR_LIMIT).ok();
@@ -59,13 +72,13 @@ impl BlobServer {
         bump(&self.counters.blobs_served);
         let send = Sending::new(send, self.counters.clone());
         let pair = StreamPair::new(0, recv, send, EventSender::DEFAULT);
-        let store = self.store.now();
+        let store = self.blobs.store.now();
         // Either arm may be dropped: what the peer has is verified chunk by chunk, the rest it asks for again.
         tokio::select! {
             result = handle_get(pair, (**store).clone(), request) => {
                 if let Err(error) = result {
                     tracing::debug!(%peer, blob = %hash, %error, "a blob transfer ended early");
-                    self.store.mend(&store).await;
+                    self.blobs.store.mend(&store).await;
                 }
             }
             () = self.grants.until_revoked(peer, hash) => {
@@ -74,15 +87,33 @@ impl BlobServer {
         }
     }
 
-    /// The request, when it is for ranges of one blob that a lease of `peer` names. Blobs that list others are not
-    /// followed: their children would pass unasked.
-    fn allowed(&self, peer: NodeId, request: Request) -> Option<(BlobHash, GetRequest)> {
-        let Request::Get(request) = request else { return None };
+    /// The request, when it is for ranges of one blob that a lease of `peer` names, or what it is refused with. Blobs that list
+    /// others are not followed: their children would pass unasked.
+    async fn allowed(&self, peer: NodeId, request: Request) -> Result<(BlobHash, GetRequest), VarInt> {
+        let Request::Get(request) = request else {
+            return Err(ERR_PERMISSION);
+        };
         let hash = BlobHash(*request.hash.as_bytes());
-        (is_of_one_blob(&request.ranges) && self.grants.allows(peer, hash)).then_some((hash, request))
+        if !request.ranges.is_blob() {
+            return Err(ERR_PERMISSION);
+        }
+        match self.grants.allows(peer, hash) {
+            Allowed::No => Err(ERR_PERMISSION),
+            Allowed::Yes => Ok((hash, request)),
+            Allowed::Of(nodes) => {
+                let senders = &self.blobs.senders;
+                let is_its = |of: &NodeId| senders.has_shown(*of, hash) || senders.is_sole(*of, hash);
+                if !nodes.iter().any(is_its) {
+                    return Err(NOT_YET);
+                }
+                let here = self.blobs.ranges(hash).await.map_err(|_| NOT_YET)?;
+                let wanted = request.ranges.iter().next().cloned().unwrap_or_default();
+                if (&wanted - &here).is_empty() {
+                    Ok((hash, request))
+                } else {
+                    Err(NOT_YET)
+                }
+            }
+        }
     }
-}
-
-fn is_of_one_blob(ranges: &ChunkRangesSeq) -> bool {
-    ranges.is_blob()
 }

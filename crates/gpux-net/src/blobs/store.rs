@@ -8,7 +8,7 @@ use crate::{
     connections::{Cause, Connections},
     stats::Counters,
 };
-use gpux_types::{BlobHash, JobId, LeaseId};
+use gpux_types::{BlobHash, JobId, LeaseId, NodeId};
 use iroh_blobs::{
     BlobFormat, Hash, HashAndFormat,
     api::{
@@ -32,6 +32,23 @@ pub struct BlobRef {
     pub hash: BlobHash,
     /// How many bytes it has.
     pub size: u64,
+}
+
+/// Who gives a blob.
+#[derive(Debug, Clone, Copy)]
+pub struct Givers<'a> {
+    /// Who sends it.
+    pub sender: NodeId,
+    /// Others that it sends it to too.
+    pub peers: &'a [NodeId],
+}
+
+impl Givers<'_> {
+    /// Who sends a blob to this node alone.
+    #[must_use]
+    pub const fn alone(sender: NodeId) -> Self {
+        Self { sender, peers: &[] }
+    }
 }
 
 /// Who keeps a blob here. Noted on disk.
@@ -72,7 +89,7 @@ pub(crate) struct Blobs {
     pub(crate) stall: Duration,
     /// Held by the one transfer of a blob that runs; others wait and then find it here.
     pub(crate) fetching: Mutex<HashMap<BlobHash, Arc<tokio::sync::Mutex<()>>>>,
-    pub(crate) senders: Senders,
+    pub(crate) senders: Arc<Senders>,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -100,14 +117,9 @@ impl Blobs {
             downloads: Semaphore::new(limits.blob_downloads.clamp(1, Semaphore::MAX_PERMITS)),
             stall: limits.blob_stall,
             fetching: Mutex::default(),
-            senders: Senders::new(limits),
+            senders: Arc::new(Senders::new(limits)),
             counters,
         }
-    }
-
-    /// The store, for giving blobs to peers.
-    pub(crate) fn store(&self) -> Arc<OpenStore> {
-        self.store.clone()
     }
 
     /// Writes everything down and closes the store.

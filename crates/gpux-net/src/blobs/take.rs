@@ -6,10 +6,10 @@
 use super::{
     error::{FetchError, PeerFetchError, StoreError},
     fetch::{TRIES_PER_PEER, classify},
-    store::{BlobRef, Blobs, Keeper},
+    store::{BlobRef, Blobs, Givers, Keeper},
 };
 use crate::calls::Retry;
-use gpux_types::NodeId;
+use gpux_types::{BlobHash, NodeId};
 use iroh_blobs::{
     Hash,
     get::{
@@ -24,10 +24,11 @@ use tokio::{sync::watch, time::timeout};
 const PIECE: u64 = 4 << 20;
 
 impl Blobs {
-    /// Brings `blob` here from `from`, which sends all of it unless it did so before, and keeps it for `keeper`.
+    /// Brings `blob` here from its sender, which sends all of it unless it did so before, and keeps it for `keeper`. What is not
+    /// here at all may come from its peers.
     pub(crate) async fn take(
         &self,
-        from: NodeId,
+        from: Givers<'_>,
         blob: BlobRef,
         keeper: Keeper,
         progress: Option<&watch::Sender<u64>>,
@@ -42,11 +43,12 @@ impl Blobs {
 
     async fn take_in_turn(
         &self,
-        from: NodeId,
+        from: Givers<'_>,
         blob: BlobRef,
         keeper: Keeper,
         progress: Option<&watch::Sender<u64>>,
     ) -> Result<(), FetchError> {
+        let Givers { sender: from, peers } = from;
         let BlobRef { hash, size } = blob;
         let shown = self.senders.has_shown(from, hash);
         if !shown {
@@ -59,6 +61,17 @@ impl Blobs {
             }
             self.senders.begin(from, hash);
         }
+        if self
+            .find(hash)
+            .await
+            .map_err(|source| FetchError::Store { hash, source })?
+            .is_none()
+        {
+            // As the fetch below does, before a collection can take what comes.
+            let kept = self.keep(hash, keeper).await;
+            kept.map_err(|source| FetchError::Store { hash, source })?;
+            self.bring_together(from, peers, blob, progress).await;
+        }
         self.fetch_in_turn(&[from], blob, keeper, progress).await?;
         if !shown && !self.senders.is_sole(from, hash) {
             // Something else brought bytes meanwhile.
@@ -69,8 +82,12 @@ impl Blobs {
     }
 
     /// What of the blob is here.
-    async fn here(&self, blob: BlobRef) -> Result<ChunkRanges, StoreError> {
-        let hash = blob.hash;
+    pub(super) async fn here(&self, blob: BlobRef) -> Result<ChunkRanges, StoreError> {
+        Ok(self.ranges(blob.hash).await? & ChunkRanges::bytes(..blob.size))
+    }
+
+    /// The same, by what the store knows of its size.
+    pub(super) async fn ranges(&self, hash: BlobHash) -> Result<ChunkRanges, StoreError> {
         let seen = self
             .store
             .run(|store| async move { store.blobs().observe(Hash::from_bytes(hash.0)).await });
@@ -78,7 +95,7 @@ impl Blobs {
             hash,
             source: source.into(),
         })?;
-        Ok(seen.ranges & ChunkRanges::bytes(..blob.size))
+        Ok(seen.ranges)
     }
 
     /// Has `from` send the ranges, piece by piece, and drops them.

@@ -170,7 +170,7 @@ async fn the_empty_blob_and_small_blobs_travel() {
 
 /// What a dishonest giver does with the honest bytes of a response.
 #[derive(Clone, Copy)]
-enum Mischief {
+pub(crate) enum Mischief {
     /// Announces one byte more.
     SizeLie,
     /// Announces an absurd size.
@@ -184,8 +184,8 @@ enum Mischief {
 }
 
 /// A giver of one blob on a bare endpoint: the library's own encoding, tampered with.
-async fn dishonest_giver(bytes: Vec<u8>, mischief: Mischief) -> (Endpoint, Arc<AtomicU64>) {
-    let endpoint = bare_endpoint(50, &[iroh_blobs::ALPN]).await;
+pub(crate) async fn dishonest_giver(seed: u8, bytes: Vec<u8>, mischief: Mischief) -> (Endpoint, Arc<AtomicU64>) {
+    let endpoint = bare_endpoint(seed, &[iroh_blobs::ALPN]).await;
     let store = iroh_blobs::store::mem::MemStore::new();
     let tag = store.add_slice(&bytes).await.unwrap();
     let sent = Arc::new(AtomicU64::new(0));
@@ -231,7 +231,7 @@ async fn dishonest_giver(bytes: Vec<u8>, mischief: Mischief) -> (Endpoint, Arc<A
 
 async fn fetch_from_dishonest(mischief: Mischief) -> (FetchError, TestNode) {
     let bytes = noise(1_000_000, 5);
-    let (endpoint, _) = dishonest_giver(bytes.clone(), mischief).await;
+    let (endpoint, _) = dishonest_giver(50, bytes.clone(), mischief).await;
     let limits = Limits {
         blob_stall: Duration::from_millis(300),
         ..Limits::default()
@@ -285,6 +285,7 @@ async fn a_giver_that_sends_nothing_more_is_given_up() {
 async fn a_cut_transfer_goes_on_where_it_was_also_after_a_restart() {
     let bytes = noise(4_000_000, 6);
     let (endpoint, sent) = dishonest_giver(
+        50,
         bytes.clone(),
         Mischief::Cut {
             after: 1_000_000,

@@ -14,3 +14,4 @@ mod offers;
 mod senders;
 mod small_disk;
 mod support;
+mod swarm;

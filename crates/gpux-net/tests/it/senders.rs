@@ -1,7 +1,7 @@
 //! What one node sent is not there for another that only knows its hash, and need not be sent twice.
 
 use crate::support::{TestNode, lease, start, start_with};
-use gpux_net::{BlobRef, FetchError, Keeper, Limits, PeerFetchError};
+use gpux_net::{BlobRef, FetchError, Givers, Keeper, Limits, PeerFetchError};
 use gpux_types::UnixSeconds;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
@@ -43,10 +43,13 @@ async fn who_only_knows_a_hash_gets_nothing_of_what_another_sent() {
         grant(renter, &provider, blob);
     }
     let net = &provider.net;
-    let all = received(&provider, net.take(alice.id(), blob, LEASE(1), None)).await;
+    let all = received(&provider, net.take(Givers::alone(alice.id()), blob, LEASE(1), None)).await;
     assert!(all.unwrap() >= blob.size);
 
-    let refused = net.take(bob.id(), blob, LEASE(2), None).await.unwrap_err();
+    let refused = net
+        .take(Givers::alone(bob.id()), blob, LEASE(2), None)
+        .await
+        .unwrap_err();
     let FetchError::Peer { source, .. } = refused else {
         panic!("{refused:?}");
     };
@@ -58,12 +61,12 @@ async fn who_only_knows_a_hash_gets_nothing_of_what_another_sent() {
 
     // With the bytes it is as with one that is not here: all of them are sent, and only then it is.
     bob.net.add_bytes(bytes, LEASE(9)).await.unwrap();
-    let again = received(&provider, net.take(bob.id(), blob, LEASE(2), None))
+    let again = received(&provider, net.take(Givers::alone(bob.id()), blob, LEASE(2), None))
         .await
         .unwrap();
     assert!(again >= blob.size, "{again}");
     for renter in [&alice, &bob] {
-        let nothing = received(&provider, net.take(renter.id(), blob, LEASE(3), None)).await;
+        let nothing = received(&provider, net.take(Givers::alone(renter.id()), blob, LEASE(3), None)).await;
         assert_eq!(nothing.unwrap(), 0);
     }
 }
@@ -81,15 +84,23 @@ async fn what_another_began_to_send_is_sent_by_whoever_comes_next_too() {
     let net = provider.net.clone();
     let (progress, mut seen) = watch::channel(0);
     let from = alice.id();
-    let begun = tokio::spawn(async move { net.take(from, blob, LEASE(1), Some(&progress)).await });
+    let begun = tokio::spawn(async move { net.take(Givers::alone(from), blob, LEASE(1), Some(&progress)).await });
     seen.wait_for(|bytes| *bytes > 1 << 20).await.unwrap();
     begun.abort();
     let _ = begun.await;
     let before = provider.net.stats().blob_bytes_received;
-    let all = received(&provider, provider.net.take(bob.id(), blob, LEASE(2), None)).await;
+    let all = received(
+        &provider,
+        provider.net.take(Givers::alone(bob.id()), blob, LEASE(2), None),
+    )
+    .await;
     assert!(all.unwrap() >= blob.size, "what Alice sent is not Bob's");
     // Alice sent the beginning, which is here now by Bob: hers too only when she sends it.
-    let all = received(&provider, provider.net.take(alice.id(), blob, LEASE(1), None)).await;
+    let all = received(
+        &provider,
+        provider.net.take(Givers::alone(alice.id()), blob, LEASE(1), None),
+    )
+    .await;
     assert!(all.unwrap() >= blob.size);
     assert!(before < blob.size, "it was cut");
 }
@@ -101,11 +112,15 @@ async fn a_transfer_of_ones_own_that_was_cut_goes_on() {
     let blob = alice.net.add_bytes(noise(60_000_000, 3), LEASE(9)).await.unwrap();
     grant(&alice, &provider, blob);
     let (net, from, (progress, mut seen)) = (provider.net.clone(), alice.id(), watch::channel(0));
-    let begun = tokio::spawn(async move { net.take(from, blob, LEASE(1), Some(&progress)).await });
+    let begun = tokio::spawn(async move { net.take(Givers::alone(from), blob, LEASE(1), Some(&progress)).await });
     seen.wait_for(|bytes| *bytes > 20 << 20).await.unwrap();
     begun.abort();
     let _ = begun.await;
-    let rest = received(&provider, provider.net.take(alice.id(), blob, LEASE(1), None)).await;
+    let rest = received(
+        &provider,
+        provider.net.take(Givers::alone(alice.id()), blob, LEASE(1), None),
+    )
+    .await;
     assert!(rest.unwrap() < 45_000_000);
 }
 
@@ -137,7 +152,11 @@ async fn what_is_kept_stays_over_collections_and_restarts_and_is_not_sent_again(
     let unkept = alice.net.add_bytes(noise(100_000, 5), LEASE(9)).await.unwrap();
     for blob in [blob, unkept] {
         grant(&alice, &provider, blob);
-        provider.net.take(alice.id(), blob, LEASE(1), None).await.unwrap();
+        provider
+            .net
+            .take(Givers::alone(alice.id()), blob, LEASE(1), None)
+            .await
+            .unwrap();
     }
     for date in [1, 2] {
         let kept = provider.net.keep_sent(alice.id(), &[blob], UnixSeconds(date)).await;
@@ -152,10 +171,18 @@ async fn what_is_kept_stays_over_collections_and_restarts_and_is_not_sent_again(
     let provider = collecting(10_000_000, &dir).await;
     provider.net.remember(alice.ticket());
     assert_eq!(provider.net.cached(), (3_000_000, 0));
-    provider.net.take(alice.id(), unkept, LEASE(2), None).await.unwrap();
+    provider
+        .net
+        .take(Givers::alone(alice.id()), unkept, LEASE(2), None)
+        .await
+        .unwrap();
     provider.net.release(LEASE(2)).await.unwrap();
     is_deleted(&provider, unkept).await;
-    let nothing = received(&provider, provider.net.take(alice.id(), blob, LEASE(2), None)).await;
+    let nothing = received(
+        &provider,
+        provider.net.take(Givers::alone(alice.id()), blob, LEASE(2), None),
+    )
+    .await;
     assert_eq!(nothing.unwrap(), 0);
 }
 
@@ -168,7 +195,11 @@ async fn what_makes_room_is_deleted_unless_a_lease_works_with_it() {
     for seed in [6, 7, 8] {
         let blob = alice.net.add_bytes(noise(2_000_000, seed), LEASE(9)).await.unwrap();
         grant(&alice, &provider, blob);
-        provider.net.take(alice.id(), blob, LEASE(seed), None).await.unwrap();
+        provider
+            .net
+            .take(Givers::alone(alice.id()), blob, LEASE(seed), None)
+            .await
+            .unwrap();
         blobs.push(blob);
     }
     let keep = async |blob: BlobRef, date| {
@@ -190,7 +221,11 @@ async fn what_makes_room_is_deleted_unless_a_lease_works_with_it() {
     keep(blobs[2], 4).await;
     assert_eq!(provider.net.cached(), (4_000_000, 0));
     // It goes for the first one, and a lease still works with it.
-    provider.net.take(alice.id(), blobs[0], LEASE(6), None).await.unwrap();
+    provider
+        .net
+        .take(Givers::alone(alice.id()), blobs[0], LEASE(6), None)
+        .await
+        .unwrap();
     keep(blobs[0], 5).await;
     let deleted = tokio::time::timeout(Duration::from_millis(500), is_deleted(&provider, blobs[1]));
     assert!(deleted.await.is_err(), "a lease keeps it");

@@ -1,7 +1,7 @@
 //! The inputs of a lease: taken from its renter, written where its containers see them, and kept as blobs for the renter's next lease.
 //!
 //! A renter reads here what it sent, and nothing of what others sent, whatever hashes it names: that is the network's rule
-//! (`PeerNet::take`), and everything of a lease but its image's layers is asked for by it.
+//! (`PeerNet::take`), and everything of a lease is asked for by it. The other nodes of its job have it from here by the same rule.
 
 use super::prepare::{Fetch, PrepareError};
 use crate::{node::Node, renter::MANIFEST_LIMIT};
@@ -28,7 +28,7 @@ pub(super) async fn fetch(
 ) -> Result<Vec<InputMount>, PrepareError> {
     let mut mounts = Vec::with_capacity(inputs.len());
     for (index, input) in inputs.iter().enumerate() {
-        fetch.own(input.blob).await?;
+        fetch.blob(input.blob).await?;
         let source = scratch.join(format!("input-{index}"));
         let net = &fetch.node.net;
         match input.folder {
@@ -47,8 +47,9 @@ pub(super) async fn fetch(
 async fn folder(fetch: &Fetch<'_>, manifest: BlobSpec, told: FolderSpec, to: &Path) -> Result<(), PrepareError> {
     let bytes = fetch.node.net.read_bytes(manifest.hash, MANIFEST_LIMIT).await?;
     let folder = Folder::read(&bytes, told)?;
+    fetch.share(folder.packs.iter().map(|pack| pack.blob));
     let packs: Vec<BlobSpec> = folder.packs.iter().map(|pack| pack.blob).collect();
-    let packs = stream::iter(packs).map(|pack| fetch.own(pack));
+    let packs = stream::iter(packs).map(|pack| fetch.blob(pack));
     packs.buffer_unordered(AT_A_TIME).try_collect::<()>().await?;
     tokio::select! {
         biased;

@@ -8,13 +8,13 @@ use super::{
 };
 use crate::node::Node;
 use gpux_lease::{Actor, INTERVAL};
-use gpux_net::{BlobRef, ExportMode, FetchError, Keeper, Retry, WriteFolderError};
+use gpux_net::{BlobRef, ExportMode, FetchError, Givers, Keeper, Retry, WriteFolderError};
 use gpux_proto::{BadFolder, BlobSpec, ImageSpec, LayerSpec, LeaseRequest};
 use gpux_runtime::{
     Compression, CreateLeaseError, Digest, ImageConfig, LayerDescriptor, LayerHold, LeaseSpec, MAX_CONFIG_BYTES,
     ParsedConfig, ReadConfigError, UnpackError, UnpackLimits,
 };
-use gpux_types::{ByteSize, LeaseId, Millis, NodeId, shown};
+use gpux_types::{BlobHash, ByteSize, LeaseId, Millis, NodeId, shown};
 use std::{
     io,
     path::{Path, PathBuf},
@@ -179,12 +179,14 @@ pub(super) async fn prepare(
     let fetch = Fetch {
         node,
         renter: request.request.renter_node,
+        others: &request.others,
         lease,
         fetched,
         brought: &brought,
         disk,
         stop,
     };
+    fetch.share(request.job.blobs());
     let (image, layers) = unpack_image(&mut hold, &fetch, &request.job.image, &scratch).await?;
     let inputs = inputs::fetch(&fetch, &request.job.inputs, &scratch).await?;
     if stop.is_cancelled() {
@@ -262,6 +264,8 @@ fn space_of_layer(layer: &LayerSpec) -> u64 {
 pub(super) struct Fetch<'a> {
     pub(super) node: &'a Node,
     renter: NodeId,
+    /// The other nodes that the renter sends the same to.
+    others: &'a [NodeId],
     lease: LeaseId,
     fetched: &'a Arc<AtomicU64>,
     /// Without what was here before.
@@ -270,22 +274,15 @@ pub(super) struct Fetch<'a> {
     pub(super) stop: &'a CancellationToken,
 }
 
-/// Who must have sent a blob that is here.
-#[derive(Debug, Clone, Copy)]
-enum Owner {
-    /// Anybody: layers of images are everybody's.
-    Anybody,
-    /// The renter.
-    Renter,
-}
-
 impl Fetch<'_> {
-    /// Brings what only the renter may read here, counting its bytes as they come.
-    pub(super) async fn own(&self, blob: BlobSpec) -> Result<(), PrepareError> {
-        self.blob(blob, Owner::Renter).await
+    /// Lets the others have blobs from here as far as the renter sent them.
+    pub(super) fn share(&self, blobs: impl Iterator<Item = BlobSpec>) {
+        let blobs: Vec<BlobHash> = blobs.map(|blob| blob.hash).collect();
+        self.node.net.share(self.lease, self.others, &blobs, self.renter);
     }
 
-    async fn blob(&self, blob: BlobSpec, owner: Owner) -> Result<(), PrepareError> {
+    /// Brings a blob here that the renter sends to this node, or sent it once, counting its bytes as they come.
+    pub(super) async fn blob(&self, blob: BlobSpec) -> Result<(), PrepareError> {
         let wanted = BlobRef {
             hash: blob.hash,
             size: blob.size.0,
@@ -306,7 +303,7 @@ impl Fetch<'_> {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => return Err(PrepareError::Stopped),
-            result = self.bring(wanted, owner, &progress) => result.map_err(|source| PrepareError::Fetch { size: blob.size, source })?,
+            result = self.bring(wanted, &progress) => result.map_err(|source| PrepareError::Fetch { size: blob.size, source })?,
             () = count => {}
         }
         tell(blob.size.0);
@@ -316,9 +313,15 @@ impl Fetch<'_> {
 
     /// Fetches, and tries again what may go better: what came is kept, so each try goes further. The lease's own limit on
     /// preparation ends it.
-    async fn bring(&self, wanted: BlobRef, owner: Owner, progress: &watch::Sender<u64>) -> Result<(), FetchError> {
+    async fn bring(&self, wanted: BlobRef, progress: &watch::Sender<u64>) -> Result<(), FetchError> {
+        let (net, keeper) = (&self.node.net, Keeper::Lease(self.lease));
+        let from = Givers {
+            sender: self.renter,
+            peers: self.others,
+        };
+        let take = || net.take(from, wanted, keeper, Some(progress));
         for _ in 1..FETCH_TRIES {
-            match self.try_once(wanted, owner, progress).await {
+            match take().await {
                 Err(error) if !matches!(error.retry(), Retry::Never) => {
                     tracing::debug!(lease = %self.lease.short(), error = %crate::error_chain(&error), "fetching a blob");
                     tokio::time::sleep(FETCH_AGAIN).await;
@@ -326,15 +329,7 @@ impl Fetch<'_> {
                 done => return done,
             }
         }
-        self.try_once(wanted, owner, progress).await
-    }
-
-    async fn try_once(&self, wanted: BlobRef, owner: Owner, progress: &watch::Sender<u64>) -> Result<(), FetchError> {
-        let (net, keeper) = (&self.node.net, Keeper::Lease(self.lease));
-        match owner {
-            Owner::Anybody => net.fetch(&[self.renter], wanted, keeper, Some(progress)).await,
-            Owner::Renter => net.take(self.renter, wanted, keeper, Some(progress)).await,
-        }
+        take().await
     }
 
     fn skip(&self, blob: BlobSpec) {
@@ -349,7 +344,7 @@ async fn unpack_image(
     image: &ImageSpec,
     scratch: &Path,
 ) -> Result<(ImageConfig, Vec<PathBuf>), PrepareError> {
-    fetch.own(image.config).await?;
+    fetch.blob(image.config).await?;
     let bytes = fetch.node.net.read_bytes(image.config.hash, MAX_CONFIG_BYTES).await?;
     let parsed = ParsedConfig::read(&bytes)?;
     if parsed.diff_ids.len() != image.layers.len()
@@ -380,7 +375,7 @@ async fn unpack_layer(
         fetch.skip(layer.blob);
         return Ok(folder);
     }
-    fetch.blob(layer.blob, Owner::Anybody).await?;
+    fetch.blob(layer.blob).await?;
     let file = scratch.join(format!("layer-{}", descriptor.digest.hex()));
     fetch.node.net.export(layer.blob.hash, &file, ExportMode::Copy).await?;
     let mut limits = UnpackLimits::default();

@@ -239,6 +239,7 @@ pub(crate) fn requests(draw: &Draw) -> Vec<Request> {
             expiry: UnixSeconds(draw.large),
             job: job(draw),
             renter_ticket: draw.text.clone(),
+            others: vec![NodeId([draw.byte; 32]); 2],
         })),
         Request::Part(lease, part_spec),
         Request::Stop(StopRequest {

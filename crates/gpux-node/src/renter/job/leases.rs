@@ -12,7 +12,8 @@ use crate::{
 use gpux_chain::{Call, Intent, IntentKey, LeaseSeen, SlotStatus};
 use gpux_lease::{End, EscrowView, RenterEffect, RenterEvent, RenterState, Work};
 use gpux_proto::{
-    ClosingOffer, ErrorCode, JobSpec, LeaseReport, LeaseRequest, MeterReport, PeerError, Request, Response, StopRequest,
+    ClosingOffer, ErrorCode, JobSpec, LeaseReport, LeaseRequest, MAX_OTHERS, MeterReport, PeerError, Request, Response,
+    StopRequest,
 };
 use gpux_types::{Amount, LeaseId, Millis, NodeId};
 use std::sync::Arc;
@@ -186,7 +187,7 @@ impl JobTask {
             call,
         };
         let deposit = Deposit::new(intent, std::iter::once(live));
-        let request = lease_request(&self.node, &self.record.spec, record);
+        let request = lease_request(&self.node, &self.record.spec, record, &self.nodes());
         let (node, peer) = (self.node.clone(), record.node);
         self.effects
             .spawn(async move { open(&node, (lease, peer), deposit, request).await });
@@ -340,8 +341,15 @@ impl JobTask {
         }
     }
 
+    /// The nodes that work for the job, or are to.
+    pub(super) fn nodes(&self) -> Vec<NodeId> {
+        let live = self.leases.values().filter(|live| !live.record.is_over());
+        live.map(|live| live.record.node).collect()
+    }
+
     /// Asks every node that still matters how its lease is.
     pub(super) fn poll(&mut self) {
+        let nodes = self.nodes();
         for (lease, live) in &mut self.leases {
             // What is told when the node does not know the lease: a deposit may have gone to it untold.
             let machine = &live.record.machine;
@@ -363,7 +371,7 @@ impl JobTask {
                 continue;
             }
             live.polling = true;
-            let again = untold.then(|| lease_request(&self.node, &self.record.spec, &live.record));
+            let again = untold.then(|| lease_request(&self.node, &self.record.spec, &live.record, &nodes));
             let (node, peer, lease) = (self.node.clone(), live.record.node, *lease);
             self.effects.spawn(async move {
                 match node.net.call(peer, &Request::Status(lease)).await {
@@ -504,8 +512,9 @@ pub(super) enum Told {
     Unheard,
 }
 
-/// What the provider of a lease is told, but for the transaction.
-pub(super) fn lease_request(node: &Node, job: &JobSpec, record: &LeaseRecord) -> LeaseRequest {
+/// What the provider of a lease is told, but for the transaction: of `nodes`, which prepare the job, it is told of all others.
+pub(super) fn lease_request(node: &Node, job: &JobSpec, record: &LeaseRecord, nodes: &[NodeId]) -> LeaseRequest {
+    let others = nodes.iter().filter(|other| **other != record.node);
     LeaseRequest {
         request: record.request.clone(),
         quote: record.quote.clone(),
@@ -513,6 +522,7 @@ pub(super) fn lease_request(node: &Node, job: &JobSpec, record: &LeaseRecord) ->
         expiry: record.expiry,
         job: job.clone(),
         renter_ticket: node.net.ticket().to_string(),
+        others: others.copied().take(MAX_OTHERS).collect(),
     }
 }
 

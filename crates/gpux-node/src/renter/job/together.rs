@@ -148,9 +148,10 @@ impl JobTask {
 
     /// Follows a transaction that opens leases, and tells the provider of each: one that is silent holds up no other.
     pub(super) fn open_many_sent(&mut self, transaction: B256, opened: Vec<LeaseId>, told: &[LeaseId]) {
+        let nodes = self.nodes();
         for lease in told {
             let Some(live) = self.leases.get(lease) else { continue };
-            let mut request = leases::lease_request(&self.node, &self.record.spec, &live.record);
+            let mut request = leases::lease_request(&self.node, &self.record.spec, &live.record, &nodes);
             request.transaction = transaction;
             let (node, lease, peer) = (self.node.clone(), *lease, live.record.node);
             self.effects.spawn(async move {
