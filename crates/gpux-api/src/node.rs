@@ -38,12 +38,22 @@ pub struct NodeView {
     pub free: Resources,
     /// The leases that it has, the oldest first.
     pub leases: Vec<ProvidedLease>,
+    /// How many quotes hold at present: each can become a lease, also while no new leases are taken, and lapses in seconds.
+    pub quotes: u32,
     /// How many nodes it is connected to.
     pub neighbours: u32,
     /// What renters asked of it since its daemon started.
     pub asked: AskedView,
     /// Why it may have no jobs, the weightiest first. Empty while it has one.
     pub why_idle: Vec<IdleReason>,
+}
+
+impl NodeView {
+    /// Whether nothing is left that could be owed for: no lease, and no quote that could become one.
+    #[must_use]
+    pub const fn is_drained(&self) -> bool {
+        matches!(self.taking, Taking::Paused) && self.leases.is_empty() && self.quotes == 0
+    }
 }
 
 /// Net prices, each for an hour.

@@ -251,6 +251,10 @@ impl Provider {
                 "the request is not signed by the wallet that it names",
             ));
         }
+        let (asked, now) = (request.digest(), node.clock.now());
+        if let Some(known) = self.lock().answers.again(request.renter, asked, now) {
+            return Ok(Response::Quote(Box::new(known)));
+        }
         self.check_taking()?;
         let selling = self.selling_now();
         quote::check(&selling, &node.chain.escrow(), node.chain.token().address, request)?;
@@ -264,11 +268,8 @@ impl Provider {
                 "the wallet's balance does not cover the deposit",
             ));
         }
-        let (asked, now) = (request.digest(), node.clock.now());
-        if let Some(known) = self.lock().answers.again(request.renter, asked, now) {
-            return Ok(Response::Quote(Box::new(known)));
-        }
         self.check_older_quote(node, request).await?;
+        let now = node.clock.now();
         let quote = quote::make(&selling, self.signer_address(), node, request);
         let terms = quote.terms(request);
         let lease = terms.lease_id(&request.escrow);
@@ -280,12 +281,6 @@ impl Provider {
         };
         let signature = self.signer.sign_digest(gpux_proto::SignedQuote::digest(lease));
         let answer = gpux_proto::SignedQuote { quote, signature };
-        let mut desk = self.lock();
-        if desk.answers.is_released(from, asked, now) {
-            return Err(PeerError::new(ErrorCode::QuoteGone, "the request was taken back"));
-        }
-        let held = desk.capacity.hold(request.renter, held, now);
-        held.map_err(|error| PeerError::new(ErrorCode::NoCapacity, error.to_string()))?;
         let given = quote::Given {
             asked,
             from,
@@ -293,13 +288,29 @@ impl Provider {
             quote: answer.clone(),
             until,
         };
-        desk.answers.keep(request.renter, given, now);
+        self.hold(request.renter, held, given, now)?;
         Ok(Response::Quote(Box::new(answer)))
     }
 
-    /// How many quotes hold something.
+    /// Holds what a quote promises. What was decided while the chain was asked counts: nothing is held for a request that was taken
+    /// back, nor by a node that was paused, which may be found drained at any moment.
+    fn hold(&self, renter: Address, held: capacity::Quoted, given: quote::Given, now: Millis) -> Result<(), PeerError> {
+        let mut desk = self.lock();
+        if desk.answers.is_released(given.from, given.asked, now) {
+            return Err(PeerError::new(ErrorCode::QuoteGone, "the request was taken back"));
+        }
+        desk.orders.check_taking()?;
+        let held = desk.capacity.hold(renter, held, now);
+        held.map_err(|error| PeerError::new(ErrorCode::NoCapacity, error.to_string()))?;
+        desk.answers.keep(renter, given, now);
+        Ok(())
+    }
+
+    /// How many quotes hold something, those among them that are just becoming leases: until a lease can be seen, its quote can.
     pub(crate) fn quotes_held(&self, now: Millis) -> usize {
-        self.lock().capacity.quotes(now)
+        let desk = self.lock();
+        let becoming = desk.unpaid.values().filter(|lease| !desk.leases.contains_key(lease));
+        desk.capacity.quotes(now).saturating_add(becoming.count())
     }
 
     /// Gives back at once what a quote holds, for the node that asked for it. A lease that came of it stays.
@@ -561,6 +572,43 @@ mod tests {
         store.put_lease(Role::Provider, LEASE, &"unreadable", false).unwrap();
         let refused = provider.too_late(&store, &ESCROW, LEASE, Millis(31)).unwrap_err();
         assert_eq!(refused.code, ErrorCode::QuoteGone);
+    }
+
+    #[test]
+    fn a_quote_is_seen_until_its_lease_is() {
+        let (_folder, _store, provider) = provider();
+        assert_eq!(provider.quotes_held(Millis(0)), 0);
+        give_quote(&provider);
+        assert_eq!(provider.quotes_held(Millis(29)), 1);
+        assert_eq!(provider.quotes_held(Millis(30)), 0, "it lapsed");
+        // As while the lease is being written down.
+        let mut desk = provider.lock();
+        assert!(desk.capacity.take(WALLET, LEASE, Millis(1)));
+        desk.unpaid.insert(WALLET, LEASE);
+        drop(desk);
+        assert_eq!(provider.quotes_held(Millis(1)), 1, "no lease can be seen yet");
+        provider.give_up(WALLET, LEASE, Millis(2));
+        assert_eq!(provider.quotes_held(Millis(2)), 0);
+    }
+
+    #[test]
+    fn a_node_that_is_paused_while_the_chain_is_asked_holds_nothing() {
+        let (_folder, store, provider) = provider();
+        let hold = |provider: &Provider| {
+            let quoted = capacity::Quoted {
+                lease: LEASE,
+                share: Share::default(),
+                until: Millis(30),
+            };
+            provider.hold(WALLET, quoted, quote::tests::given(7, 30), Millis(0))
+        };
+        store
+            .put_fact("owner's orders", &serde_json::json!({ "taking": "paused" }))
+            .unwrap();
+        provider.obey(&store).unwrap();
+        assert_eq!(hold(&provider).unwrap_err().code, ErrorCode::NoCapacity);
+        assert_eq!(provider.quotes_held(Millis(0)), 0);
+        assert!(hold(&self::provider().2).is_ok());
     }
 
     #[test]

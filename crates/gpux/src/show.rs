@@ -29,7 +29,7 @@ pub(crate) use events::Events;
 pub(crate) use gpus::gpus;
 pub(crate) use job::{diagnosis, end, job_line, jobs, log_line, state_word};
 pub(crate) use market::{offers, plan};
-pub(crate) use node::{drained, earnings, is_drained, leases, node, prices, taking};
+pub(crate) use node::{drained, earnings, is_drained, node, prices, taking, what_is_left};
 pub(crate) use progress::Progress;
 pub(crate) use receipts::{receipts, receipts_csv};
 pub(crate) use send::{receive, send_plan, send_question, sent};

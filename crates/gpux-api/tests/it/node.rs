@@ -35,6 +35,7 @@ fn a_node_is_written_so() {
             "id": "ab".repeat(32), "state": "awaiting_receipt", "renter": "0x01", "node": "ef".repeat(32),
             "resources": some, "price": amount, "metered": 1_500, "signed": amount, "expiry": 1_800_000_000,
         }],
+        "quotes": 2,
         "neighbours": 4,
         "asked": { "quotes": 5, "leases": 2, "refused": { "no_capacity": 1 } },
         "why_idle": [{ "found": "new leases are paused", "hint": "`gpux node resume`" }, { "found": "none asked" }],

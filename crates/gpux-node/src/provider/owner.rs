@@ -38,6 +38,18 @@ pub(super) struct Orders {
     rates: Option<Rates>,
 }
 
+impl Orders {
+    pub(super) fn check_taking(&self) -> Result<(), PeerError> {
+        match self.taking {
+            Taking::Open => Ok(()),
+            Taking::Paused => Err(PeerError::new(
+                PeerErrorCode::NoCapacity,
+                "this node takes no new leases at present",
+            )),
+        }
+    }
+}
+
 /// What renters asked since the daemon started.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
@@ -118,13 +130,7 @@ impl Provider {
 
     /// Refuses to promise anything while the owner wants no new leases. A quote that was given is kept.
     pub(super) fn check_taking(&self) -> Result<(), PeerError> {
-        match self.taking() {
-            Taking::Open => Ok(()),
-            Taking::Paused => Err(PeerError::new(
-                PeerErrorCode::NoCapacity,
-                "this node takes no new leases at present",
-            )),
-        }
+        self.lock().orders.check_taking()
     }
 
     /// Changes what the owner decided, on the disk first, and publishes the offer anew.
@@ -204,6 +210,8 @@ pub(crate) fn view(node: &Node) -> Result<NodeView, ErrorBody> {
     let asked = provider.selling_now().rates;
     let own = node.net.node_id();
     let standing = standing(&node.market.copy(node.clock.now())(), own, &asked, node);
+    // Before the leases: a quote that becomes one meanwhile is seen twice, and never not at all.
+    let quotes = provider.quotes_held(node.clock.now());
     let leases = leases(node, provider)?;
     let neighbours = node.net.neighbours().len();
     let desk = provider.lock();
@@ -234,6 +242,7 @@ pub(crate) fn view(node: &Node) -> Result<NodeView, ErrorBody> {
         total,
         free,
         leases,
+        quotes: u32::try_from(quotes).unwrap_or(u32::MAX),
         neighbours: u32::try_from(neighbours).unwrap_or(u32::MAX),
         asked: desk.asked.view(),
         why_idle,

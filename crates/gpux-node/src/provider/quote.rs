@@ -176,7 +176,7 @@ pub(super) fn make(selling: &Selling, signer: Address, node: &Node, request: &Qu
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use gpux_chain::HotKey;
     use gpux_types::{Amount, Resources};
@@ -203,7 +203,8 @@ mod tests {
     const ALICE: NodeId = NodeId([1; 32]);
     const MALLORY: NodeId = NodeId([9; 32]);
 
-    fn given(byte: u8, until: u64) -> Given {
+    /// An answer to ALICE's request of all such bytes.
+    pub(in crate::provider) fn given(byte: u8, until: u64) -> Given {
         Given {
             asked: B256::repeat_byte(byte),
             from: ALICE,

@@ -16,7 +16,7 @@ pub(crate) enum NodeVerb {
     /// Take new leases again
     #[command(after_help = NODE_RESUME)]
     Resume,
-    /// Take no new leases, and wait until the last one is over and paid
+    /// Take no new leases, and wait until no quote holds and the last lease is over and paid
     #[command(after_help = NODE_DRAIN)]
     Drain(DrainArgs),
     /// Show what it earned
@@ -64,7 +64,7 @@ pub(super) const NODE: &str = "\
 Examples:
   gpux node status --dir /var/lib/gpux   what it sells, to whom, and why it may have no jobs
   gpux node price --cpu 0.04             asks less from now on
-  gpux node drain --stop                 waits for the last lease, then stops the daemon
+  gpux node drain --stop                 waits for quotes that hold and for the last lease, then stops the daemon
   gpux node earnings --since 7d";
 
 const NODE_STATUS: &str = "\
@@ -90,7 +90,7 @@ Examples:
 
 const NODE_DRAIN: &str = "\
 Examples:
-  gpux node drain                        ends when no lease is left; ends none by itself
+  gpux node drain                        ends when no lease and no quote is left; ends none by itself
   gpux node drain --timeout 2h --stop";
 
 const NODE_EARNINGS: &str = "\

@@ -79,7 +79,7 @@ async fn drain(global: &Global, args: &DrainArgs) -> Result<u8, Failure> {
     let limit = tokio::time::sleep(limit);
     tokio::pin!(limit);
     let mut told = None;
-    while !node.leases.is_empty() {
+    while !node.is_drained() {
         let left = show::drained(&node);
         if told.as_ref() != Some(&left) {
             out::talk(global, &left);
@@ -92,7 +92,7 @@ async fn drain(global: &Global, args: &DrainArgs) -> Result<u8, Failure> {
                 return Ok(INTERRUPTED);
             }
             () = &mut limit => {
-                let text = format!("draining the node: it still has {}, which go on", show::leases(&node));
+                let text = format!("draining the node: it still has {}, which go on", show::what_is_left(&node));
                 let hint = "wait longer, or `gpux node resume`; the node stays paused";
                 return Err(Failure::new(ErrorCode::TimedOut, text).with_hint(hint));
             }

@@ -142,8 +142,8 @@ const fn state(state: ProvidedState) -> &'static str {
 pub(crate) fn taking(view: &NodeView) -> String {
     match view.taking {
         Taking::Open => "the node takes new leases; its offer is known in some seconds".to_owned(),
-        Taking::Paused if view.leases.is_empty() => "the node takes no new leases, and has none".to_owned(),
-        Taking::Paused => format!("the node takes no new leases; {} go on", leases(view)),
+        Taking::Paused if view.is_drained() => "the node takes no new leases, and has none".to_owned(),
+        Taking::Paused => format!("the node takes no new leases; {} go on", what_is_left(view)),
     }
 }
 
@@ -161,21 +161,33 @@ pub(crate) fn prices(view: &NodeView) -> String {
     text
 }
 
-/// How many leases a node has.
-pub(crate) fn leases(view: &NodeView) -> String {
-    count(view.leases.len(), "lease")
+/// The leases that a node has, and the quotes that hold.
+pub(crate) fn what_is_left(view: &NodeView) -> String {
+    let quotes = usize::try_from(view.quotes).unwrap_or(usize::MAX);
+    match (view.leases.len(), quotes) {
+        (leases, 0) => count(leases, "lease"),
+        (0, quotes) => count(quotes, "quote"),
+        (leases, quotes) => format!("{} and {}", count(leases, "lease"), count(quotes, "quote")),
+    }
 }
 
 /// What a node that is being drained waits for.
 pub(crate) fn drained(view: &NodeView) -> String {
+    let mut waits = Vec::new();
+    if !view.leases.is_empty() {
+        waits.push(format!("{} to end and be paid", count(view.leases.len(), "lease")));
+    }
+    if view.quotes > 0 {
+        let quotes = count(usize::try_from(view.quotes).unwrap_or(usize::MAX), "quote");
+        waits.push(format!(
+            "{quotes} to become a lease or to lapse, in half a minute at most"
+        ));
+    }
     let last = view.leases.iter().filter_map(|lease| lease.expiry).max();
     let by = last.map_or_else(String::new, |at| {
         format!("; the last deposit is used up by {}", date(at))
     });
-    format!(
-        "no new leases are taken; waiting for {} to end and be paid{by}",
-        leases(view)
-    )
+    format!("no new leases are taken; waiting for {}{by}", waits.join(", and for "))
 }
 
 /// After `drain`.
@@ -283,7 +295,7 @@ mod tests {
                     "p10": "40000000000000000", "p50": "50000000000000000", "p90": "70000000000000000",
                 },
             },
-            "total": small, "free": small, "leases": [], "neighbours": 1,
+            "total": small, "free": small, "leases": [], "quotes": 0, "neighbours": 1,
             "asked": { "quotes": 5, "leases": 2, "refused": { "no_capacity": 1 } },
             "why_idle": [{ "found": "2 of 3 ask less", "hint": "ask less" }],
         });
@@ -326,6 +338,23 @@ abababab  awaiting receipt  0x01020304    1   1 GiB         0.0605     1.5s     
             drained(&view),
             "no new leases are taken; waiting for 1 lease to end and be paid; the last deposit is used up by 2026-11-22T16:04:18Z"
         );
+    }
+
+    #[test]
+    fn a_node_with_a_quote_that_holds_is_not_drained() {
+        let paused = view(|view| {
+            view["taking"] = json!("paused");
+            view["quotes"] = json!(2);
+        });
+        assert!(!paused.is_drained());
+        assert_eq!(taking(&paused), "the node takes no new leases; 2 quotes go on");
+        assert_eq!(
+            drained(&paused),
+            "no new leases are taken; waiting for 2 quotes to become a lease or to lapse, in half a minute at most"
+        );
+        let none = view(|view| view["taking"] = json!("paused"));
+        assert!(none.is_drained());
+        assert!(!view(|_| ()).is_drained(), "who takes new leases is never drained");
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod contexts;
 mod contracts;
 mod daemon;
 mod documents;
+mod draining;
 mod exit_codes;
 mod help;
 mod home;
