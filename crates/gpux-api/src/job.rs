@@ -113,6 +113,9 @@ pub struct JobView {
     /// The ranks of a task on more than one node. Written only of such a job.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ranks: Vec<RankView>,
+    /// How the checks of its results went so far. Written only of a job that asks for checks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checks: Option<ChecksView>,
     /// Where its outputs are.
     pub output: String,
     /// The outputs that are here.
@@ -138,6 +141,21 @@ pub struct PartsView {
     pub done: u32,
     /// Given up.
     pub failed: u32,
+}
+
+/// Results that were done again on another node, to compare.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ChecksView {
+    /// How many were drawn; those that are counted nowhere below are under way.
+    pub drawn: u32,
+    /// Another node made the same.
+    pub agreed: u32,
+    /// Two others made another one: it was thrown away, with all else of its node, and done again.
+    pub outvoted: u32,
+    /// Another node made another one, and no third was left to decide.
+    pub doubtful: u32,
+    /// No other node was left to do it again.
+    pub not_made: u32,
 }
 
 /// One lease.

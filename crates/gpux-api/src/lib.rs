@@ -27,8 +27,9 @@ pub use details::{GpuModelView, GpuRegionView, GpusView, JobDetails, RetriedPart
 pub use devnet::{DevnetView, ProcessView};
 pub use error::{ErrorBody, ErrorCode, ErrorDocument};
 pub use job::{
-    Actor, AtRiskView, AwayLease, AwayRequest, AwayView, EndView, JobList, JobState, JobView, LeaseState, LeaseView,
-    LogLine, LogView, LogsQuery, OutputView, PartsView, RunRequest, StopJobRequest, TopUpReply, TopUpRequest,
+    Actor, AtRiskView, AwayLease, AwayRequest, AwayView, ChecksView, EndView, JobList, JobState, JobView, LeaseState,
+    LeaseView, LogLine, LogView, LogsQuery, OutputView, PartsView, RunRequest, StopJobRequest, TopUpReply,
+    TopUpRequest,
 };
 pub use local::{ContextView, ContextsView, FilesView, MistakeView, ValidationView};
 pub use market::{

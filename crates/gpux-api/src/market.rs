@@ -84,6 +84,9 @@ pub struct PlanView {
     pub image: String,
     /// How many parts it has.
     pub parts: u32,
+    /// At most how many of them are run once more on another node, to compare their results. Written only where some are.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub checks: u32,
     /// What each lease holds.
     pub resources: Resources,
     /// The token that amounts are in.
@@ -135,6 +138,11 @@ pub struct LeasePlan {
     /// How often the node kept its word to this renter in the last 30 days, in thousandths; 500 of one that it does not know.
     #[serde(default = "unknown")]
     pub reliability: u16,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+const fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 const fn unknown() -> u16 {

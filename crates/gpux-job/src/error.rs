@@ -318,6 +318,14 @@ pub enum ResolveProblem {
     /// Money that is added by itself needs an end.
     #[error("budget.at_zero: top-up adds what budget.max_total leaves, and that is missing")]
     NoLimit,
+    /// Results are compared by what comes back of them.
+    #[error("array.verify: nothing comes back that could be compared; write array.collect too")]
+    NothingToVerify,
+    /// A node does not check itself.
+    #[error(
+        "array.verify: another node does again what one did, so at least 2 nodes are needed, and 3 to tell which is right"
+    )]
+    NobodyToVerify,
     /// A part of nothing.
     #[error("array.chunk: 0 values are no part; write at least 1")]
     EmptyChunk,

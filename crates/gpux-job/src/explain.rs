@@ -55,6 +55,9 @@ impl Job {
         if let Some(collect) = self.work.collect() {
             fact("collect", &collect.to_string())?;
         }
+        if let Some(verify) = self.verify_text() {
+            fact("verify", &verify)?;
+        }
         if let Some(then) = &self.then {
             fact("then", &format!("{then}, on this machine, over what was collected"))?;
         }
@@ -88,6 +91,15 @@ impl Job {
             "{}, on a node, for {share} of {} {}",
             self.run, array.over, array.values
         )
+    }
+
+    fn verify_text(&self) -> Option<String> {
+        let Work::Array(array) = &self.work else { return None };
+        let sample = array.verify?.sample;
+        let most = count(array.checks_at_most(self.nodes.get()), "part");
+        Some(format!(
+            "{sample} of each node's results, drawn when all are in, run again on another: at most {most} more"
+        ))
     }
 
     fn retry_text(&self) -> String {

@@ -18,6 +18,7 @@ use crate::{
     path::ContainerPath,
     placement::{NetworkFile, PlacementFile},
     text::{Text, cut, given},
+    verify::Verify,
 };
 use gpux_types::{ByteSize, Cpu, Millis};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -158,6 +159,10 @@ pub(crate) struct ArrayFile {
     #[serde(default, deserialize_with = "given")]
     #[schemars(with = "Collect")]
     pub(crate) collect: Option<Spanned<Collect>>,
+    /// Whether some results are done again on another node, to compare them; none when not given.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Verify")]
+    pub(crate) verify: Option<Spanned<Verify>>,
 }
 
 /// What comes back of a task.

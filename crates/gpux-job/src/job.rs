@@ -13,6 +13,7 @@ use crate::{
     path::ContainerPath,
     placement::Placement,
     range::{PartRange, Run},
+    verify::Verify,
 };
 use gpux_types::{Address, BasisPoints, JobId, Millis, PartIndex, Resources};
 use serde::{Deserialize, Serialize};
@@ -104,6 +105,9 @@ pub struct Array {
     pub chunk: NonZeroU32,
     /// Which files of a part come back.
     pub collect: Option<Collect>,
+    /// How much is done again to see whether nodes tell the truth.
+    #[serde(default)]
+    pub verify: Option<Verify>,
 }
 
 /// When a part, or a whole gang, is tried again.
@@ -183,6 +187,13 @@ impl Array {
     #[must_use]
     pub fn part_count(&self) -> u32 {
         self.values.run_count(self.chunk)
+    }
+
+    /// At most how many parts are run once more on another of so many nodes, where none is found to lie.
+    #[must_use]
+    pub fn checks_at_most(&self, nodes: u32) -> u32 {
+        let most = |verify: Verify| verify.sample.most_of(self.part_count(), nodes);
+        self.verify.map_or(0, most)
     }
 
     /// The values of the part at that position.

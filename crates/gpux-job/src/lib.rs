@@ -27,6 +27,7 @@ mod range;
 mod resolve;
 mod schema;
 mod text;
+mod verify;
 mod yaml_error;
 
 pub use bounds::ParamBoundError;
@@ -47,3 +48,4 @@ pub use path::{ContainerPath, ParsePathError};
 pub use placement::{Placement, Together};
 pub use range::{ParseRangeError, PartRange, Run};
 pub use schema::job_schema;
+pub use verify::{ParseSampleError, Sample, Verify, VerifyBy};

@@ -80,7 +80,22 @@ impl JobFile {
             output: self.resolve_output(overrides, base_dir)?,
         };
         only_utf8(&job)?;
+        self.can_be_verified(&job)?;
         Ok(job)
+    }
+
+    /// Whether there is something to compare, and another node to do it again.
+    fn can_be_verified(&self, job: &Job) -> Result<(), ResolveError> {
+        let Some(verify) = self.array.as_ref().and_then(|array| array.value.verify.as_ref()) else {
+            return Ok(());
+        };
+        let fewest = job.placement.enough.unwrap_or(job.nodes).get();
+        let problem = match (job.work.collect(), fewest) {
+            (None, _) => ResolveProblem::NothingToVerify,
+            (Some(_), 0 | 1) => ResolveProblem::NobodyToVerify,
+            (Some(_), _) => return Ok(()),
+        };
+        Err(ResolveError::at(verify.referenced, problem))
     }
 
     fn resolve_params(&self, overrides: &Overrides) -> Result<BTreeMap<Label, String>, ResolveError> {
@@ -183,6 +198,7 @@ impl JobFile {
             values,
             chunk: chunk?,
             collect: resolve_collect(Work::ARRAY_COLLECT, array.collect.as_ref())?,
+            verify: array.verify.as_ref().map(|verify| verify.value),
         })
     }
 

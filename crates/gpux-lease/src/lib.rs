@@ -35,7 +35,8 @@ pub use handover::{
 pub use lifecycle::{Actor, End, EndReason, EscrowView, JOURNAL_VERSION, UnexpectedEvent, Work};
 pub use meter::{FREEZE_MARGIN, HOLD, INTERVAL, Tariff, WorkClock, draw_from, sign, slack};
 pub use parts::{
-    PartEffect, PartEvent, PartFault, PartPolicy, PartQueue, PartState, PartsSummary, ReleaseRule, UnknownPart,
+    CheckPolicy, ChecksSummary, PartEffect, PartEvent, PartFault, PartPolicy, PartQueue, PartState, PartsSummary,
+    ReleaseRule, UnknownPart,
 };
 pub use provider::{
     CLOSING_WAIT, Closing, FreezeCause, Given, Preparation, ProviderConfig, ProviderEffect, ProviderEvent,

@@ -59,6 +59,8 @@ pub enum EndReason {
     ClosedOnChain,
     /// Its rank of a gang stood, and was not told to go in time.
     NeverWent,
+    /// A result of it was not that of two other nodes.
+    WrongResults,
 }
 
 /// Why a lease ended, and who made it end.
@@ -122,6 +124,7 @@ impl EndReason {
             Self::OpenFailed => "open_failed",
             Self::ClosedOnChain => "closed_on_chain",
             Self::NeverWent => "never_went",
+            Self::WrongResults => "wrong_results",
         }
     }
 }
@@ -157,6 +160,7 @@ impl fmt::Display for EndReason {
             Self::OpenFailed => "the deposit could not be made",
             Self::ClosedOnChain => "it was closed on the chain",
             Self::NeverWent => "its rank was not told to go",
+            Self::WrongResults => "its result was not that of two other nodes",
         })
     }
 }

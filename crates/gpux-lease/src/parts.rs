@@ -4,12 +4,14 @@
 //! each lease gets at most its slots, a lost node's parts go to others, and the first result of a part wins. Whether
 //! a result is valid (all of it arrived and fits its hashes) is checked before it is reported here.
 
+mod checks;
 mod events;
 #[cfg(test)]
 mod tests;
 
+pub use checks::{CheckPolicy, ChecksSummary};
 pub use events::{PartEffect, PartEvent};
-use gpux_types::{LeaseId, PartIndex};
+use gpux_types::{BlobHash, LeaseId, PartIndex};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -129,6 +131,9 @@ pub struct PartQueue {
     parts: Vec<Part>,
     queued: BTreeSet<PartIndex>,
     nodes: BTreeMap<LeaseId, Node>,
+    /// What is done again to compare; nothing where the job does not ask for it.
+    #[serde(default)]
+    checks: Option<checks::Checks>,
 }
 
 impl PartQueue {
@@ -149,6 +154,7 @@ impl PartQueue {
             parts,
             queued: (0..count).map(PartIndex).collect(),
             nodes: BTreeMap::new(),
+            checks: None,
         }
     }
 
@@ -168,13 +174,19 @@ impl PartQueue {
         let mut effects = Vec::new();
         let over = self.is_finished();
         let starved = self.is_starved();
+        let asked = self.wants_draw();
         match event {
             PartEvent::LeaseReady { lease, slots } => self.take_lease(lease, slots, &mut effects),
             PartEvent::LeaseLost { lease } => self.leave(lease, Link::Lost),
             PartEvent::LeaseClosed { lease } => self.leave(lease, Link::Closed),
-            PartEvent::Finished { lease, part, attempt } => {
+            PartEvent::Finished {
+                lease,
+                part,
+                attempt,
+                digest,
+            } => {
                 self.check(lease, part, attempt)?;
-                self.finish(lease, part, attempt, &mut effects);
+                self.finish(lease, (part, attempt), digest, &mut effects);
             }
             PartEvent::Failed {
                 lease,
@@ -185,12 +197,18 @@ impl PartQueue {
                 self.check(lease, part, attempt)?;
                 self.fail(lease, (part, attempt), fault, &mut effects);
             }
+            PartEvent::Drawn { secret } => self.draw(secret),
             PartEvent::Restarted => self.repeat(&mut effects),
         }
+        self.decide(&mut effects);
         self.assign(&mut effects);
+        self.assign_checks(&mut effects);
         self.release(&mut effects);
         if self.is_finished() && (!over || event == PartEvent::Restarted) {
             effects.push(PartEffect::Finish(self.summary()));
+        }
+        if self.wants_draw() && (!asked || event == PartEvent::Restarted) {
+            effects.push(PartEffect::Draw);
         }
         if self.is_starved() && (!starved || event == PartEvent::Restarted) {
             effects.push(PartEffect::Starved);
@@ -230,10 +248,10 @@ impl PartQueue {
             .flat_map(|node| node.flights.iter().map(|(part, attempt)| (*part, *attempt)))
     }
 
-    /// Whether every part is done or given up.
+    /// Whether every part is done or given up, and no check is missing.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.parts.iter().all(Part::is_over)
+        self.parts.iter().all(Part::is_over) && self.are_checks_over()
     }
 
     fn is_starved(&self) -> bool {
@@ -304,7 +322,8 @@ impl PartQueue {
         node.link = Link::Ready;
         node.slots = slots.max(1);
         for (part, attempt) in node.flights.clone() {
-            if self.get(part).is_some_and(Part::is_over) {
+            let unwanted = self.get(part).is_some_and(Part::is_over) && !self.is_check(part, attempt);
+            if unwanted || self.is_void(lease, part, attempt) {
                 self.end_flight(lease, part);
                 effects.push(PartEffect::Cancel { lease, part, attempt });
             } else {
@@ -336,8 +355,17 @@ impl PartQueue {
         }
     }
 
-    fn finish(&mut self, lease: LeaseId, part: PartIndex, attempt: u32, effects: &mut Vec<PartEffect>) {
+    fn finish(
+        &mut self,
+        lease: LeaseId,
+        (part, attempt): (PartIndex, u32),
+        digest: BlobHash,
+        effects: &mut Vec<PartEffect>,
+    ) {
         self.end_try(lease, part, attempt);
+        if self.is_void(lease, part, attempt) || self.vote(lease, (part, attempt), digest) {
+            return;
+        }
         let Some(entry) = self.get_mut(part).filter(|part| !part.is_over()) else {
             return;
         };
@@ -346,6 +374,7 @@ impl PartQueue {
             node.strikes = 0;
         }
         effects.push(PartEffect::Keep { lease, part, attempt });
+        self.hold_result(lease, part, digest);
         self.close_part(part, effects);
     }
 
@@ -386,6 +415,9 @@ impl PartQueue {
         if fault == PartFault::Provider {
             self.strike(lease, effects);
         }
+        if self.is_void(lease, part, attempt) || self.refuse_check(lease, (part, attempt)) {
+            return;
+        }
         let (error_retries, provider_retries) = (self.policy.error_retries, self.policy.provider_fault_retries);
         let Some(entry) = self.get_mut(part).filter(|part| !part.is_over()) else {
             return;
@@ -424,24 +456,28 @@ impl PartQueue {
         }
         for part in self.queued.clone() {
             let Some(lease) = self.choose(part) else { continue };
-            let (Some(node), Some(entry)) = (
-                self.nodes.get_mut(&lease),
-                usize::try_from(part.0).ok().and_then(|index| self.parts.get_mut(index)),
-            ) else {
+            let Some(attempt) = self.start_try(lease, part) else {
                 continue;
             };
-            let Ok(attempt) = u32::try_from(entry.attempts.len()) else {
-                continue;
-            };
-            entry.attempts.push(lease);
-            entry.state = PartState::Running;
-            node.flights.insert(part, attempt);
+            if let Some(entry) = self.get_mut(part) {
+                entry.state = PartState::Running;
+            }
             self.queued.remove(&part);
             effects.push(PartEffect::Assign { lease, part, attempt });
             if !self.nodes.values().any(Node::is_free) {
                 return;
             }
         }
+    }
+
+    /// Names a new try of the part, which runs on that lease from now on.
+    fn start_try(&mut self, lease: LeaseId, part: PartIndex) -> Option<u32> {
+        let entry = self.parts.get_mut(usize::try_from(part.0).ok()?)?;
+        let node = self.nodes.get_mut(&lease)?;
+        let attempt = u32::try_from(entry.attempts.len()).ok()?;
+        entry.attempts.push(lease);
+        node.flights.insert(part, attempt);
+        Some(attempt)
     }
 
     fn choose(&self, part: PartIndex) -> Option<LeaseId> {
@@ -456,7 +492,8 @@ impl PartQueue {
 
     fn release(&mut self, effects: &mut Vec<PartEffect>) {
         let finished = self.is_finished();
-        let idle_goes = self.policy.release == ReleaseRule::WhenIdle && self.queued.is_empty();
+        let idle_goes =
+            self.policy.release == ReleaseRule::WhenIdle && self.queued.is_empty() && self.are_checks_over();
         for (lease, node) in self.nodes.iter_mut().filter(|(_, node)| node.link != Link::Closed) {
             let idle = idle_goes && node.link == Link::Ready && node.flights.is_empty();
             if finished || idle {
@@ -477,6 +514,7 @@ impl PartQueue {
                     attempt: *attempt,
                 })),
                 Link::Lost => {}
+                Link::Closed if self.is_outvoted(lease) => effects.push(PartEffect::Outvoted { lease: *lease }),
                 Link::Closed => effects.push(PartEffect::Release { lease: *lease }),
             }
         }

@@ -399,6 +399,7 @@ impl RenterLease {
                 });
             }
             (On::StopRequested, _) => next = self.ending(now, End::new(EndReason::Stopped, Actor::Renter)),
+            (On::Outvoted, _) => next = self.ending(now, End::new(EndReason::WrongResults, Actor::Provider)),
             (On::TopUpEnded { number }, _) => {
                 self.account.top_up = self.account.top_up.filter(|top_up| top_up.number != number);
             }

@@ -42,7 +42,7 @@ use gpux_api::{
     AwayRequest, AwayView, ErrorBody, ErrorCode, JobList, JobView, PlanView, RunRequest, TopUpReply, TopUpRequest,
 };
 use gpux_chain::HotKey;
-use gpux_lease::{Gang, PartQueue, RenterConfig, RenterLease, Tariff};
+use gpux_lease::{CheckPolicy, Gang, PartQueue, RenterConfig, RenterLease, Tariff};
 use gpux_proto::{ClosingOffer, MeterReport, Needs, PartReport, PeerError, Response};
 use gpux_types::{Address, Amount, BasisPoints, JobId, LeaseId, Millis, NodeId, PartIndex, Token, UnixSeconds};
 use job::{Beginning, JobInput, JobTask};
@@ -494,7 +494,16 @@ fn pieces(job: &gpux_job::Job, leases: &[LeaseRecord]) -> Pieces {
     }
     let count = job.part_count();
     let nodes = u32::try_from(leases.len()).unwrap_or(u32::MAX);
-    Pieces::Parts(PartQueue::new(JobTask::part_policy(&job.retry), count).over(nodes))
+    let queue = PartQueue::new(JobTask::part_policy(&job.retry), count).over(nodes);
+    Pieces::Parts(match &job.work {
+        gpux_job::Work::Array(gpux_job::Array {
+            verify: Some(verify), ..
+        }) => queue.checked(CheckPolicy {
+            sample: verify.sample.of_ten_thousand(),
+            owners: leases.iter().map(|lease| (lease.lease, lease.terms.provider)).collect(),
+        }),
+        gpux_job::Work::Array(_) | gpux_job::Work::Task(_) => queue,
+    })
 }
 
 /// The key that signs a job's receipts, and this side of its leases' closing records; nothing when it cannot be had.

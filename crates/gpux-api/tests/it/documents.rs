@@ -64,6 +64,7 @@ pub(crate) fn job() -> JobView {
         output: "/tmp/out".into(),
         outputs: Vec::new(),
         ranks: Vec::new(),
+        checks: None,
         waits: None,
         end,
     }

@@ -51,6 +51,7 @@ fn a_plan_is_written_so() {
         name: "first-light".into(),
         image: "oci:build/image:render".into(),
         parts: 48,
+        checks: 7,
         resources: Resources {
             cpu: Cpu { millicores: 500 },
             memory: ByteSize(1 << 30),
@@ -82,15 +83,14 @@ fn a_plan_is_written_so() {
         output: "/home/me/first-light".into(),
     };
     let expected = json!({
-        "schema": "gpux.plan/v1", "name": "first-light", "image": "oci:build/image:render", "parts": 48,
+        "schema": "gpux.plan/v1", "name": "first-light", "image": "oci:build/image:render", "parts": 48, "checks": 7,
         "resources": { "cpu": "0.5", "memory": "1GiB", "disk": "2GiB" },
         "token": { "symbol": "DAI", "decimals": 18 },
         "leases": [{
             "node": "cd".repeat(32), "provider": "0x01", "region": "eu-nl", "price": AMOUNT, "deposit": AMOUNT,
             "cpu_score": 1_000, "reliability": 250,
         }],
-        "offers": 2, "alternatives": [],
-        "rejected": [{ "node": "ef".repeat(32), "reasons": ["too dear"] }],
+        "offers": 2, "alternatives": [], "rejected": [{ "node": "ef".repeat(32), "reasons": ["too dear"] }],
         "rejections": { "offers": 1, "by_reason": { "price": 1 } },
         "max_duration": 1_800_000, "deposit": AMOUNT, "worst_case": AMOUNT, "balance": AMOUNT, "builder_share": 500,
         "preflight": { "state": "passed", "findings": [{ "level": "warning", "message": "no camera moves" }] },

@@ -3,6 +3,7 @@
 //! ```text
 //! gpux-e2e-cheat meter DIR    its meter runs at twice the time, and work that should be frozen goes on
 //! gpux-e2e-cheat names DIR    it hands back every file of a part, also those that the job does not collect
+//! gpux-e2e-cheat results DIR  what its parts made it hands back with another byte
 //! gpux-e2e-cheat blobs DIR    what it keeps for the renter is not what it announced
 //! ```
 //!
@@ -19,6 +20,7 @@ use std::{
     collections::HashSet,
     ffi::OsString,
     fs::File,
+    io::Read,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -34,6 +36,7 @@ enum Lie {
     Meter,
     Names,
     Blobs,
+    Results,
 }
 
 /// An honest runtime, and a lie about what it says.
@@ -50,7 +53,7 @@ impl Liar {
     fn metered(&self, metered: Millis) -> Millis {
         match self.lie {
             Lie::Meter => Millis(metered.0.saturating_mul(FACTOR)),
-            Lie::Names | Lie::Blobs => metered,
+            Lie::Names | Lie::Blobs | Lie::Results => metered,
         }
     }
 
@@ -62,6 +65,27 @@ impl Liar {
             .filter(|path| path.extension().is_some_and(|extension| extension == "data"));
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         blobs.filter(|path| known.insert(path.clone())).collect()
+    }
+
+    /// The same bytes but the first, in a file that has no name any more.
+    fn forge(&self, honest: &File) -> Option<File> {
+        let mut bytes = Vec::new();
+        let mut reader = honest;
+        reader.read_to_end(&mut bytes).ok()?;
+        if let Some(first) = bytes.first_mut() {
+            *first ^= 1;
+        }
+        let path = self.blobs.with_file_name("forged");
+        let options = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&path);
+        let forged = options.ok()?;
+        std::fs::remove_file(&path).ok()?;
+        forged.write_all_at(&bytes, 0).ok()?;
+        Some(forged)
     }
 
     fn status(&self, status: LeaseStatus) -> LeaseStatus {
@@ -98,7 +122,7 @@ impl Runtime for Liar {
         match self.lie {
             // Time that is not worked cannot be billed twice.
             Lie::Meter => Ok(()),
-            Lie::Names | Lie::Blobs => self.honest.freeze(lease).await,
+            Lie::Names | Lie::Blobs | Lie::Results => self.honest.freeze(lease).await,
         }
     }
 
@@ -120,7 +144,7 @@ impl Runtime for Liar {
 
     async fn outputs(&self, lease: LeaseId, part: PartKey, glob: &str) -> Result<Vec<OutputFile>, RuntimeCallError> {
         let glob = match self.lie {
-            Lie::Meter | Lie::Blobs => glob,
+            Lie::Meter | Lie::Blobs | Lie::Results => glob,
             Lie::Names => "/out/**",
         };
         self.new_blobs();
@@ -137,7 +161,14 @@ impl Runtime for Liar {
                 file.and_then(|file| file.write_all_at(b"corrupt", 20_000)).ok();
             }
         }
-        self.honest.open_output(lease, part, path).await
+        let honest = self.honest.open_output(lease, part, path).await?;
+        // A copy of the same size, as one that saved itself the work would guess it.
+        let forged = if self.lie == Lie::Results {
+            self.forge(&honest)
+        } else {
+            None
+        };
+        Ok(forged.unwrap_or(honest))
     }
 
     async fn logs(&self, lease: LeaseId, part: PartKey, offset: u64) -> Result<LogChunk, RuntimeCallError> {
@@ -172,7 +203,8 @@ fn main() -> ExitCode {
         Some("meter") => Lie::Meter,
         Some("names") => Lie::Names,
         Some("blobs") => Lie::Blobs,
-        _ => return complain("expected meter, names or blobs"),
+        Some("results") => Lie::Results,
+        _ => return complain("expected meter, names, blobs or results"),
     };
     let Some(dir) = typed.get(2) else {
         return complain("expected the daemon's folder");

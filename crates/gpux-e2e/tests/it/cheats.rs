@@ -9,7 +9,7 @@ use super::{
     receipts::assert_csv,
     wait::wait_for,
 };
-use gpux_api::{JobState, ReceiptsView, RecordStanding};
+use gpux_api::{Actor, JobState, LeasePlan, PlanView, ReceiptsView, RecordStanding};
 use gpux_types::{Amount, LeaseId, Millis, PricePerHour};
 use std::{
     fs,
@@ -213,4 +213,41 @@ fn a_provider_that_hands_back_files_which_the_job_does_not_collect_is_not_believ
     found.sort();
     let expected: Vec<String> = (0..4).map(|index| job::output_of(index).0).collect();
     assert_eq!(found, expected, "nothing else was written to {output}");
+}
+
+#[test]
+fn a_provider_that_hands_back_wrong_results_is_outvoted_and_all_of_it_is_done_again() {
+    let mut market = Market::start(3);
+    market.corrupt("provider-2", "results");
+    let script = "sleep 1; echo part $GPUX_ARRAY_INDEX > /out/part-$GPUX_ARRAY_INDEX.txt";
+    let text = job::file("forged", 3, 6, script);
+    let verified = "  over: pieces\n  verify: { sample: 100%, by: second-node }\n";
+    let file = market.path().join("forged.yaml");
+    fs::write(&file, text.replace("  over: pieces\n", verified)).unwrap();
+    let output = market.path().join("forged-out");
+    let (file, out) = (file.to_str().unwrap(), output.to_str().unwrap());
+    let ran = market.command(&["run", file, "-y", "--output", out]).output().unwrap();
+    assert_eq!(ran.status.code(), Some(0), "{ran:?}");
+
+    for index in 0..6 {
+        let (name, text) = job::output_of(index);
+        assert_eq!(fs::read_to_string(output.join(name)).unwrap(), text);
+    }
+    let job = market.job("forged");
+    let checks = job.checks.expect("it asks for checks");
+    assert!(checks.outvoted > 0 && checks.agreed >= 6, "{checks:?}");
+    assert_eq!((checks.doubtful, checks.not_made), (0, 0), "{checks:?}");
+    let cheat = market.lease_on(&job, &market.daemon("provider-2"));
+    assert_eq!(cheat.parts_done, 0, "nothing of it counts");
+    let end = cheat.end.as_ref().expect("its end");
+    assert_eq!(
+        (end.reason.as_str(), end.actor),
+        ("its result was not that of two other nodes", Actor::Provider)
+    );
+    assert!(market.cost("forged").balanced);
+    wait_for("the renter to think less of it", MINUTE, || {
+        let plan: PlanView = market.ask(&["plan", file]);
+        let known = plan.leases.iter().find(|lease| lease.node == cheat.node)?;
+        (known.reliability < LeasePlan::UNKNOWN).then_some(())
+    });
 }

@@ -439,3 +439,27 @@ fn what_is_typed_is_bounded_too_and_so_are_the_values_of_an_array() {
     assert_eq!(message("frames=7,0"), "param frames: 0 is under its min of 1");
     assert_eq!(message("frames=250"), "no error");
 }
+
+#[test]
+fn what_cannot_be_verified_is_refused() {
+    let verify = "  verify: { sample: 2%, by: second-node }\n";
+    let with = |text: &str| message_of(&text.replacen("  over: frames\n", &format!("  over: frames\n{verify}"), 1));
+    assert_eq!(with(FULL), "no error");
+    assert_eq!(
+        with(&FULL.replacen("  collect: /out/*.png\n", "", 1)),
+        "line 17, column 11: array.verify: nothing comes back that could be compared; write array.collect too"
+    );
+    let alone = "line 17, column 11: array.verify: another node does again what one did, so at least 2 nodes are needed, and 3 to tell which is right";
+    assert_eq!(with(&FULL.replacen("nodes: 3", "nodes: 1", 1)), alone);
+    assert_eq!(with(&format!("{FULL}placement: {{ enough: 1 }}\n")), alone);
+    let wrong = FULL.replacen(
+        "  over: frames\n",
+        "  over: frames\n  verify: { sample: 2, by: second-node }\n",
+        1,
+    );
+    assert!(
+        message_of(&wrong).contains("reading a sample from \"2\""),
+        "{}",
+        message_of(&wrong)
+    );
+}

@@ -208,6 +208,22 @@ fn a_job_of_a_journal_before_there_were_chunks_has_a_part_for_each_value() {
 }
 
 #[test]
+fn an_array_may_have_a_sample_of_its_results_verified() {
+    let text = FULL.replace(
+        "  over: frames\n",
+        "  over: frames\n  verify: { sample: 10%, by: second-node }\n",
+    );
+    let job = resolve(&text, &Overrides::default());
+    assert_eq!(array(&job).verify.unwrap().sample.of_ten_thousand(), 1_000);
+    let explained = job.explain();
+    let told =
+        "verify      10% of each node's results, drawn when all are in, run again on another: at most 7 parts more\n";
+    assert!(explained.contains(told), "{explained}");
+    let json = serde_json::to_string(&job).unwrap();
+    assert_eq!(serde_json::from_str::<Job>(&json).unwrap(), job);
+}
+
+#[test]
 fn a_job_that_tops_up_by_itself_says_so() {
     let text = FULL.replace("max_duration: 2h", "max_duration: 2h, at_zero: top-up");
     let job = resolve(&text, &Overrides::default());

@@ -1,7 +1,7 @@
 //! What the part queue hears and what it asks to be done. The daemon makes the one and performs the other.
 
 use super::{PartFault, PartsSummary};
-use gpux_types::{LeaseId, PartIndex};
+use gpux_types::{BlobHash, LeaseId, PartIndex};
 use serde::{Deserialize, Serialize};
 
 /// Something that happened to a lease or a part.
@@ -33,6 +33,13 @@ pub enum PartEvent {
         part: PartIndex,
         /// Which try.
         attempt: u32,
+        /// Of all that it handed back: the same for the same files under the same names, and for no others.
+        digest: BlobHash,
+    },
+    /// The secret that was asked for. One that was not asked for says nothing.
+    Drawn {
+        /// Drawn at random, after the results that it chooses from.
+        secret: u64,
     },
     /// A try of a part ended without a result.
     Failed {
@@ -79,6 +86,22 @@ pub enum PartEffect {
         part: PartIndex,
         /// Which try.
         attempt: u32,
+    },
+    /// That result was taken and counts no more: its node was outvoted. The part is done again.
+    Discard {
+        /// Where it came from.
+        lease: LeaseId,
+        /// Which part.
+        part: PartIndex,
+        /// Which try.
+        attempt: u32,
+    },
+    /// Draw a secret and tell it.
+    Draw,
+    /// What the lease handed back is not what two others made: end it, through its provider's fault.
+    Outvoted {
+        /// Which.
+        lease: LeaseId,
     },
     /// The part failed too often.
     GiveUp {

@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 const SLOTS: u32 = 2;
+/// Of every result: these jobs compare none.
+const DIGEST: BlobHash = BlobHash([0; 32]);
 
 fn lease(number: u8) -> LeaseId {
     LeaseId([number; 32])
@@ -160,7 +162,12 @@ impl World {
             return Ok(());
         }
         match fault {
-            None => self.tell(PartEvent::Finished { lease, part, attempt }),
+            None => self.tell(PartEvent::Finished {
+                lease,
+                part,
+                attempt,
+                digest: DIGEST,
+            }),
             Some(_) if self.bug == Some(Bug::ForgetsFailedParts) => Ok(()),
             Some(fault) => self.tell(PartEvent::Failed {
                 lease,
@@ -211,7 +218,13 @@ impl World {
                 return Err((Invariant::ReplayChangesNothing, format!("{event:?}")));
             }
         }
-        if let (Some(Bug::KeepsEveryResult), PartEvent::Finished { lease, part, attempt }) = (self.bug, event) {
+        if let (
+            Some(Bug::KeepsEveryResult),
+            PartEvent::Finished {
+                lease, part, attempt, ..
+            },
+        ) = (self.bug, event)
+        {
             effects.insert(0, PartEffect::Keep { lease, part, attempt });
         }
         if self.bug == Some(Bug::TellsTheEndAgain) && self.ended {
@@ -261,6 +274,9 @@ impl World {
                 self.ended = true;
             }
             PartEffect::Starved => {}
+            PartEffect::Draw | PartEffect::Discard { .. } | PartEffect::Outvoted { .. } => {
+                unreachable!("nothing is checked here")
+            }
         }
         Ok(())
     }
@@ -453,6 +469,7 @@ fn a_lost_nodes_part_goes_elsewhere_and_its_late_result_is_kept_when_it_is_first
         lease: lease(1),
         part: PartIndex(0),
         attempt: 0,
+        digest: DIGEST,
     };
     let effects = queue.handle(late).unwrap();
     assert!(effects.contains(&PartEffect::Keep {
@@ -470,6 +487,7 @@ fn a_lost_nodes_part_goes_elsewhere_and_its_late_result_is_kept_when_it_is_first
             lease: lease(2),
             part: PartIndex(0),
             attempt: 1,
+            digest: DIGEST,
         })
         .unwrap();
     assert_eq!(second, [], "a late duplicate is ignored");
@@ -537,6 +555,7 @@ fn a_failed_part_goes_to_a_lease_that_it_did_not_fail_on() {
             lease: lease(2),
             part: PartIndex(1),
             attempt: 0,
+            digest: DIGEST,
         })
         .unwrap();
     assert!(
@@ -597,6 +616,7 @@ fn an_idle_lease_is_released_when_the_rule_says_so() {
             lease: lease(1),
             part: PartIndex(0),
             attempt: 0,
+            digest: DIGEST,
         })
         .unwrap();
     assert!(
@@ -619,6 +639,7 @@ fn a_try_that_was_never_given_is_refused() {
             lease: lease(number),
             part: PartIndex(part),
             attempt,
+            digest: DIGEST,
         };
         assert!(queue.handle(news).is_err(), "{news:?}");
     }

@@ -72,6 +72,8 @@ pub enum RenterEvent {
     },
     /// The renter wants the lease to end.
     StopRequested,
+    /// What the provider handed back is not what two others made of it.
+    Outvoted,
     /// The renter wants to add money or time. One at a time.
     TopUpRequested(TopUp),
     /// The top-up of this number is mined, or cannot be made.
@@ -101,6 +103,7 @@ impl RenterEvent {
             Self::PartsDrained => "parts drained",
             Self::GoesAway { .. } => "goes away",
             Self::StopRequested => "stop requested",
+            Self::Outvoted => "outvoted",
             Self::TopUpRequested(_) => "top-up requested",
             Self::TopUpEnded { .. } => "top-up ended",
             Self::Ticked => "ticked",

@@ -10,6 +10,7 @@
 
 mod away;
 mod calls;
+mod checks;
 mod deposit;
 mod ending;
 mod fetch;

@@ -104,7 +104,13 @@ const fn kept_its_word(end: End, metered: Millis) -> Option<bool> {
     match (end.reason, end.by) {
         // What the provider itself ended, or lost, while nobody else was at fault.
         (
-            R::Stopped | R::PreparationFailed | R::PreparationTimedOut | R::WorkLost | R::ShimLost | R::NodeUnreachable,
+            R::Stopped
+            | R::PreparationFailed
+            | R::PreparationTimedOut
+            | R::WorkLost
+            | R::ShimLost
+            | R::NodeUnreachable
+            | R::WrongResults,
             Actor::Provider,
         ) => Some(false),
         // It worked until there was no more work, time or money.
@@ -123,6 +129,7 @@ const fn kept_its_word(end: End, metered: Millis) -> Option<bool> {
             | R::Unpaid
             | R::NeverFunded
             | R::NeverWent
+            | R::WrongResults
             | R::DepositUnassured
             | R::PreparationFailed
             | R::PreparationTimedOut

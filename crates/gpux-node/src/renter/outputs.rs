@@ -3,6 +3,7 @@
 use crate::dir::sync_folder;
 use gpux_job::{Collect, OUT};
 use gpux_proto::OutputSpec;
+use gpux_types::BlobHash;
 use std::{
     collections::{BTreeSet, HashSet},
     fs::{self, File},
@@ -34,6 +35,29 @@ pub(super) fn collected(specs: Vec<OutputSpec>, collect: Option<&Collect>) -> Op
     };
     // One file cannot lie in another.
     (!named.iter().any(is_folder)).then_some(named)
+}
+
+/// Tells these files under these names from any others.
+pub(super) fn fingerprint(specs: &[OutputSpec]) -> BlobHash {
+    let mut specs: Vec<&OutputSpec> = specs.iter().collect();
+    specs.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+    let mut hasher = blake3::Hasher::new();
+    for spec in specs {
+        hasher.update(blake3::hash(spec.path.as_bytes()).as_bytes());
+        hasher.update(&spec.blob.hash.0);
+        hasher.update(&spec.blob.size.0.to_le_bytes());
+    }
+    BlobHash(*hasher.finalize().as_bytes())
+}
+
+/// Removes files of results that do not count any more. One that cannot be removed is written over, or stays beside the others.
+pub(super) fn withdraw<'a>(output: &Path, paths: impl Iterator<Item = &'a str>) {
+    for name in paths.filter_map(safe_name) {
+        let path = output.join(name);
+        if let Err(error) = fs::remove_file(&path) {
+            tracing::warn!(path = %path.display(), %error, "removing a result that does not count");
+        }
+    }
 }
 
 /// Puts the bytes of `source` at `path` below `output` in one step, with its folders.
@@ -118,6 +142,37 @@ mod tests {
             collected(announced(&["0001.png"]), None).is_none(),
             "nothing was asked for"
         );
+    }
+
+    #[test]
+    fn the_same_files_under_the_same_names_have_one_fingerprint_and_others_have_others() {
+        let files = announced(&["a", "b"]);
+        let reversed: Vec<OutputSpec> = files.iter().rev().cloned().collect();
+        assert_eq!(fingerprint(&files), fingerprint(&reversed));
+        let with = |change: fn(&mut OutputSpec)| {
+            let mut files = files.clone();
+            change(&mut files[1]);
+            fingerprint(&files)
+        };
+        let others = [
+            with(|file| file.path = "c".into()),
+            with(|file| file.blob.hash = BlobHash([1; 32])),
+            with(|file| file.blob.size = gpux_types::ByteSize(2)),
+            fingerprint(&files[..1]),
+        ];
+        for other in others {
+            assert_ne!(other, fingerprint(&files));
+        }
+    }
+
+    #[test]
+    fn a_result_that_does_not_count_is_removed_and_nothing_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["1.png", "2.png"] {
+            fs::write(dir.path().join(name), name).unwrap();
+        }
+        withdraw(dir.path(), ["1.png", "missing", "../2.png"].into_iter());
+        assert!(!dir.path().join("1.png").exists() && dir.path().join("2.png").exists());
     }
 
     #[test]

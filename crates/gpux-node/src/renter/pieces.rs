@@ -4,10 +4,10 @@
 //! Owned by the job's task, and journaled with it.
 
 use gpux_lease::{
-    Gang, GangEffect, GangEvent, PartEffect, PartEvent, PartFault, PartQueue, PartState, PartsSummary, RankKey,
-    UnknownPart,
+    ChecksSummary, Gang, GangEffect, GangEvent, PartEffect, PartEvent, PartFault, PartQueue, PartState, PartsSummary,
+    RankKey, UnknownPart,
 };
-use gpux_types::{LeaseId, Millis, PartIndex};
+use gpux_types::{BlobHash, LeaseId, Millis, PartIndex};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 /// The machine of a job. Journals of before there were gangs hold a part queue in this place, and are read.
@@ -50,7 +50,13 @@ pub(super) enum PieceEvent {
     },
     /// A rank stands.
     Stood(TryKey),
-    Finished(TryKey),
+    Finished {
+        key: TryKey,
+        /// Of all that it handed back.
+        digest: BlobHash,
+    },
+    /// The secret that was asked for.
+    Drawn(u64),
     Failed {
         key: TryKey,
         failed: Failed,
@@ -104,7 +110,10 @@ impl Pieces {
                 Ok(queue.handle(event)?.into_iter().map(PieceEffect::Part).collect())
             }
             Self::Gang(gang) => {
-                let effects = gang.handle(now, gang_event(event))?;
+                let Some(event) = gang_event(event) else {
+                    return Ok(Vec::new());
+                };
+                let effects = gang.handle(now, event)?;
                 Ok(effects.into_iter().map(PieceEffect::Gang).collect())
             }
         }
@@ -135,18 +144,45 @@ impl Pieces {
     }
 
     /// Whether a result of that try would be the piece's: of a gang only the newest attempt counts.
-    pub(super) fn wants_result_of(&self, (_, part, attempt): TryKey) -> bool {
+    pub(super) fn wants_result_of(&self, (lease, part, attempt): TryKey) -> bool {
         match self {
-            Self::Parts(queue) => !matches!(
-                queue.part(part),
-                Some(PartState::Done { .. } | PartState::GivenUp { .. })
-            ),
+            Self::Parts(queue) => {
+                let over = matches!(
+                    queue.part(part),
+                    Some(PartState::Done { .. } | PartState::GivenUp { .. })
+                );
+                !over && !queue.is_void(lease, part, attempt)
+            }
             Self::Gang(gang) => {
                 gang.part(part) == Some(PartState::Running)
                     && gang
                         .ranks()
                         .any(|seen| seen.key.rank == part && seen.key.attempt == attempt)
             }
+        }
+    }
+
+    /// Whether that try does again what has a result, to compare them.
+    pub(super) fn is_check(&self, (_, part, attempt): TryKey) -> bool {
+        match self {
+            Self::Parts(queue) => queue.is_check(part, attempt),
+            Self::Gang(_) => false,
+        }
+    }
+
+    /// How the checks went so far; nothing of a job that asks for none.
+    pub(super) fn checks(&self) -> Option<ChecksSummary> {
+        match self {
+            Self::Parts(queue) => queue.checks(),
+            Self::Gang(_) => None,
+        }
+    }
+
+    /// Parts whose results differ, and nobody could decide.
+    pub(super) fn doubtful(&self) -> Vec<PartIndex> {
+        match self {
+            Self::Parts(queue) => queue.doubtful().collect(),
+            Self::Gang(_) => Vec::new(),
         }
     }
 
@@ -178,7 +214,16 @@ const fn part_event(event: PieceEvent) -> Option<PartEvent> {
         PieceEvent::LeaseReady { lease, slots } => PartEvent::LeaseReady { lease, slots },
         PieceEvent::LeaseLost { lease } => PartEvent::LeaseLost { lease },
         PieceEvent::LeaseClosed { lease } => PartEvent::LeaseClosed { lease },
-        PieceEvent::Finished((lease, part, attempt)) => PartEvent::Finished { lease, part, attempt },
+        PieceEvent::Finished {
+            key: (lease, part, attempt),
+            digest,
+        } => PartEvent::Finished {
+            lease,
+            part,
+            attempt,
+            digest,
+        },
+        PieceEvent::Drawn(secret) => PartEvent::Drawn { secret },
         PieceEvent::Failed {
             key: (lease, part, attempt),
             failed,
@@ -193,13 +238,14 @@ const fn part_event(event: PieceEvent) -> Option<PartEvent> {
     })
 }
 
-const fn gang_event(event: PieceEvent) -> GangEvent {
-    match event {
+/// What a gang hears; what only a part queue cares for says nothing to it.
+const fn gang_event(event: PieceEvent) -> Option<GangEvent> {
+    Some(match event {
         PieceEvent::LeaseReady { lease, .. } => GangEvent::LeaseReady { lease },
         PieceEvent::LeaseLost { lease } => GangEvent::LeaseLost { lease },
         PieceEvent::LeaseClosed { lease } => GangEvent::LeaseClosed { lease },
         PieceEvent::Stood(key) => GangEvent::Stood(rank_key(key)),
-        PieceEvent::Finished(key) => GangEvent::Finished(rank_key(key)),
+        PieceEvent::Finished { key, .. } => GangEvent::Finished(rank_key(key)),
         PieceEvent::Failed { key, failed } => GangEvent::Failed {
             key: rank_key(key),
             fault: failed.fault,
@@ -208,7 +254,8 @@ const fn gang_event(event: PieceEvent) -> GangEvent {
         PieceEvent::JobEnded => GangEvent::JobEnded,
         PieceEvent::Ticked => GangEvent::Ticked,
         PieceEvent::Restarted => GangEvent::Restarted,
-    }
+        PieceEvent::Drawn(_) => return None,
+    })
 }
 
 #[cfg(test)]

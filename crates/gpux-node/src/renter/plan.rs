@@ -9,7 +9,7 @@ use gpux_api::{
     ErrorBody, ErrorCode, LeasePlan, PlanRequest, PlanView, PreflightFinding, PreflightView, RejectedOffer,
     RejectionCounts,
 };
-use gpux_job::{AtZero, GpuNeed, Job, JobFile, Overrides, Together};
+use gpux_job::{AtZero, GpuNeed, Job, JobFile, Overrides, Together, Work};
 use gpux_market::{Candidate, Closeness, GpuWish, Known, Plan, Reliability, Request, Topology};
 use gpux_runtime::ResolvedImage;
 use gpux_types::{Amount, BasisPoints, Millis, Token, shown};
@@ -98,6 +98,10 @@ fn view(job: &Job, market: &Plan, token: Token, balance: Amount) -> PlanView {
         name: job.name.to_string(),
         image: job.image.to_string(),
         parts: job.part_count(),
+        checks: match &job.work {
+            Work::Array(array) => array.checks_at_most(job.nodes.get()),
+            Work::Task(_) => 0,
+        },
         resources: job.resources,
         leases: market.chosen.iter().map(lease_plan).collect(),
         offers: 0,

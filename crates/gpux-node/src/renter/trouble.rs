@@ -25,6 +25,8 @@ pub(super) enum Trouble {
     WrongOutputs,
     /// What the node said that it hands back could not be had from it.
     NotFetched,
+    /// It was kept, and thrown away: the node's results are not those of others.
+    Outvoted,
     /// The node was not heard for too long, or its lease ended.
     NodeLost,
 }
@@ -43,6 +45,7 @@ impl Trouble {
             | Self::Refused
             | Self::WrongOutputs
             | Self::NotFetched
+            | Self::Outvoted
             | Self::NodeLost => None,
         }
     }
@@ -51,7 +54,7 @@ impl Trouble {
     pub(super) const fn failed(self) -> Failed {
         let fault = match self {
             Self::Exited { .. } | Self::NoProgram | Self::NothingCollected => PartFault::Error,
-            Self::NotRun | Self::Refused | Self::WrongOutputs | Self::NotFetched | Self::NodeLost => {
+            Self::NotRun | Self::Refused | Self::WrongOutputs | Self::NotFetched | Self::Outvoted | Self::NodeLost => {
                 PartFault::Provider
             }
         };
@@ -78,6 +81,7 @@ impl Trouble {
             Self::Refused => "the node did not take it".to_owned(),
             Self::WrongOutputs => "the node handed back files that cannot be its results".to_owned(),
             Self::NotFetched => "its results could not be had from the node".to_owned(),
+            Self::Outvoted => "the node made other results than two others".to_owned(),
             Self::NodeLost => "the node was not heard any more, or its lease ended".to_owned(),
         };
         let actor = match (self, self.failed().fault) {

@@ -4,11 +4,13 @@ use super::{
     pieces::Pieces,
     record::{Finishing, JobRecord, LeaseRecord},
 };
-use gpux_api::{Actor, AtRiskView, EndView, JobState, JobView, LeaseState, LeaseView, PartsView, RankState, RankView};
+use gpux_api::{
+    Actor, AtRiskView, ChecksView, EndView, JobState, JobView, LeaseState, LeaseView, PartsView, RankState, RankView,
+};
 use gpux_job::{Array, Job};
 use gpux_lease::{
-    End, EndReason, Gang, GangEnd, GangFailure, PartFault, RankSeen, RenterState, Runway, Work, provider_at_risk,
-    renter_at_risk,
+    ChecksSummary, End, EndReason, Gang, GangEnd, GangFailure, PartFault, RankSeen, RenterState, Runway, Work,
+    provider_at_risk, renter_at_risk,
 };
 use gpux_proto::{LeaseReport, Phase};
 use gpux_types::{ByteSize, Millis, PartIndex, Token, UnixSeconds};
@@ -33,6 +35,7 @@ pub(super) fn job(record: &JobRecord, leases: &[Seen<'_>], token: &Token, now: U
         parts: parts(record),
         leases: leases.iter().map(|seen| lease(record, seen)).collect(),
         ranks: ranks(record, leases),
+        checks: record.queue.checks().map(checks),
         output: record.output.display().to_string(),
         outputs: record.outputs.clone(),
         waits: waits(record),
@@ -162,6 +165,16 @@ pub(super) fn gang_failure(failure: GangFailure) -> String {
         } => format!("rank {rank} was lost by its node"),
         GangFailure::LeaseEnded { rank } => format!("the lease of rank {rank} ended"),
         GangFailure::Late { rank } => format!("rank {rank} did not stand within {}", gpux_lease::GATHER_LIMIT),
+    }
+}
+
+fn checks(summary: ChecksSummary) -> ChecksView {
+    ChecksView {
+        drawn: summary.drawn,
+        agreed: summary.agreed,
+        outvoted: summary.outvoted,
+        doubtful: summary.doubtful,
+        not_made: summary.not_made,
     }
 }
 

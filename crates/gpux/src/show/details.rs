@@ -6,7 +6,7 @@ use super::{
     money,
     table::Table,
 };
-use gpux_api::{JobDetails, JobView, LeaseView};
+use gpux_api::{ChecksView, JobDetails, JobView, LeaseView};
 use gpux_types::{Amount, Millis, UnixSeconds};
 
 /// How many parts that were tried again are shown.
@@ -19,6 +19,9 @@ pub(crate) fn details(view: &JobDetails) -> String {
     line("id", job.id.to_string());
     line("time", clock(job.elapsed));
     line("parts", parts(job));
+    if let Some(checks) = &job.checks {
+        line("checks", checks_line(checks));
+    }
     line(
         "results",
         format!("{}, {}", job.output, count(job.outputs.len(), "file")),
@@ -40,6 +43,13 @@ fn parts(job: &JobView) -> String {
     format!(
         "{} done, {} running, {} queued, {} failed, of {}",
         parts.done, parts.running, parts.queued, parts.failed, parts.total
+    )
+}
+
+fn checks_line(checks: &ChecksView) -> String {
+    format!(
+        "{} of {} alike on another node, {} outvoted and done again, {} in doubt, {} not made",
+        checks.agreed, checks.drawn, checks.outvoted, checks.doubtful, checks.not_made
     )
 }
 

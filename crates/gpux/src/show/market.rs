@@ -78,6 +78,7 @@ pub(crate) fn plan(view: &PlanView, why: bool) -> String {
             ),
         ));
     }
+    text.push_str(&checks(view));
     text.push_str(&line("You have", money(&view.token, view.balance)));
     if view.builder_share > 0 {
         let share = format!(
@@ -98,6 +99,16 @@ pub(crate) fn plan(view: &PlanView, why: bool) -> String {
     text.push_str(&line("Outputs", view.output.clone()));
     text.push_str(&preflight(&view.preflight));
     text
+}
+
+/// What is run again to compare; nothing of a job that asks for no checks.
+fn checks(view: &PlanView) -> String {
+    if view.checks == 0 {
+        return String::new();
+    }
+    let parts = count(usize::try_from(view.checks).unwrap_or(usize::MAX), "part");
+    let what = format!("at most {parts} run again on another node, to compare; within the deposits");
+    format!(" {:<22}{what}\n", "Checks")
 }
 
 fn lease_table(view: &PlanView) -> String {

@@ -282,6 +282,7 @@ mod tests {
             output: String::new(),
             outputs: Vec::new(),
             ranks: Vec::new(),
+            checks: None,
             waits: None,
             end: None,
         }

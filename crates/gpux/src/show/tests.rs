@@ -56,6 +56,7 @@ fn plan_view() -> PlanView {
         name: "first-light".into(),
         image: "image".into(),
         parts: 48,
+        checks: 0,
         resources: resources(),
         token: dai(),
         leases: vec![lease_plan(0xaa, "0.1674", Some("eu-nl")), lease_plan(0xbb, "0.2", None)],
@@ -324,6 +325,7 @@ fn job_view(state: JobState) -> JobView {
         output: "/tmp/first-light".into(),
         outputs: Vec::new(),
         ranks: Vec::new(),
+        checks: None,
         waits: None,
         end: None,
     }
@@ -343,6 +345,7 @@ fn a_list_of_jobs_looks_so() {
     };
     let waits = JobView {
         ranks: Vec::new(),
+        checks: None,
         waits: Some("the results of part 1 wait".into()),
         ..job_view(JobState::Running)
     };

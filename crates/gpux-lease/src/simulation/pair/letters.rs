@@ -11,7 +11,7 @@ use crate::simulation::ledger::Violation;
 use crate::simulation::network::{Letter, Message, Said, Told, Try};
 use crate::simulation::world::World;
 use crate::simulation::{LeasePlan, ProviderKind, RenterKind};
-use gpux_types::{LeaseId, Millis, PartIndex};
+use gpux_types::{BlobHash, LeaseId, Millis, PartIndex};
 
 impl Lease {
     pub(super) fn send(&self, world: &mut World, message: Message) {
@@ -96,7 +96,12 @@ impl Lease {
         let lease = lease_id(self.index);
         let fault = crate::parts::PartFault::Error;
         let event = if worked || world.bug == Some(Bug::FailedPartsAreDone) {
-            PartEvent::Finished { lease, part, attempt }
+            PartEvent::Finished {
+                lease,
+                part,
+                attempt,
+                digest: BlobHash([0; 32]),
+            }
         } else {
             PartEvent::Failed {
                 lease,

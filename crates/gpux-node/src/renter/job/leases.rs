@@ -474,6 +474,7 @@ const fn comes_again(event: RenterEvent) -> bool {
         | On::PartsDrained
         | On::GoesAway { .. }
         | On::StopRequested
+        | On::Outvoted
         | On::TopUpRequested(_)
         | On::TopUpEnded { .. }
         | On::Restarted => false,

@@ -16,7 +16,7 @@ use gpux_api::{EndView, OutputView};
 use gpux_job::{Part, RetryOn, Work};
 use gpux_lease::{PartEffect, PartFault};
 use gpux_proto::{CancelPart, ErrorCode, MAX_OUTPUTS, OutputSpec, PartReport, PartSpec, PeerError, Request, Response};
-use gpux_types::{ByteSize, LeaseId, NodeId, PartIndex};
+use gpux_types::{BlobHash, ByteSize, LeaseId, NodeId, PartIndex};
 
 /// Where it is noted what happened to the parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,11 +76,14 @@ impl JobTask {
             PartEffect::Drop { lease } => {
                 self.lease_event(lease, gpux_lease::RenterEvent::StopRequested);
             }
+            PartEffect::Discard { lease, part, attempt } => self.discard_result((lease, part, attempt)),
+            PartEffect::Draw => self.draw_sample(),
+            PartEffect::Outvoted { lease } => self.outvoted(lease),
             PartEffect::Starved => self.starved(),
             PartEffect::Finish(summary) => {
                 tracing::info!(job = %self.record.name, ?summary, "all parts are over");
                 if summary.given_up == 0 {
-                    self.start_last_step();
+                    self.all_are_done();
                 }
             }
         }
@@ -113,8 +116,11 @@ impl JobTask {
                 if known { before.why } else { lost }
             }),
         };
-        self.record.tries.insert(part, newest);
-        self.tries.send_replace(self.record.tries.clone());
+        // What counts of a part, and its log, stays that of the try that is checked.
+        if !self.record.queue.is_check((lease, part, attempt)) {
+            self.record.tries.insert(part, newest);
+            self.tries.send_replace(self.record.tries.clone());
+        }
         let spec = PartSpec {
             part,
             attempt,
@@ -209,7 +215,7 @@ impl JobTask {
                 ..
             } => {
                 tracing::warn!(lease = %lease.short(), %part, attempt, exit_code, out_of_memory, "a part failed");
-                self.note_exit(part, exit_code, out_of_memory);
+                self.note_exit(key, exit_code, out_of_memory);
                 let code = exit_code;
                 self.part_failed(key, Trouble::Exited { code, out_of_memory })
             }
@@ -223,7 +229,7 @@ impl JobTask {
                     Trouble::NotRun
                 };
                 if let Some(exit_code) = trouble.exit_code() {
-                    self.note_exit(part, exit_code, false);
+                    self.note_exit(key, exit_code, false);
                 }
                 self.part_failed(key, trouble)
             }
@@ -235,6 +241,10 @@ impl JobTask {
         // A node could hand back what it was never given, again and again, and fill this machine's disk with it.
         if let Err(error) = self.record.queue.check(key) {
             tracing::warn!(lease = %lease.short(), %error, "a node hands back a try that it was not given");
+            return;
+        }
+        if self.record.queue.is_check(key) {
+            self.compare(key, specs);
             return;
         }
         if !self.record.queue.wants_result_of(key) || self.fetching.contains_key(&key) {
@@ -314,7 +324,7 @@ impl JobTask {
         match placed {
             Ok(files) => {
                 self.waits_no_more(key);
-                self.count_result(key, files);
+                self.count_result(key, files, outputs::fingerprint(&specs));
             }
             Err(error) if error.is_own() && !over && self.record.end.is_none() => {
                 self.wait_for_disk(key, specs, &error);
@@ -331,10 +341,10 @@ impl JobTask {
         self.tell_end_put_off(lease);
     }
 
-    fn count_result(&mut self, key: TryKey, files: Vec<Fetched>) {
+    fn count_result(&mut self, key: TryKey, files: Vec<Fetched>, digest: BlobHash) {
         let (lease, part, _) = key;
         let now = self.node.clock.now();
-        let effects = self.record.queue.handle(now, PieceEvent::Finished(key));
+        let effects = self.record.queue.handle(now, PieceEvent::Finished { key, digest });
         let effects = effects.unwrap_or_default();
         if effects.iter().any(|effect| effect.keeps(key)) {
             // A rank of a gang that is tried again may have had a result before.
@@ -380,11 +390,15 @@ impl JobTask {
         });
     }
 
-    fn note_exit(&mut self, part: PartIndex, exit_code: i32, out_of_memory: bool) {
+    fn note_exit(&mut self, key: TryKey, exit_code: i32, out_of_memory: bool) {
+        let (_, part, _) = key;
         if out_of_memory {
             tracing::warn!(job = %self.record.name, %part, "a part used more memory than its lease holds");
         }
-        self.record.first_exit.get_or_insert(exit_code);
+        // That a check fails does not end the job.
+        if !self.record.queue.is_check(key) {
+            self.record.first_exit.get_or_insert(exit_code);
+        }
     }
 
     fn starved(&mut self) {
