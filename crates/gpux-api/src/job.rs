@@ -33,6 +33,9 @@ pub struct JobList {
     pub schema: String,
     /// The jobs.
     pub jobs: Vec<JobView>,
+    /// Where the next page begins. Absent on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// Where a job stands.

@@ -14,6 +14,7 @@ mod local;
 mod market;
 mod node;
 mod openapi;
+mod page;
 mod rank;
 mod receipts;
 mod run_event;
@@ -41,6 +42,7 @@ pub use node::{
     PricesView, ProvidedLease, ProvidedState, RatesView, StandingView, Taking, TakingRequest,
 };
 pub use openapi::{Method, Operation, ROUTES, Route, openapi};
+pub use page::{JobsQuery, MAX_PAGE, PageQuery, Paged};
 pub use rank::{RankState, RankView};
 pub use receipts::{
     ExitView, LastLogView, LeaseSide, MoveView, ReceiptView, ReceiptsView, RecordStanding, StatementView, TermsView,

@@ -15,6 +15,9 @@ pub struct OffersView {
     pub token: Token,
     /// From the cheapest to the dearest.
     pub offers: Vec<OfferView>,
+    /// Where the next page begins. Absent on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// One offer.

@@ -5,9 +5,9 @@
 
 use crate::{
     API_PREFIX, AwayRequest, AwayView, CostView, DaemonView, DoctorView, EarningsQuery, EarningsView, ErrorDocument,
-    GpusView, JobDetails, JobList, JobView, LogView, LogsQuery, NodeView, OffersView, PlanRequest, PlanView,
-    PricesRequest, ReceiptsView, RunRequest, SendPlanView, SendRequest, SendView, StopJobRequest, TakingRequest,
-    TopUpReply, TopUpRequest, WalletView,
+    GpusView, JobDetails, JobList, JobView, JobsQuery, LogView, LogsQuery, NodeView, OffersView, PageQuery,
+    PlanRequest, PlanView, PricesRequest, ReceiptsView, RunRequest, SendPlanView, SendRequest, SendView,
+    StopJobRequest, TakingRequest, TopUpReply, TopUpRequest, WalletView,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
@@ -116,7 +116,11 @@ pub const ROUTES: &[Route] = &[
         Operation::StopDaemon,
         "Ends the daemon; work that runs goes on",
     ),
-    get("/offers", Operation::Offers, "The offers that this node has heard"),
+    get(
+        "/offers",
+        Operation::Offers,
+        "The offers that this node has heard, a page at a time",
+    ),
     get(
         "/gpus",
         Operation::Gpus,
@@ -127,7 +131,7 @@ pub const ROUTES: &[Route] = &[
         Operation::Plan,
         "What would run where, for how much at most; spends nothing",
     ),
-    get("/jobs", Operation::Jobs, "All jobs of this renter"),
+    get("/jobs", Operation::Jobs, "The jobs of this renter, a page at a time"),
     post("/jobs", Operation::Run, "Starts a job that was agreed to"),
     get("/jobs/{job}", Operation::Job, "One job"),
     get(
@@ -161,7 +165,11 @@ pub const ROUTES: &[Route] = &[
         Operation::Cost,
         "Every coin and every transaction of the job, read from the chain",
     ),
-    get("/receipts", Operation::Receipts, "How leases ended and who signed that"),
+    get(
+        "/receipts",
+        Operation::Receipts,
+        "How leases ended and who signed that, a page at a time",
+    ),
     get("/receipts/{of}", Operation::ReceiptsOf, "The same of one job or lease"),
     get(
         "/node",
@@ -212,14 +220,22 @@ fn answer_to<B: JsonSchema, A: JsonSchema>(schemas: &mut SchemaGenerator) -> Sha
     }
 }
 
+/// An answer to what stands behind the question mark.
+fn answer_of<Q: JsonSchema, A: JsonSchema>(schemas: &mut SchemaGenerator) -> Shape {
+    Shape {
+        query: Some(schemas.root_schema_for::<Q>()),
+        ..answer::<A>(schemas)
+    }
+}
+
 impl Operation {
     fn shape(self, schemas: &mut SchemaGenerator) -> Shape {
         match self {
             Self::Daemon | Self::StopDaemon => answer::<DaemonView>(schemas),
-            Self::Offers => answer::<OffersView>(schemas),
+            Self::Offers => answer_of::<PageQuery, OffersView>(schemas),
             Self::Gpus => answer::<GpusView>(schemas),
             Self::Plan => answer_to::<PlanRequest, PlanView>(schemas),
-            Self::Jobs => answer::<JobList>(schemas),
+            Self::Jobs => answer_of::<JobsQuery, JobList>(schemas),
             Self::Run => answer_to::<RunRequest, JobView>(schemas),
             Self::Job => answer::<JobView>(schemas),
             Self::JobDetails => answer::<JobDetails>(schemas),
@@ -228,22 +244,18 @@ impl Operation {
                 ..answer::<JobView>(schemas)
             },
             Self::Logs => Shape {
-                query: Some(schemas.root_schema_for::<LogsQuery>()),
                 lines: true,
-                ..answer::<LogView>(schemas)
+                ..answer_of::<LogsQuery, LogView>(schemas)
             },
             Self::TopUp => answer_to::<TopUpRequest, TopUpReply>(schemas),
             Self::Away => answer_to::<AwayRequest, AwayView>(schemas),
             Self::StopJob => answer_to::<StopJobRequest, JobView>(schemas),
             Self::Cost => answer::<CostView>(schemas),
-            Self::Receipts | Self::ReceiptsOf => answer::<ReceiptsView>(schemas),
+            Self::Receipts | Self::ReceiptsOf => answer_of::<PageQuery, ReceiptsView>(schemas),
             Self::Node => answer::<NodeView>(schemas),
             Self::SetTaking => answer_to::<TakingRequest, NodeView>(schemas),
             Self::SetPrices => answer_to::<PricesRequest, NodeView>(schemas),
-            Self::Earnings => Shape {
-                query: Some(schemas.root_schema_for::<EarningsQuery>()),
-                ..answer::<EarningsView>(schemas)
-            },
+            Self::Earnings => answer_of::<EarningsQuery, EarningsView>(schemas),
             Self::Wallet => answer::<WalletView>(schemas),
             Self::Send => answer_to::<SendRequest, SendView>(schemas),
             Self::PlanSend => answer_to::<SendRequest, SendPlanView>(schemas),

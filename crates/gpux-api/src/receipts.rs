@@ -15,6 +15,9 @@ pub struct ReceiptsView {
     pub token: Token,
     /// The records.
     pub receipts: Vec<ReceiptView>,
+    /// Where the next page begins. Absent on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// Which side of a lease this node was.

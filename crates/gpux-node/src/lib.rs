@@ -20,6 +20,7 @@ mod fees;
 mod http;
 mod market;
 mod node;
+mod page;
 mod peer;
 mod provider;
 mod receive;

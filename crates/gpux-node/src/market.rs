@@ -4,11 +4,11 @@ mod gpus;
 
 pub(crate) use gpus::gpus;
 
-use crate::clock::Clock;
-use gpux_api::{OfferView, OffersView};
+use crate::{clock::Clock, page::Page};
+use gpux_api::{ErrorBody, OfferView, OffersView};
 use gpux_market::{Offer, OfferBook};
 use gpux_net::{OfferEvent, PeerNet};
-use gpux_types::{Millis, NodeId, Token};
+use gpux_types::{Amount, Millis, NodeId, PricePerHour, Token};
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -113,22 +113,27 @@ impl Market {
         self.with_book(now, OfferBook::len)
     }
 
-    /// The offers for people, the cheapest first.
-    pub(crate) fn view(&self, now: Millis) -> OffersView {
+    /// A page of the offers for people, the cheapest first.
+    ///
+    /// # Errors
+    /// When no page of offers names the place that it is to begin after.
+    pub(crate) fn view(&self, now: Millis, page: &Page) -> Result<OffersView, ErrorBody> {
+        let after = page.place(place_of)?;
         let mut heard = self.lock();
         heard.expire(now);
-        let mut offers: Vec<OfferView> = heard
-            .book
-            .iter()
-            .map(|offer| view(offer, heard.age(offer, now)))
-            .collect();
+        let keys = heard.book.iter().map(|offer| (offer.price_of(&offer.free), offer.node));
+        let mut keys: Vec<Place> = keys.filter(|key| after.is_none_or(|after| *key > after)).collect();
+        let more = page.cut_to_first(&mut keys);
+        let found = keys.iter().filter_map(|(_, node)| heard.book.get(node));
+        let offers = found.map(|offer| view(offer, heard.age(offer, now))).collect();
         drop(heard);
-        offers.sort_by_key(|offer| (offer.price, offer.node));
-        OffersView {
+        let last = keys.last().filter(|_| more);
+        Ok(OffersView {
             schema: "gpux.offers/v1".into(),
             token: self.token.clone(),
             offers,
-        }
+            next: last.map(|(price, node)| format!("{}-{node}", price.0)),
+        })
     }
 
     /// Keeps the book true to what the network says, until `cancel`.
@@ -198,6 +203,15 @@ impl Heard {
     }
 }
 
+/// Where an offer stands in the list.
+type Place = (PricePerHour, NodeId);
+
+fn place_of(text: &str) -> Option<Place> {
+    let (price, node) = text.split_once('-')?;
+    let price = Amount::new(price.parse().ok()?).ok()?;
+    Some((PricePerHour(price), node.parse().ok()?))
+}
+
 fn view(offer: &Offer, age: Millis) -> OfferView {
     OfferView {
         node: offer.node,
@@ -215,6 +229,81 @@ fn view(offer: &Offer, age: Millis) -> OfferView {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn offer(byte: u8, rate: u128) -> Offer {
+        let some = gpux_types::Resources {
+            cpu: gpux_types::Cpu::cores(1),
+            memory: gpux_types::ByteSize(1 << 30),
+            disk: gpux_types::ByteSize(1 << 30),
+        };
+        let rate = PricePerHour(Amount::new(rate).unwrap());
+        Offer {
+            node: NodeId([byte; 32]),
+            wallet: gpux_types::Address::repeat_byte(1),
+            provider: gpux_types::Address::repeat_byte(1),
+            signer: gpux_types::Address::repeat_byte(1),
+            sequence: 1,
+            ttl: Millis::from_secs(60),
+            chain_id: 10,
+            escrow: gpux_types::Address::repeat_byte(1),
+            token: gpux_types::Address::repeat_byte(1),
+            rates: gpux_market::Rates {
+                cpu_core: rate,
+                memory_gib: PricePerHour(Amount::ZERO),
+                disk_gib: PricePerHour(Amount::ZERO),
+            },
+            total: some,
+            free: some,
+            largest: some,
+            cpu_model: "x".into(),
+            cpu_score: 1_000,
+            features: BTreeSet::new(),
+            region: None,
+            lease_min: Millis::from_secs(1),
+            lease_max: Millis::from_secs(3_600),
+            grace_min_secs: 86_400,
+            addresses: vec![],
+            relay: None,
+        }
+    }
+
+    #[test]
+    fn pages_of_offers_leave_none_out_while_others_come_and_go() {
+        let token = Token {
+            symbol: "T".into(),
+            decimals: 6,
+        };
+        let market = Market::new(token);
+        let insert = |byte, rate| market.lock().insert(offer(byte, rate), Millis::ZERO);
+        // Two at each price.
+        for byte in 0..10_u8 {
+            insert(byte, u128::from(byte / 2) * 10 + 5);
+        }
+        let (mut seen, mut after) = (Vec::new(), None);
+        loop {
+            let query = gpux_api::PageQuery { limit: Some(3), after };
+            let view = market.view(Millis::ZERO, &Page::of(query).unwrap()).unwrap();
+            assert!(view.offers.len() <= 3);
+            seen.extend(view.offers.iter().map(|offer| offer.node.0[0]));
+            // One that is cheaper than where the reader is, one that is dearer, and the one at the reader's place goes.
+            if seen.len() == 3 {
+                insert(100, 1);
+                insert(101, 1_000);
+                market.lock().remove(NodeId([seen[2]; 32]));
+            }
+            after = view.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 101]);
+        let nowhere = Page::of(gpux_api::PageQuery {
+            limit: None,
+            after: Some("x".into()),
+        })
+        .unwrap();
+        assert!(market.view(Millis::ZERO, &nowhere).is_err());
+    }
 
     #[test]
     fn a_node_that_went_back_on_its_offer_is_left_out_for_a_while() {

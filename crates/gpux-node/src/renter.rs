@@ -10,6 +10,7 @@ mod details;
 mod image;
 mod job;
 mod known;
+mod list;
 mod local;
 mod logs;
 mod outputs;
@@ -38,9 +39,7 @@ use crate::{
     node::Node,
     store::{Role, StoreError},
 };
-use gpux_api::{
-    AwayRequest, AwayView, ErrorBody, ErrorCode, JobList, JobView, PlanView, RunRequest, TopUpReply, TopUpRequest,
-};
+use gpux_api::{AwayRequest, AwayView, ErrorBody, ErrorCode, JobView, PlanView, RunRequest, TopUpReply, TopUpRequest};
 use gpux_chain::HotKey;
 use gpux_lease::{CheckPolicy, Gang, PartQueue, RenterConfig, RenterLease, Tariff};
 use gpux_proto::{ClosingOffer, MeterReport, Needs, PartReport, PeerError, Response};
@@ -186,34 +185,6 @@ impl Renter {
             },
         );
         node.tasks.spawn(task.run(restarted));
-    }
-
-    /// All jobs, the newest first.
-    pub(crate) fn list(&self) -> JobList {
-        let registry = self.lock();
-        let jobs = registry
-            .order
-            .iter()
-            .rev()
-            .filter_map(|id| registry.jobs.get(id))
-            .map(JobHandle::view)
-            .collect();
-        JobList {
-            schema: "gpux.jobs/v1".into(),
-            jobs,
-        }
-    }
-
-    /// How many leases are not over.
-    pub(crate) fn open_leases(&self) -> usize {
-        use gpux_api::LeaseState as S;
-        let over = |state| matches!(state, S::Settled | S::Reclaimed | S::Failed);
-        self.list()
-            .jobs
-            .iter()
-            .flat_map(|job| &job.leases)
-            .filter(|lease| !over(lease.state))
-            .count()
     }
 
     /// The job of that name or id, or of a unique beginning of either.

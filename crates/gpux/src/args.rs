@@ -23,7 +23,7 @@ pub(crate) use daemon::DaemonArgs;
 pub(crate) use devnet::{DevnetToken, DevnetUpArgs, DevnetVerb};
 pub(crate) use file::{InitArgs, Template, ValidateArgs};
 pub(crate) use job::{JobName, LogsArgs, PsArgs, RunArgs, StopArgs, WaitArgs};
-pub(crate) use market::JobArgs;
+pub(crate) use market::{JobArgs, OffersArgs};
 pub(crate) use money::{AwayArgs, ReceiptsArgs, TopUpArgs};
 pub(crate) use node::{DrainArgs, EarningsArgs, NodeVerb, PriceArgs};
 pub(crate) use relay::RelayArgs;
@@ -84,7 +84,7 @@ pub(crate) enum Verb {
     Validate(ValidateArgs),
     /// List the offers that this node has heard
     #[command(after_help = market::OFFERS)]
-    Offers,
+    Offers(OffersArgs),
     /// List the models of GPU that are sold, how many are free, and what they cost
     #[command(after_help = market::GPUS)]
     Gpus,

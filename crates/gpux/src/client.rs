@@ -2,7 +2,7 @@
 
 use crate::failure::{Failure, failed};
 use futures_util::{Stream, StreamExt};
-use gpux_api::{API_PREFIX, ErrorCode, ErrorDocument};
+use gpux_api::{API_PREFIX, ErrorCode, ErrorDocument, MAX_PAGE, Paged};
 use gpux_node::DaemonDir;
 use reqwest::{Method, RequestBuilder, Response};
 use serde::{Serialize, de::DeserializeOwned};
@@ -96,6 +96,23 @@ impl Client {
         document(path, self.request(Method::GET, path)).await
     }
 
+    /// The list at `path`, put together from its pages: all of it, or its first `limit` entries.
+    pub(crate) async fn list<T: DeserializeOwned + Paged>(&self, path: &str, limit: Option<u32>) -> Result<T, Failure> {
+        let all = usize::try_from(limit.unwrap_or(u32::MAX)).unwrap_or(usize::MAX);
+        let mut list: T = self.get(&page_of(path, limit, None)).await?;
+        while let Some(after) = list.next().filter(|_| list.count() < all) {
+            let left = all.saturating_sub(list.count());
+            let left = limit.and(u32::try_from(left).ok());
+            let following: T = self.get(&page_of(path, left, Some(after))).await?;
+            if following.count() == 0 {
+                let text = format!("reading the daemon's answer to {path}: a page that others follow is empty");
+                return Err(Failure::new(ErrorCode::Internal, text));
+            }
+            list.append(following);
+        }
+        Ok(list)
+    }
+
     /// The answer to `body` sent to `path`.
     pub(crate) async fn post<B: Serialize + Sync, T: DeserializeOwned>(
         &self,
@@ -122,6 +139,19 @@ impl Client {
                 .map_err(|error| failed(ErrorCode::Internal, "reading the daemon's answer", &error))
         })))
     }
+}
+
+/// Where a page of a list is asked for.
+fn page_of(path: &str, limit: Option<u32>, after: Option<&str>) -> String {
+    let limit = limit.map(|limit| format!("limit={}", limit.min(MAX_PAGE)));
+    let after = after.map(|after| format!("after={after}"));
+    let wanted: Vec<String> = [limit, after].into_iter().flatten().collect();
+    let mark = match (wanted.is_empty(), path.contains('?')) {
+        (true, _) => "",
+        (false, true) => "&",
+        (false, false) => "?",
+    };
+    format!("{path}{mark}{}", wanted.join("&"))
 }
 
 async fn document<T: DeserializeOwned>(path: &str, request: RequestBuilder) -> Result<T, Failure> {

@@ -34,9 +34,9 @@ use crate::{
     args::{Arguments, Global, Verb},
     client::Client,
     failure::{Failure, failed},
-    home,
+    home, out,
 };
-use gpux_api::ErrorCode;
+use gpux_api::{ErrorCode, Paged};
 
 /// Does what was asked and gives the exit status.
 pub(crate) fn run(arguments: Arguments) -> Result<u8, Failure> {
@@ -55,7 +55,7 @@ async fn dispatch(global: Global, verb: Verb) -> Result<u8, Failure> {
         Verb::Devnet(verb) => devnet::run(&global, verb).await,
         Verb::Init(args) => init::run(&global, &args),
         Verb::Validate(args) => validate::run(&global, &args),
-        Verb::Offers => offers::run(&global).await,
+        Verb::Offers(args) => offers::run(&global, &args).await,
         Verb::Gpus => gpus::run(&global).await,
         Verb::Plan(args) => plan::run(&global, args).await,
         Verb::Run(args) => run::run(&global, args).await,
@@ -77,6 +77,13 @@ async fn dispatch(global: Global, verb: Verb) -> Result<u8, Failure> {
         Verb::Context(verb) => context::run(&global, verb).await,
         Verb::Completion(args) => completion::run(&args),
         Verb::Man(args) => man::run(&global, &args),
+    }
+}
+
+/// Says that a list goes on, where only its beginning was asked for.
+fn tell_of_more(global: &Global, list: &impl Paged) {
+    if list.next().is_some() {
+        out::talk(global, "there are more: give a larger --limit, or none");
     }
 }
 

@@ -140,6 +140,7 @@ fn offers() -> OffersView {
             cpu_score: 1_000,
             age: Millis(10),
         }],
+        next: None,
     }
 }
 

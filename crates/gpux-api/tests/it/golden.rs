@@ -104,8 +104,10 @@ fn a_list_of_jobs_is_written_so() {
     let jobs = JobList {
         schema: "gpux.jobs/v1".into(),
         jobs: Vec::new(),
+        next: Some("ab".repeat(16)),
     };
-    assert_written(&jobs, &json!({ "schema": "gpux.jobs/v1", "jobs": [] }));
+    let next = "ab".repeat(16);
+    assert_written(&jobs, &json!({ "schema": "gpux.jobs/v1", "jobs": [], "next": next }));
 }
 
 #[test]
@@ -221,6 +223,7 @@ fn receipts_are_written_so() {
         salt: "0x0f".into(),
     };
     let receipts = ReceiptsView {
+        next: None,
         schema: "gpux.receipts/v1".into(),
         token: dai(),
         receipts: vec![ReceiptView {

@@ -1,7 +1,7 @@
 //! What each route answers.
 
 use super::Refusal;
-use crate::{node::Node, provider::owner};
+use crate::{node::Node, page::Page, provider::owner};
 use axum::{
     Json,
     extract::{
@@ -13,8 +13,8 @@ use axum::{
 };
 use gpux_api::{
     AwayView, CostView, DaemonView, DoctorView, EarningsQuery, EarningsView, ErrorBody, ErrorCode, ErrorDocument,
-    GpusView, JobDetails, JobList, JobView, NodeView, OffersView, PlanView, PricesRequest, ReceiptsView, SendPlanView,
-    SendView, StopJobRequest, TakingRequest, TopUpReply, TopUpRequest, WalletView,
+    GpusView, JobDetails, JobList, JobView, JobsQuery, NodeView, OffersView, PageQuery, PlanView, PricesRequest,
+    ReceiptsView, SendPlanView, SendView, StopJobRequest, TakingRequest, TopUpReply, TopUpRequest, WalletView,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -33,6 +33,10 @@ pub(super) fn query<T>(query: Wanted<T>) -> Result<T, Refusal> {
             format!("reading what is asked for: {}", error.body_text()),
         ))
     })
+}
+
+fn page(wanted: Wanted<PageQuery>) -> Result<Page, Refusal> {
+    Ok(Page::of(query(wanted)?)?)
 }
 
 fn body<T: DeserializeOwned>(body: Body) -> Result<T, Refusal> {
@@ -69,8 +73,9 @@ pub(super) async fn stop_daemon(State(node): State<Arc<Node>>) -> Json<DaemonVie
     Json(view)
 }
 
-pub(super) async fn offers(State(node): State<Arc<Node>>) -> Json<OffersView> {
-    Json(node.market.view(node.clock.now()))
+pub(super) async fn offers(State(node): State<Arc<Node>>, wanted: Wanted<PageQuery>) -> Answer<OffersView> {
+    let page = page(wanted)?;
+    Ok(Json(node.market.view(node.clock.now(), &page)?))
 }
 
 pub(super) async fn gpus(State(node): State<Arc<Node>>) -> Answer<GpusView> {
@@ -86,8 +91,10 @@ pub(super) async fn run(State(node): State<Arc<Node>>, request: Body) -> Answer<
     Ok(Json(crate::renter::start(&node, body(request)?).await?))
 }
 
-pub(super) async fn jobs(State(node): State<Arc<Node>>) -> Json<JobList> {
-    Json(node.renter.list())
+pub(super) async fn jobs(State(node): State<Arc<Node>>, wanted: Wanted<JobsQuery>) -> Answer<JobList> {
+    let JobsQuery { limit, after, going_on } = query(wanted)?;
+    let page = Page::of(PageQuery { limit, after })?;
+    Ok(Json(node.renter.page(&page, going_on)?))
 }
 
 pub(super) async fn job(State(node): State<Arc<Node>>, Path(name): Path<String>) -> Answer<JobView> {
@@ -129,17 +136,21 @@ pub(super) async fn cost(State(node): State<Arc<Node>>, Path(name): Path<String>
     Ok(Json(crate::renter::cost(&node, &node.renter.find(&name)?).await?))
 }
 
-pub(super) async fn receipts(State(node): State<Arc<Node>>) -> Answer<ReceiptsView> {
-    Ok(Json(receipts_for(&node, None).await?))
+pub(super) async fn receipts(State(node): State<Arc<Node>>, wanted: Wanted<PageQuery>) -> Answer<ReceiptsView> {
+    Ok(Json(receipts_for(&node, None, page(wanted)?).await?))
 }
 
-pub(super) async fn receipts_of(State(node): State<Arc<Node>>, Path(of): Path<String>) -> Answer<ReceiptsView> {
-    Ok(Json(receipts_for(&node, Some(of)).await?))
+pub(super) async fn receipts_of(
+    State(node): State<Arc<Node>>,
+    Path(of): Path<String>,
+    wanted: Wanted<PageQuery>,
+) -> Answer<ReceiptsView> {
+    Ok(Json(receipts_for(&node, Some(of), page(wanted)?).await?))
 }
 
-async fn receipts_for(node: &Arc<Node>, of: Option<String>) -> Result<ReceiptsView, ErrorBody> {
+async fn receipts_for(node: &Arc<Node>, of: Option<String>, page: Page) -> Result<ReceiptsView, ErrorBody> {
     let found = node.apart("showing receipts", move |node| {
-        crate::records::receipts(node, of.as_deref())
+        crate::records::receipts(node, of.as_deref(), &page)
     });
     found.await
 }

@@ -4,6 +4,7 @@ use super::{Kept, role};
 use crate::{
     fault::internal,
     node::Node,
+    page::Page,
     renter::{actor, transaction_kind},
 };
 use gpux_api::{
@@ -11,11 +12,13 @@ use gpux_api::{
     StatementView, TermsView,
 };
 use gpux_lease::{EscrowRef, Side, SignedStatement, Standing, Terms, statement_digest};
-use gpux_types::UnixSeconds;
+use gpux_types::{LeaseId, UnixSeconds};
+use std::cmp::Reverse;
 
-/// The records of this node, the newest first; of one job or lease only where `wanted` names it, whole or by the beginning of
-/// its name or id. It reads every record: not for the runtime's own threads.
-pub(crate) fn receipts(node: &Node, wanted: Option<&str>) -> Result<ReceiptsView, ErrorBody> {
+/// A page of the records of this node, the newest first; of one job or lease only where `wanted` names it, whole or by the
+/// beginning of its name or id. It reads every record: not for the runtime's own threads.
+pub(crate) fn receipts(node: &Node, wanted: Option<&str>, page: &Page) -> Result<ReceiptsView, ErrorBody> {
+    let after = page.place(place_of)?;
     let mut all = Vec::new();
     for side in [Side::Renter, Side::Provider] {
         let kept = node.store.records::<Kept>(role(side));
@@ -27,16 +30,40 @@ pub(crate) fn receipts(node: &Node, wanted: Option<&str>) -> Result<ReceiptsView
             return Err(unknown(wanted));
         }
     }
-    all.sort_by_key(|kept| std::cmp::Reverse(date(kept)));
+    let places = all.iter().filter_map(|kept| Some((place(kept)?, kept)));
+    let mut wanted: Vec<(Place, &Kept)> = places
+        .filter(|(place, _)| after.is_none_or(|after| *place > after))
+        .collect();
+    wanted.sort_unstable_by_key(|(place, _)| *place);
+    let more = wanted.len() > page.limit();
+    wanted.truncate(page.limit());
+    let last = wanted.last().filter(|_| more);
     Ok(ReceiptsView {
         schema: "gpux.receipts/v1".into(),
         token: node.chain.token().token.clone(),
-        receipts: all.iter().filter_map(receipt).collect(),
+        next: last.map(|((date, lease, role), _)| format!("{}-{lease}-{role}", date.0.0)),
+        receipts: wanted.iter().filter_map(|(_, kept)| receipt(kept)).collect(),
     })
 }
 
-fn date(kept: &Kept) -> Option<UnixSeconds> {
-    Some(kept.record.of(kept.side)?.statement.date)
+/// Where a record stands in the list: the newest first, and the two sides of a lease with oneself apart.
+type Place = (Reverse<UnixSeconds>, LeaseId, u8);
+
+/// Nothing until this side has signed.
+fn place(kept: &Kept) -> Option<Place> {
+    let date = kept.record.of(kept.side)?.statement.date;
+    let side = match kept.side {
+        Side::Renter => 0,
+        Side::Provider => 1,
+    };
+    Some((Reverse(date), kept.lease, side))
+}
+
+fn place_of(text: &str) -> Option<Place> {
+    let (date, rest) = text.split_once('-')?;
+    let (lease, side) = rest.split_once('-')?;
+    let date = UnixSeconds(date.parse().ok()?);
+    Some((Reverse(date), lease.parse().ok()?, side.parse().ok()?))
 }
 
 fn unknown(wanted: &str) -> ErrorBody {

@@ -1,6 +1,6 @@
 //! Jobs: run them, see them, end them.
 
-use super::market::JobArgs;
+use super::market::{JobArgs, ListArgs};
 use crate::commands::job_names;
 use clap::Args;
 use clap_complete::ArgValueCandidates;
@@ -31,6 +31,8 @@ pub(crate) struct PsArgs {
     /// Also jobs that are over
     #[arg(short, long)]
     pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
 }
 
 /// A job by its name, its id, or a unique beginning of either.
@@ -97,6 +99,7 @@ pub(super) const PS: &str = "\
 Examples:
   gpux ps                                jobs that go on
   gpux ps -a                             and those that are over
+  gpux ps -a --limit 5                   the newest five
   gpux ps -a --json | jq -r '.jobs[].name'";
 
 pub(super) const LOGS: &str = "\

@@ -32,6 +32,20 @@ pub(crate) struct JobArgs {
     pub(crate) line: LineArgs,
 }
 
+/// How much of a list is shown.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Only the first so many [default: all]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OffersArgs {
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
+}
+
 pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text
         .split_once('=')
@@ -46,6 +60,7 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
 pub(super) const OFFERS: &str = "\
 Examples:
   gpux offers                            from the cheapest to the dearest
+  gpux offers --limit 20                 the cheapest twenty
   gpux offers --json | jq '.offers | length'";
 
 pub(super) const GPUS: &str = "\

@@ -1,6 +1,6 @@
 //! What a job costs, what is added to it and what is signed for it.
 
-use super::job::JobName;
+use super::{job::JobName, market::ListArgs};
 use crate::commands::job_names;
 use clap::Args;
 use clap_complete::ArgValueCandidates;
@@ -47,6 +47,8 @@ pub(crate) struct ReceiptsArgs {
     /// Print CSV, one line for each lease
     #[arg(long)]
     pub(crate) csv: bool,
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
 }
 
 pub(super) const TOPUP: &str = "\
@@ -71,5 +73,6 @@ pub(super) const RECEIPTS: &str = "\
 Examples:
   gpux receipts                          how every lease ended, the newest first
   gpux receipts first-light              those of one job
+  gpux receipts --limit 10               the newest ten
   gpux receipts --csv > leases.csv       for spreadsheets: docs/spec/receipts.md
   gpux receipts --json | jq '.receipts[] | select(.standing != \"agreed\")'";

@@ -18,11 +18,13 @@ pub(super) async fn run(global: &Global, args: &ReceiptsArgs) -> Result<u8, Fail
         Some(of) => format!("/receipts/{of}"),
         None => "/receipts".to_owned(),
     };
-    let view: ReceiptsView = super::connect(global).await?.get(&path).await?;
+    let client = super::connect(global).await?;
+    let view: ReceiptsView = client.list(&path, args.list.limit).await?;
     if args.csv {
         out::write_exactly(&show::receipts_csv(&view))?;
     } else {
         out::print(global, &view, show::receipts)?;
+        super::tell_of_more(global, &view);
     }
     Ok(0)
 }

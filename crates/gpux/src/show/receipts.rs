@@ -330,6 +330,7 @@ mod tests {
             provider,
         };
         ReceiptsView {
+            next: None,
             schema: "gpux.receipts/v1".into(),
             token: dai(),
             receipts: vec![

@@ -148,6 +148,7 @@ fn offers_look_so() {
         schema: "gpux.offers/v1".into(),
         token: dai(),
         offers: vec![offer],
+        next: None,
     };
     assert_eq!(
         offers(&view),
@@ -357,6 +358,7 @@ fn a_list_of_jobs_looks_so() {
             waits,
             failed,
         ],
+        next: None,
     };
     assert_eq!(
         jobs(&list),

@@ -43,6 +43,38 @@ fn people_get_a_table_of_the_same_document() {
 }
 
 #[test]
+fn a_list_is_put_together_from_its_pages_or_ends_where_its_reader_wants() {
+    let home = Home::new();
+    let page = |next: Option<&str>| {
+        let mut page = offers();
+        if let Some(next) = next {
+            page["next"] = next.into();
+        }
+        (200, page.to_string())
+    };
+    let answers = [
+        (OFFERS, page(Some("7-aa"))),
+        (("GET", "/v1/offers?after=7-aa"), page(None)),
+        (("GET", "/v1/offers?limit=1"), page(Some("7-aa"))),
+        (("GET", "/v1/offers?limit=1000"), page(Some("7-aa"))),
+        (("GET", "/v1/offers?limit=1000&after=7-aa"), page(None)),
+    ];
+    daemon::listen(home.path(), answers.into());
+    for (words, entries, more) in [
+        (vec!["offers"], 2, false),
+        (vec!["offers", "--limit", "1"], 1, true),
+        (vec!["offers", "--limit", "1100"], 2, false),
+    ] {
+        let json = home.run(&[words.as_slice(), &["--json"]].concat());
+        let document: Value = serde_json::from_str(&json.out).unwrap();
+        assert_eq!(document["offers"].as_array().unwrap().len(), entries, "{words:?}");
+        assert_eq!(document["next"].is_string(), more, "{words:?}");
+        let talk = home.run(&words).talk;
+        assert_eq!(talk.contains("there are more"), more, "{words:?}: {talk}");
+    }
+}
+
+#[test]
 fn a_refusal_keeps_its_code_message_and_hint() {
     for (code, status) in [
         ("no_match", 3),
