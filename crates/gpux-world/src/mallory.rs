@@ -270,6 +270,7 @@ fn telling(quoted: &Quoted) -> Request {
 }
 
 async fn take_and_stop(network: &SimNetwork, me: NodeId, quoted: &Quoted) {
+    network.lend(me, quoted.to, quoted.job.blobs().map(|blob| blob.hash));
     let taken = network.carry(me, quoted.to, &telling(quoted)).await;
     if !matches!(taken, Ok(Response::Accepted)) {
         return;

@@ -61,6 +61,8 @@ pub(crate) struct Inner {
     pub(crate) hosts: BTreeMap<NodeId, Host>,
     agreed: BTreeMap<LeaseId, Agreed>,
     overheard: Vec<Overheard>,
+    /// What strangers without a daemon send to whom.
+    lent: BTreeMap<(NodeId, NodeId), BTreeMap<BlobHash, Vec<u8>>>,
     pub(crate) doors: Doors,
     /// Nodes whose quotes are dearer than their offers.
     pub(crate) liars: BTreeSet<NodeId>,
@@ -108,6 +110,7 @@ impl SimNetwork {
             hosts: BTreeMap::new(),
             agreed: BTreeMap::new(),
             overheard: Vec::new(),
+            lent: BTreeMap::new(),
             doors: Doors::default(),
             liars: BTreeSet::new(),
             gone: BTreeSet::new(),
@@ -284,6 +287,20 @@ impl SimNetwork {
         let inner = self.lock();
         let host = inner.hosts.get(&node)?;
         host.blobs.get(&hash).map(|(bytes, _)| bytes.clone())
+    }
+
+    /// Lets a stranger without a daemon send a node what that node has already: it asks for work in the words of others.
+    pub(crate) fn lend(&self, stranger: NodeId, node: NodeId, blobs: impl Iterator<Item = BlobHash>) {
+        let mut inner = self.lock();
+        let Some(host) = inner.hosts.get(&node) else { return };
+        let here = blobs.filter_map(|hash| host.blobs.get(&hash).map(|(bytes, _)| (hash, bytes.clone())));
+        let here: Vec<_> = here.collect();
+        inner.lent.entry((stranger, node)).or_default().extend(here);
+    }
+
+    /// What a stranger sends.
+    pub(crate) fn lent(&self, from: NodeId, to: NodeId, hash: BlobHash) -> Option<Vec<u8>> {
+        self.lock().lent.get(&(from, to))?.get(&hash).cloned()
     }
 
     /// Whether a node keeps any blob for the lease.

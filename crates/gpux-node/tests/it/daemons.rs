@@ -1,7 +1,7 @@
 //! A chain and daemons for one test. They share a process, so one word ends them all, as the machine's shutdown would.
 
 use gpux_api::OffersView;
-use gpux_chain::{Chain, ChainConfig, Devnet, DevnetConfig, Funding, find_anvil};
+use gpux_chain::{Announcement, Chain, ChainConfig, Devnet, DevnetConfig, Funding, find_anvil};
 use gpux_node::{ApiAddress, DaemonDir, install_tls, new_wallet, run_daemon};
 use gpux_types::{Address, Amount};
 use std::{
@@ -81,6 +81,15 @@ impl World {
         };
         self.devnet.fund(funding).await.unwrap();
         address
+    }
+
+    /// What the directory tells of since block `from`, the newest last.
+    pub(crate) async fn announced(&self, from: u64) -> Vec<Announcement> {
+        let head = self.chain.head().await.unwrap().number;
+        if from > head {
+            return Vec::new();
+        }
+        self.chain.announcements(from, head).await.unwrap().heard
     }
 
     fn dir(&self, name: &str) -> DaemonDir {
