@@ -16,7 +16,6 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use gpux_types::{LeaseId, MAX_INPUTS, Millis};
@@ -38,9 +37,6 @@ use crate::shim::{SHIM_VERB, spec};
 
 /// Where the claims of user ids of all daemons of a machine are; survives reboots, as the layers on disk do.
 const CLAIMS: &str = "/var/lib/gpux/ids";
-/// How often, and how far apart, a shim that did not answer is looked for before it counts as alive.
-const DYING_TRIES: usize = 20;
-const DYING_PACE: Duration = Duration::from_millis(10);
 
 /// Where the embedded runtime keeps things and what it starts.
 #[derive(Debug, Clone)]
@@ -208,33 +204,12 @@ impl EmbeddedRuntime {
         if self.final_record(lease)?.is_some() {
             return Err(RuntimeCallError::Over { lease });
         }
-        if Self::outlives(&files, &source)
-            .await
-            .map_err(|source| RuntimeCallError::Shim { lease, source })?
-        {
+        let lives = burial::outlives(&files, &source).await;
+        if lives.map_err(|source| RuntimeCallError::Shim { lease, source })? {
             return Err(RuntimeCallError::Shim { lease, source });
         }
         self.bury(lease).await?;
         Err(RuntimeCallError::Over { lease })
-    }
-
-    /// Whether the lease's shim lives though a call to it failed so. One that dies closes its sockets a moment before it is gone.
-    async fn outlives(files: &LeaseFiles, failure: &io::Error) -> io::Result<bool> {
-        use io::ErrorKind as Kind;
-        let may_die = matches!(
-            failure.kind(),
-            Kind::UnexpectedEof | Kind::ConnectionReset | Kind::ConnectionRefused | Kind::BrokenPipe
-        );
-        for _ in 0..DYING_TRIES {
-            if !burial::shim_is_alive(files)? {
-                return Ok(false);
-            }
-            if !may_die {
-                break;
-            }
-            tokio::time::sleep(DYING_PACE).await;
-        }
-        burial::shim_is_alive(files)
     }
 
     async fn ask_done(&self, lease: LeaseId, request: &Request) -> Result<(), RuntimeCallError> {

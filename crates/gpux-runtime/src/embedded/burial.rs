@@ -6,6 +6,7 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use gpux_types::{ByteSize, LeaseId, Millis};
 
@@ -17,6 +18,10 @@ use crate::runtime::{FinalUsage, LeaseEnd, LeaseStatus, PartKey, PartState, Part
 /// Hundredths of a second to wait for killed processes. A process that is stuck in the kernel for longer holds its
 /// resources, and the lease is reported as not gone.
 const KILL_TRIES: u32 = 500;
+
+/// How often, and how far apart, a shim that did not answer is looked for before it counts as alive.
+const DYING_TRIES: usize = 20;
+const DYING_PACE: Duration = Duration::from_millis(10);
 
 /// Times to try to remove a cgroup whose last process has just died.
 const REMOVE_TRIES: u32 = 100;
@@ -31,6 +36,22 @@ pub(super) fn shim_is_alive(files: &LeaseFiles) -> io::Result<bool> {
     }
     let now = records::process_identity(record.process.pid)?;
     Ok(now == Some(record.process))
+}
+
+/// Whether the lease's shim lives though a call to it failed so. One that dies closes its sockets a moment before it is gone.
+pub(super) async fn outlives(files: &LeaseFiles, failure: &io::Error) -> io::Result<bool> {
+    use io::ErrorKind as Kind;
+    let may_die = matches!(
+        failure.kind(),
+        Kind::UnexpectedEof | Kind::ConnectionReset | Kind::ConnectionRefused | Kind::BrokenPipe
+    );
+    for _ in 0..DYING_TRIES {
+        if !may_die || !shim_is_alive(files)? {
+            break;
+        }
+        tokio::time::sleep(DYING_PACE).await;
+    }
+    shim_is_alive(files)
 }
 
 fn io_error(error: RecordError) -> io::Error {
