@@ -1,8 +1,8 @@
 //! Kept connections: one per peer and protocol, dialled once, used in both directions, closed when idle.
 //!
 //! A connection that the peer opened serves our calls as well, so a renter behind a NAT that has just come back with
-//! another address can be called as soon as it calls. The maps are behind mutexes that are never held over an await;
-//! one slot per peer is an async mutex so that callers who come together share one dial.
+//! another address can be called as soon as it calls, also while a dial to where it was is under way. The maps are behind
+//! mutexes that are never held over an await; callers who come together share one dial.
 
 use crate::ticket::{endpoint_id, node_id};
 use gpux_types::NodeId;
@@ -19,7 +19,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// How long a dial may take. Longer than a hole punch through two NATs and a relay, shorter than a person's patience.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -116,7 +116,15 @@ impl Drop for Use {
     }
 }
 
-type Slot = Arc<tokio::sync::Mutex<Option<Arc<Kept>>>>;
+/// What there is between us and one peer.
+#[derive(Debug, Default)]
+struct Link {
+    /// Held by who dials.
+    dialling: tokio::sync::Mutex<()>,
+    kept: watch::Sender<Option<Arc<Kept>>>,
+}
+
+type Slot = Arc<Link>;
 
 /// The kept connections of one protocol.
 #[derive(Debug)]
@@ -183,17 +191,25 @@ impl Connections {
     /// The kept connection to `node`, unless it is `broken`, and whether it was dialled just now.
     async fn get(&self, node: NodeId, broken: Option<&Arc<Kept>>) -> Result<(Arc<Kept>, bool), DialError> {
         let slot = self.slot(node);
-        let mut slot = slot.lock().await;
-        let usable = |kept: &&Arc<Kept>| kept.is_open() && broken.is_none_or(|broken| !Arc::ptr_eq(broken, kept));
-        if let Some(kept) = slot.as_ref().filter(usable) {
-            return Ok((kept.clone(), false));
+        let _turn = slot.dialling.lock().await;
+        let usable = |kept: &Arc<Kept>| kept.is_open() && broken.is_none_or(|broken| !Arc::ptr_eq(broken, kept));
+        let mut known = slot.kept.subscribe();
+        let there = async {
+            let found = known.wait_for(|kept| kept.as_ref().is_some_and(usable)).await;
+            found.ok().and_then(|kept| kept.clone())
+        };
+        tokio::select! {
+            biased;
+            // There is one, or the peer calls: it may have moved, and a dial to where it was only ends late.
+            Some(kept) = there => Ok((kept, false)),
+            dialled = self.dial(node) => {
+                let kept = Kept::new(dialled?);
+                slot.kept.send_replace(Some(kept.clone()));
+                // Full only when hundreds of dials wait to be served; then this one connection serves our side alone.
+                self.dialled.try_send(kept.clone()).ok();
+                Ok((kept, true))
+            }
         }
-        let kept = Kept::new(self.dial(node).await?);
-        *slot = Some(kept.clone());
-        drop(slot);
-        // Full only when hundreds of dials wait to be served; then this one connection serves our side alone.
-        self.dialled.try_send(kept.clone()).ok();
-        Ok((kept, true))
     }
 
     async fn dial(&self, node: NodeId) -> Result<Connection, DialError> {
@@ -218,7 +234,7 @@ impl Connections {
     /// How the packets of the kept connection to `node` travel now, where there is one.
     pub(crate) async fn path(&self, node: NodeId) -> Option<PeerPath> {
         let slot = self.lock().get(&node).cloned()?;
-        let kept = slot.lock().await.clone().filter(|kept| kept.is_open())?;
+        let kept = slot.kept.borrow().clone().filter(|kept| kept.is_open())?;
         let paths = kept.connection.paths();
         let chosen = paths.iter().find(|path| path.is_selected())?;
         if let TransportAddr::Ip(address) = chosen.remote_addr() {
@@ -232,19 +248,18 @@ impl Connections {
 
     /// Dials anew next time: `used` did not answer. Other users of that connection keep it.
     pub(crate) fn discard(&self, node: NodeId, used: &Use) {
-        if let Ok(mut slot) = self.slot(node).try_lock()
-            && slot.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, &used.0))
-        {
-            *slot = None;
-        }
+        self.slot(node).kept.send_if_modified(|kept| {
+            let is_it = kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, &used.0));
+            if is_it {
+                *kept = None;
+            }
+            is_it
+        });
     }
 
     /// Uses a connection that the peer opened for our calls too. The newest is the one most likely alive.
     pub(crate) fn adopt(&self, node: NodeId, kept: &Arc<Kept>) {
-        // A slot that is locked is being dialled; that dial's connection is as new as this one.
-        if let Ok(mut slot) = self.slot(node).try_lock() {
-            *slot = Some(kept.clone());
-        }
+        self.slot(node).kept.send_replace(Some(kept.clone()));
     }
 
     fn slot(&self, node: NodeId) -> Slot {
@@ -262,8 +277,13 @@ impl Connections {
 
 /// Forgets slots without an open connection; if there is none, the one that was idle longest.
 fn make_room(slots: &mut HashMap<NodeId, Slot>) {
-    let state = |slot: &Slot| match slot.try_lock() {
-        Ok(kept) => kept.as_ref().filter(|kept| kept.is_open()).map(|kept| kept.idle()),
+    let state = |slot: &Slot| match slot.dialling.try_lock() {
+        Ok(_) => slot
+            .kept
+            .borrow()
+            .as_ref()
+            .filter(|kept| kept.is_open())
+            .map(|kept| kept.idle()),
         Err(_) => Some(Duration::ZERO),
     };
     slots.retain(|_, slot| state(slot).is_some());
